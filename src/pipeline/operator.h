@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPELINE_OPERATOR_H
+#define PIPELINE_OPERATOR_H
+
+#include "base/yaml.h"
+#include "pipeline/chain.h"
+
+/* What an operator type is. The table of types (pipeline/operators.c) is the only place that lists them.
+ *
+ * Loading: compile() turns the operator's YAML into an immutable `struct operator_plan` whose output schema the next
+ * operator compiles against. Running: open() makes an instance for one chain, process() takes a batch and appends what
+ * it makes to `next`, advance() tells the watermark. Instances keep no state but through struct state (scratch that can
+ * be rebuilt, such as caches, excepted). */
+
+struct operator_plan;
+struct operator;
+
+/* What compile() is given and fills in. */
+struct compile_context {
+    struct arena *arena;          /* of the plan */
+    const struct yaml_node *node; /* the operator's settings, a map */
+    struct str name;              /* unique in its stage */
+    const struct schema
+        *in[2]; /* schema(s) of the input(s); [1] NULL unless the stage has two inputs */
+    bool first; /* no operator before it: rows are bare records */
+    struct stage_resources
+        *resources;        /* lookup tables, streams: declared by name (pipeline/config.h) */
+    struct err_info *info; /* errors as file:line:column: what, why, what to do */
+};
+
+enum operator_effects { EFFECTS_NONE, EFFECTS_DECLARED, EFFECTS_UNDECLARED };
+
+struct knob {
+    struct str name;
+    int64_t min, max, value; /* value: as configured */
+};
+
+enum { KNOBS_MAX = 8, OPERATOR_STATE_SPACES_MAX = 4 };
+
+struct operator_plan {
+    const struct operator_type *type;
+    struct str name;
+    struct schema schema; /* of its output */
+    bool
+        value_intact; /* the rows' `value` still is the record: encode nothing at the stage's end */
+    bool key_changed; /* key_by: the stage ends here */
+    bool commutes;    /* a filter that may change places with its neighbours of the same kind */
+    enum operator_effects effects;
+    int knob_count;
+    struct knob knobs[KNOBS_MAX];
+    int space_count; /* state it keeps: names and schemas, for "the second day" */
+    struct state_space_options spaces[OPERATOR_STATE_SPACES_MAX];
+    void *compiled; /* the type's own, in the arena */
+};
+
+/* Batches on their way from one operator to the next. */
+struct batch_list {
+    struct batch **items;
+    int32_t count, cap;
+    struct arena *arena; /* of the run */
+};
+void batch_list_add(struct batch_list *list, struct batch *batch);
+
+struct operator_env {
+    struct state *state;
+    struct lookup_table *const *lookup_tables;
+    struct chain_out *out; /* for dead letters and late records; set for the time of each call */
+    struct operator_stats *stats;
+};
+
+struct operator_type {
+    const char *name;
+    enum err (*compile)(struct compile_context *ctx, struct operator_plan *plan);
+    enum err (*open)(const struct operator_plan *plan, struct operator_env *env,
+                     struct operator** ret_op, struct err_info *info);
+    void (*close)(struct operator* op);
+    /* Takes `batch` of input `input`; appends results to `next` (the same batch, narrowed, if it makes no new rows).
+     * AGAIN only before any effect. */
+    enum err (*process)(struct operator* op, int input, struct batch *batch,
+                        struct batch_list *next, struct err_info *info);
+    /* NULL: has no timers. True: more to emit for this watermark. */
+    bool (*advance)(struct operator* op, int64_t watermark_ms, struct batch_list *next);
+    /* NULL: no early results. Returns the next time wanted. */
+    int64_t (*tick)(struct operator* op, int64_t now_ns, struct batch_list *next);
+};
+
+/* The type named `name`, or NULL. */
+const struct operator_type *operator_type_find(struct str name);
+
+/* Takes row `row` of `batch` out of the selection's future: writes it to the dead-letter output with `reason` and counts
+ * it. The caller drops it from `sel`. */
+void operator_reject(struct operator_env *env, const struct batch *batch, int32_t row,
+                     const char *reason);
+
+/* The same for a late record. */
+void operator_late(struct operator_env *env, const struct batch *batch, int32_t row);
+
+#endif

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPELINE_STATE_H
+#define PIPELINE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/str.h"
+
+/* Keyed state: the only place where operators remember anything, timers included. One `struct state` a partition; in it
+ * one *space* an operator asks for; in each space one table a key group, its own allocation, so that a key group can be
+ * handed over by moving pointers, dumped and applied alone. A table appears with its group's first entry.
+ *
+ * An entry is (key, time) -> payload of the space's fixed size, plus optional bytes of any length (its tail). `time` is
+ * 0 for plain values; windows use their start, timers their due time, lists their index. Every change marks its entry
+ * dirty; the delta of a commit is the dirty entries' present contents (or a tombstone), so applying deltas is
+ * idempotent and later ones replace earlier ones.
+ *
+ * Growth: a table doubles alone, and tables of one space reach their thresholds at different fills, so that no batch
+ * pays for all of them (performance.md G3': longest pause <= 5 ms while growing to 10 M keys).
+ *
+ * Invariants: S1 an entry is in the table of its key's group and nowhere else. S2 dirty lists name each dirty entry
+ * once. S3 bytes_used is the sum of what all tables and tails hold. S4 pointers to payloads hold until the next
+ * upsert, delete or set_tail in the same (space, group).
+ * One thread at a time. */
+
+struct state;
+struct state_space;
+struct state_group; /* all tables of one key group, detached */
+
+enum {
+    STATE_SPACES_MAX = 64,
+    STATE_KEY_MAX = 32 << 10,
+    STATE_PAYLOAD_MAX = 4096,
+    STATE_TAIL_MAX = 8 << 20
+};
+
+struct state_space_options {
+    struct str name; /* "<operator>/<what>": stable over versions of the pipeline */
+    struct str
+        schema; /* normalised text of what the entries mean; another text is another schema */
+    int32_t payload_bytes; /* 0..STATE_PAYLOAD_MAX, zeroed in a new entry */
+    bool timed;            /* due entries can be taken in order of time */
+};
+
+struct state_entry {
+    struct str key; /* view into the table */
+    uint64_t hash;
+    int64_t time;
+    void *payload;   /* payload_bytes, 8-aligned */
+    struct str tail; /* empty if none */
+};
+
+/* A state for key groups [lo, hi). Owned by the partition. */
+struct state *state_new(uint32_t group_lo, uint32_t group_hi);
+void state_free(struct state *state);
+
+/* Declares a space, once per state, before use; the id of a space is hash64 of its name cut to 32 bits: CHECKs clashes. */
+struct state_space *state_space_open(struct state *state,
+                                     const struct state_space_options *options);
+
+/* Finds or makes the entry (key, time) and marks it dirty; returns its payload.
+ *   ret_created   may be NULL */
+void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int64_t time,
+                   bool *ret_created);
+
+/* The same for many rows of a batch at once, with prefetching: rows sel[0..count) of hash/key/time arrays;
+ * `time` may be NULL (0). ret_payload[i] belongs to sel[i] and is valid only until the next call that changes the
+ * space: the function therefore calls nothing else; pointers of one call stay valid together. ret_created may be NULL. */
+void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t count,
+                       const uint64_t *hash, const struct str *key, const int64_t *time,
+                       void **ret_payload, uint8_t *ret_created);
+
+/* Finds without changing; NULL if absent. */
+const void *state_find(struct state_space *space, uint64_t hash, struct str key, int64_t time);
+
+/* The entry's tail; empty view if none. */
+struct str state_tail(struct state_space *space, uint64_t hash, struct str key, int64_t time);
+
+/* Replaces the tail of an existing entry and marks it dirty. LIMIT over STATE_TAIL_MAX. */
+ATTR_NODISCARD enum err state_set_tail(struct state_space *space, uint64_t hash, struct str key,
+                                       int64_t time, struct str tail);
+
+/* Removes; false if it was not there. */
+bool state_delete(struct state_space *space, uint64_t hash, struct str key, int64_t time);
+
+/* All times of one key, ascending, up to `cap`; returns how many exist. For sessions, lists, join buffers. */
+int32_t state_times_of(struct state_space *space, uint64_t hash, struct str key, int64_t *ret_times,
+                       int32_t cap);
+
+/* Timed spaces: the smallest time in the space, or INT64_MAX if it is empty. O(groups in use) at most, usually O(1). */
+int64_t state_min_time(struct state_space *space);
+
+/* Timed spaces: removes entries with time <= `until` and hands them out in order of (time, key bytes) within each key
+ * group, group by group ascending: the order is the same for every layout of a group. Returns how many were written to
+ * `entries` (<= cap); call again until 0. Views stay valid until the next call on the space. */
+int32_t state_take_due(struct state_space *space, int64_t until, struct state_entry *entries,
+                       int32_t cap);
+
+/* Walks all entries (any order, without changing): `cursor` starts at 0. Returns false at the end. */
+bool state_next(struct state_space *space, uint64_t *cursor, struct state_entry *ret_entry);
+
+int64_t state_bytes_used(const struct state *state);
+int64_t state_entry_count(const struct state *state);
+
+/* --- delta, snapshot, restore: entries as (key bytes, value bytes) of changelog records ---
+ *   key    u16 BE key group, u32 BE space id, i64 BE time (sign bit flipped), the key's own bytes
+ *   value  payload bytes, then the tail; a tombstone is an absent value (ptr NULL) */
+
+/* Dirty entries since the last call of state_delta_end: call _next until false, then _end once the commit that holds
+ * them is submitted (they are clean then; a commit is never given up, only sent again or the partition dropped). */
+bool state_delta_next(struct state *state, struct str *ret_key, struct str *ret_value);
+void state_delta_end(struct state *state);
+int64_t state_delta_bytes(const struct state *state); /* an estimate of what the delta will take */
+
+/* Entries of key group `group` for a checkpoint; `cursor` starts at 0. */
+bool state_dump_next(struct state *state, uint32_t group, uint64_t *cursor, struct str *ret_key,
+                     struct str *ret_value);
+
+/* Applies one changelog entry without marking it dirty. Entries of other groups than the state's, and of spaces that are
+ * not open, are kept apart by the result: NOT_FOUND (unknown space: counted by the caller), OK, or CORRUPT. */
+ATTR_NODISCARD enum err state_apply(struct state *state, struct str key, struct str value);
+
+/* Key group and key hash of a changelog entry's key, for filtering before state_apply. False if malformed. */
+bool state_entry_key(struct str key, uint32_t *ret_group, uint32_t *ret_space,
+                     struct str *ret_user_key);
+
+/* Hand-over within a process: takes all tables of a group out (clean: after a commit), or puts them in. The spaces of
+ * both states must have been opened with the same options. */
+struct state_group *state_detach(struct state *state, uint32_t group);
+void state_attach(struct state *state, struct state_group *tables);
+void state_group_free(struct state_group *tables);
+
+/* Hash over all entries' contents, independent of order and table sizes: equal states give equal hashes (I6). */
+uint64_t state_digest(struct state *state);
+
+/* Switches delta tracking off (benchmarks with deltas off; shadows). */
+void state_set_tracking(struct state *state, bool on);
+
+#endif
