@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPELINE_CONFIG_H
+#define PIPELINE_CONFIG_H
+
+#include "base/arena.h"
+#include "base/yaml.h"
+#include "pipeline/operator.h"
+
+/* The configuration file, checked and compiled: text in, an immutable `struct config` out, or one error with its place.
+ * `validate`, start and the API go through config_load() and nothing else. No IO: the caller reads the file, and files
+ * of `lookup` tables are named here and read by node. */
+
+enum {
+    STREAMS_CONFIGURED_MAX = 1024,
+    PIPELINES_MAX = 256,
+    STAGES_MAX = 64,
+    CHAIN_OPERATORS_MAX = 64,
+    NODES_MAX = 256,
+    LANES_PER_NODE_MAX = 64,
+    PARTITIONS_PER_SHARD_MAX = 4096,
+    LOOKUP_TABLES_MAX = 16
+};
+
+enum stream_codec { STREAM_CODEC_NONE, STREAM_CODEC_LZ4, STREAM_CODEC_ZSTD };
+
+/* One `streams:` entry. Also filled in, with defaults, for the internal and side streams of stages. */
+struct stream_spec {
+    struct str name;
+    int32_t shard_count;
+    struct str
+        time_field; /* payload field (top level of a JSON value) that each view reads as event time; empty:
+                                   * the record's timestamp */
+    struct str
+        time_ingest_field; /* payload field copied to the record's timestamp at ingest; empty: none */
+    int64_t out_of_order_ms; /* watermark = largest event time - this */
+    int64_t idle_after_ns;   /* CLOCK_NEVER: a silent shard holds its readers back for ever */
+    int64_t max_future_ms;   /* judged at ingest; INT64_MAX: not judged */
+    int64_t retention_ms;    /* < 0: for ever */
+    int64_t retention_bytes; /* < 0: no limit */
+    enum stream_codec codec;
+    bool internal; /* a stage's re-keyed output: shards by hash of the new key */
+};
+
+enum stage_source_kind { STAGE_SOURCE_STREAM, STAGE_SOURCE_STAGE };
+
+struct stage_input {
+    enum stage_source_kind kind;
+    int32_t stage; /* the stage whose internal stream is read; with STAGE_SOURCE_STAGE */
+    const struct stream_spec *stream; /* what is read, in both cases */
+};
+
+/* A table that a `lookup` wants: filled and refreshed by node, handed to the chain. */
+struct lookup_spec {
+    struct str name;                  /* of the operator */
+    struct str file;                  /* path, or empty */
+    const struct stream_spec *stream; /* or the table stream */
+    struct str format;                /* "json", "csv" */
+    struct str key_field;             /* of the file's rows; streams are looked up by record key */
+};
+
+struct stage_plan {
+    struct str name; /* unique in its pipeline */
+    int32_t index;   /* in its pipeline */
+    struct str pipeline;
+    int32_t input_count; /* 1, or 2 for a join */
+    struct stage_input inputs[2];
+    int32_t partitions_per_shard;
+    int32_t operator_count;
+    const struct operator_plan *operators[CHAIN_OPERATORS_MAX];
+    bool key_by; /* its output is its internal stream */
+    const struct stream_spec
+        *output; /* sink stream, or internal stream; NULL: results are dropped */
+    const struct stream_spec
+        *dead_letter; /* "<pipeline>.<stage>.dead" unless set: `dead_letter:` */
+    const struct stream_spec
+        *late; /* "<pipeline>.<stage>.late" unless set: `late:`; NULL: only counted */
+    int64_t
+        internal_bytes_max; /* bound on each internal output shard, at which the stage stops reading */
+    int32_t lookup_count;
+    struct lookup_spec lookups[LOOKUP_TABLES_MAX];
+    struct str text;    /* normalised text of the chain */
+    uint64_t text_hash; /* hash64 of it */
+};
+
+struct pipeline_plan {
+    struct str name;
+    int64_t objective_ns;
+    int64_t memory_bytes;
+    bool commit_eager;
+    int64_t commit_ns; /* 1 ms..1 s; with eager: the longest wait */
+    int32_t stage_count;
+    struct stage_plan
+        *stages[STAGES_MAX]; /* in order of the file; a stage reads only earlier ones */
+};
+
+struct nodes_spec {
+    int32_t count;
+    int32_t max;
+    int32_t lanes;   /* of each node */
+    double capacity; /* of a core, per lane; 1.0 = unlimited */
+    int64_t startup_ns;
+};
+
+enum config_sync { CONFIG_SYNC, CONFIG_UNSYNCED };
+
+struct listen_spec {
+    struct str address; /* default 127.0.0.1 */
+    int32_t port;       /* default 8080; 0: any free one */
+};
+
+struct config {
+    struct str data; /* folder; default ./data */
+    enum config_sync sync;
+    int64_t unsynced_interval_ns;
+    struct listen_spec listen;
+    struct nodes_spec nodes;
+    int32_t stream_count;
+    const struct stream_spec
+        *streams[STREAMS_CONFIGURED_MAX]; /* configured ones, then internal and side ones */
+    int32_t pipeline_count;
+    const struct pipeline_plan *pipelines[PIPELINES_MAX];
+    struct str text; /* copy of the source */
+};
+
+/* Reads, checks and compiles. All that `*ret_config` points to lives in `arena`.
+ *   file   named in errors
+ * Errors: INVALID, PARSE, LIMIT, TYPE; `info` reads "file:line:column: what, why, what to do". */
+ATTR_NODISCARD enum err config_load(struct arena *arena, const char *file, struct str text,
+                                    const struct config **ret_config, struct err_info *info);
+
+const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
+const struct stream_spec *config_stream(const struct config *config, struct str name);
+
+/* --- the second day: what continues when another text is opened over a stage's state --- */
+
+/* What a stage's changelog says of the chain that wrote it; encoded in its meta entry (node/changelog.h). */
+struct stage_shape {
+    struct str text; /* normalised text */
+    int32_t space_count;
+    struct {
+        struct str name, schema;
+    } spaces[CHAIN_OPERATORS_MAX * OPERATOR_STATE_SPACES_MAX];
+};
+void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape);
+
+/* Compares: fills `text` with one line a difference that loses state ("pipeline/stage: state of 'w' has another
+ * schema: ..."); returns how many. Same names with the same schema continue, new ones start empty. */
+int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
+                            char *text, ptrdiff_t cap);
+
+#endif
