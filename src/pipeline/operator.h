@@ -13,7 +13,7 @@
  * be rebuilt, such as caches, excepted). */
 
 struct operator_plan;
-struct operator;
+struct operator_instance;
 
 /* What compile() is given and fills in. */
 struct compile_context {
@@ -72,16 +72,16 @@ struct operator_type {
     const char *name;
     enum err (*compile)(struct compile_context *ctx, struct operator_plan *plan);
     enum err (*open)(const struct operator_plan *plan, struct operator_env *env,
-                     struct operator** ret_op, struct err_info *info);
-    void (*close)(struct operator* op);
+                     struct operator_instance **ret_op, struct err_info *info);
+    void (*close)(struct operator_instance *op);
     /* Takes `batch` of input `input`; appends results to `next` (the same batch, narrowed, if it makes no new rows).
      * AGAIN only before any effect. */
-    enum err (*process)(struct operator* op, int input, struct batch *batch,
+    enum err (*process)(struct operator_instance *op, int input, struct batch *batch,
                         struct batch_list *next, struct err_info *info);
     /* NULL: has no timers. True: more to emit for this watermark. */
-    bool (*advance)(struct operator* op, int64_t watermark_ms, struct batch_list *next);
+    bool (*advance)(struct operator_instance *op, int64_t watermark_ms, struct batch_list *next);
     /* NULL: no early results. Returns the next time wanted. */
-    int64_t (*tick)(struct operator* op, int64_t now_ns, struct batch_list *next);
+    int64_t (*tick)(struct operator_instance *op, int64_t now_ns, struct batch_list *next);
 };
 
 /* The type named `name`, or NULL. */
