@@ -84,6 +84,12 @@ ATTR_NODISCARD static inline enum err fs_run(const struct fs *fs, struct fs_op *
     return fs->run(fs->ctx, op);
 }
 
+enum { FS_PATH_MAX = 1024 };
+
+/* Whether `path` may be given to an fs: relative, no empty part, no "." or "..", at most FS_PATH_MAX bytes. "" and "."
+ * alone name the root. Implementations refuse others as INVALID. */
+bool fs_path_valid(const char *path);
+
 /* Conveniences over run(), for start-up and recovery. `info` may be NULL. */
 ATTR_NODISCARD enum err fs_open(const struct fs *fs, const char *path, uint32_t flags,
                                 struct fs_file *ret_file, struct err_info *info);

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef BASE_REAL_CLOCK_REAL_H
+#define BASE_REAL_CLOCK_REAL_H
+
+#include "base/clock.h"
+
+/* The machine's clocks. The struct may be copied; it has no context. */
+struct clock clock_real(void);
+
+#endif
