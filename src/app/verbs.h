@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef APP_VERBS_H
+#define APP_VERBS_H
+
+#include "app/cli.h"
+
+/* The functions behind the verbs; each in its own file, returns an exit code (app/exit_code.h). Data goes to stdout,
+ * messages and progress to stderr. */
+
+int verb_run(const struct cli *cli);
+int verb_validate(const struct cli *cli);
+int verb_produce(const struct cli *cli);
+int verb_consume(const struct cli *cli);
+int verb_stream_list(const struct cli *cli);
+int verb_stream_show(const struct cli *cli);
+int verb_stream_create(const struct cli *cli);
+int verb_stream_alter(const struct cli *cli);
+int verb_stream_delete(const struct cli *cli);
+int verb_partition_list(const struct cli *cli);
+int verb_node_list(const struct cli *cli);
+int verb_top(const struct cli *cli);
+int verb_log_repair(const struct cli *cli);
+int verb_token_create(const struct cli *cli);
+int verb_completion(const struct cli *cli);
+int verb_manual(const struct cli *cli);
+int verb_openapi(const struct cli *cli);
+int verb_version(const struct cli *cli);
+
+#endif
