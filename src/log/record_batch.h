@@ -56,9 +56,16 @@ ATTR_NODISCARD enum err record_batch_parse(const void *bytes, ptrdiff_t len,
                                            struct record_batch_header *ret_header,
                                            ptrdiff_t *ret_total, struct err_info *info);
 
-/* CRC over the whole batch of `total` bytes. CORRUPT if it does not hold. */
+/* CRC over the whole batch of `total` bytes, as record_batch_parse measured it. CORRUPT if it does not hold. */
 ATTR_NODISCARD enum err record_batch_verify(const void *bytes, ptrdiff_t total,
                                             struct err_info *info);
+
+/* What an engine asks of `len` bytes that somebody wants appended as one batch: parses, holds its CRC, ends where the
+ * bytes end, has at least one record and as many offsets as records, is no control batch and of no transaction. The
+ * records inside are not looked at. Errors: LIMIT (over LOG_BATCH_BYTES_MAX), UNSUPPORTED (codec), CORRUPT. */
+ATTR_NODISCARD enum err record_batch_check_new(const void *bytes, ptrdiff_t len,
+                                               struct record_batch_header *ret_header,
+                                               struct err_info *info);
 
 /* Sets base offset in place. */
 void record_batch_set_base_offset(void *bytes, int64_t base_offset);
@@ -77,21 +84,23 @@ struct record {
 struct record_reader {
     const uint8_t *at, *end;
     struct record_batch_header header;
-    int32_t left;
-    void *inflated; /* reused */
+    int32_t left;       /* records not delivered yet */
+    int64_t last_delta; /* offset delta of the record before, -1 at the start: deltas rise */
+    uint8_t *inflated;  /* reused */
     ptrdiff_t inflated_cap;
-    void *codec_state; /* decompression contexts, reused */
+    struct record_inflater *inflater; /* decompression contexts, made when first wanted, reused */
 };
 
 void record_reader_init(struct record_reader *reader);
 void record_reader_release(struct record_reader *reader);
 
-/* Starts on a batch whose CRC was verified. Inflates. CORRUPT if it cannot be. Value bytes may be read up to 64 bytes
+/* Starts on a batch whose CRC was verified. Inflates. CORRUPT if it cannot be, LIMIT if it would be over 8 x
+ * LOG_BATCH_BYTES_MAX, UNSUPPORTED for gzip and snappy. Value bytes may be read up to 64 bytes
  * past their end without a fault as long as the caller's buffer has that much behind the batch (JSON wants it). */
 ATTR_NODISCARD enum err record_reader_begin(struct record_reader *reader, const void *bytes,
                                             ptrdiff_t total, struct err_info *info);
 
-/* Next record. OK, or NOT_FOUND at the end, or CORRUPT. Allocates nothing. */
+/* Next record. OK, or NOT_FOUND at the end, or CORRUPT (and from then on). Allocates nothing. */
 ATTR_NODISCARD enum err record_reader_next(struct record_reader *reader, struct record *ret_record,
                                            struct err_info *info);
 
@@ -118,7 +127,7 @@ struct record_builder {
     int32_t count;
     int64_t base_timestamp_ms, max_timestamp_ms;
     enum record_codec codec;
-    void *scratch; /* compressed copy, codec contexts */
+    struct record_deflater *deflater; /* compressed copy and contexts, made when first wanted */
 };
 
 void record_builder_init(struct record_builder *builder, enum record_codec codec);
@@ -126,11 +135,12 @@ void record_builder_release(struct record_builder *builder);
 void record_builder_reset(struct record_builder *builder);
 
 /* Appends a record (its offset is ignored: the next). LIMIT if the batch would pass LOG_BATCH_BYTES_MAX: finish it and
- * begin another. */
+ * begin another; if it was empty, the record itself is too large. `headers` holds exactly `header_count` of them. */
 ATTR_NODISCARD enum err record_builder_add(struct record_builder *builder,
                                            const struct record *record);
 
-/* Appends one header to an encoded block in caller's memory; returns bytes written, or -1 if `cap` is too small. */
+/* Appends one header to an encoded block in caller's memory; returns bytes written, or -1 if `cap` is too small.
+ * `key` is present (it may be empty). */
 ptrdiff_t record_header_put(void *buf, ptrdiff_t cap, struct str key, struct str value);
 
 /* Who produced a batch; id -1: nobody in particular (then epoch and sequence are -1). */
@@ -141,7 +151,8 @@ struct record_producer {
 };
 #define RECORD_PRODUCER_NONE ((struct record_producer){.id = -1, .epoch = -1, .base_sequence = -1})
 
-/* Fills in the header, compresses, computes the CRC. The bytes belong to the builder and stay until its next reset. */
+/* Fills in the header, compresses (unless that would not make it smaller), computes the CRC. The bytes belong to the
+ * builder and stay until its next change. INVALID if there is no record. */
 ATTR_NODISCARD enum err record_builder_finish(struct record_builder *builder,
                                               struct record_producer producer, void **ret_bytes,
                                               ptrdiff_t *ret_len, struct err_info *info);
