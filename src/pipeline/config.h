@@ -88,6 +88,7 @@ struct pipeline_plan {
     int64_t memory_bytes;
     bool commit_eager;
     int64_t commit_ns; /* 1 ms..1 s; with eager: the longest wait */
+    struct shadowing_spec shadowing;
     int32_t stage_count;
     struct stage_plan
         *stages[STAGES_MAX]; /* in order of the file; a stage reads only earlier ones */
@@ -108,8 +109,18 @@ struct listen_spec {
     int32_t port;       /* default 8080; 0: any free one */
 };
 
+/* `shadowing:` of a pipeline: accepted and checked here, carried out by the control plane. */
+struct shadowing_spec {
+    int32_t percent;     /* 1..100, default 10 */
+    double threshold;    /* of utilisation, default 0.7 */
+    int64_t sustain_ns;  /* default 60 s */
+    int64_t duration_ns; /* default 10 min */
+    struct str store;    /* "memory", or the address of a store */
+};
+
 struct config {
-    struct str data; /* folder; default ./data */
+    struct str data;    /* folder; default ./data */
+    struct str plugins; /* folder of plug-ins named without a path; empty: only absolute paths */
     enum config_sync sync;
     int64_t unsynced_interval_ns;
     struct listen_spec listen;
@@ -121,6 +132,24 @@ struct config {
     const struct pipeline_plan *pipelines[PIPELINES_MAX];
     struct str text; /* copy of the source */
 };
+
+/* What operators may declare of the outside while they are compiled. */
+struct stage_resources {
+    const struct config *config; /* streams are there, pipelines are not yet */
+    struct stage_plan *stage;    /* inputs, name and lookups are there */
+};
+
+/* The configured stream named by `node`, or an error at its place. */
+ATTR_NODISCARD enum err stage_resources_stream(const struct stage_resources *resources,
+                                               const struct yaml_node *node,
+                                               const struct stream_spec **ret_stream,
+                                               struct err_info *info);
+
+/* Declares a table for the lookup operator at `node`; its index is that in chain_options.lookup_tables. */
+ATTR_NODISCARD enum err stage_resources_add_lookup(struct stage_resources *resources,
+                                                   const struct yaml_node *node,
+                                                   const struct lookup_spec *spec,
+                                                   int32_t *ret_index, struct err_info *info);
 
 /* Reads, checks and compiles. All that `*ret_config` points to lives in `arena`.
  *   file   named in errors

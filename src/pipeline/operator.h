@@ -22,7 +22,9 @@ struct compile_context {
     struct str name;              /* unique in its stage */
     const struct schema
         *in[2]; /* schema(s) of the input(s); [1] NULL unless the stage has two inputs */
-    bool first; /* no operator before it: rows are bare records */
+    bool first;          /* no operator before it: rows are bare records */
+    bool value_intact;   /* the rows' `value` still is the record */
+    int32_t input_count; /* of the stage; `in[1]` is set for the operator that joins them */
     struct stage_resources
         *resources;        /* lookup tables, streams: declared by name (pipeline/config.h) */
     struct err_info *info; /* errors as file:line:column: what, why, what to do */
@@ -45,6 +47,15 @@ struct operator_plan {
         value_intact; /* the rows' `value` still is the record: encode nothing at the stage's end */
     bool key_changed; /* key_by: the stage ends here */
     bool commutes;    /* a filter that may change places with its neighbours of the same kind */
+    bool joins;       /* takes both inputs of its stage; everything before it works on one of them */
+    bool expands;     /* may make many rows of one; a chain has at most one such operator */
+    int32_t input;    /* which input's rows it takes; behind a join, and without one, 0 */
+    /* Which columns are needed, so that `parse` reads only those. compile() may narrow columns_read (default: all bits)
+     * and say in column_from which input column each output column is (-1: a new one; NULL: all are new). Afterwards
+     * the loader sets columns_used: the output columns that somebody behind needs. */
+    uint64_t columns_read;
+    const int16_t *column_from;
+    uint64_t columns_used;
     enum operator_effects effects;
     int knob_count;
     struct knob knobs[KNOBS_MAX];
