@@ -13,9 +13,9 @@ enum { ARENA_BLOCK_BYTES = 64 * 1024 };
 
 /* Sanitizer builds give each piece a block of its own, of its exact size, so that the redzones of malloc guard it. */
 #if defined(__SANITIZE_ADDRESS__)
-enum { ARENA_PIECE_PER_BLOCK = 1 };
+static const bool ARENA_PIECE_PER_BLOCK = true;
 #else
-enum { ARENA_PIECE_PER_BLOCK = 0 };
+static const bool ARENA_PIECE_PER_BLOCK = false;
 #endif
 
 struct arena_block {

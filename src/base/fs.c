@@ -104,6 +104,7 @@ enum err fs_sync_dir(const struct fs *fs, const char *path, struct err_info *inf
     return run(fs, &op, info);
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): the implementation writes into `buf`
 enum err fs_list(const struct fs *fs, const char *path, char *buf, ptrdiff_t len,
                  ptrdiff_t *ret_bytes, struct err_info *info)
 {

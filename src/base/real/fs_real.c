@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 struct fs_real {
     int root_fd;
@@ -340,8 +340,15 @@ static enum err make_root(const char *root, struct err_info *info)
                    ? ERR_OK
                    : err_set_sys(info, code_of(sys_errno), sys_errno, "make folder %s", root);
     }
-    char *copy = mem_dup(root, (ptrdiff_t)strlen(root));
-    int fd = retry_open(AT_FDCWD, dirname(copy), O_DIRECTORY);
+    struct str above = str_of(root);
+    while (above.len > 1 && above.ptr[above.len - 1] == '/') {
+        above.len--;
+    }
+    while (above.len > 0 && above.ptr[above.len - 1] != '/') {
+        above.len--;
+    }
+    char *copy = above.len > 0 ? mem_dup(above.ptr, above.len) : mem_dup(".", 1);
+    int fd = retry_open(AT_FDCWD, copy, O_DIRECTORY);
     enum err err = ERR_OK;
     if (fd < 0 || fsync(fd) != 0) {
         err = err_set_sys(info, ERR_IO, errno, "sync the folder of %s", root);

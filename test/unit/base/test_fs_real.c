@@ -51,7 +51,7 @@ TEST(fs_real_names_rename_list_unlink)
     struct fs fs = open_root("names");
     struct fs_file file = {-1};
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[16];
         IGNORE_RESULT(snprintf(name, sizeof(name), "f%d", i)); /* fits */
         EXPECT(fs_open(&fs, name, FS_O_WRITE | FS_O_CREATE | FS_O_EXCL, &file, NULL) == ERR_OK);
         fs_close(&fs, file);
