@@ -30,7 +30,11 @@
  *   L5  After an owner is fenced, or a range's epoch is raised past its claim, no commit of the old one takes effect.
  *   L6  A completion of ERR_AGAIN changes nothing: the same op, same bytes, same sequence, is submitted again. If the
  *       first try did take effect, the second completes as OK with the first one's offsets.
- *   L7  Bytes that fail their checksum are never delivered: the read fails with ERR_CORRUPT and names the segment. */
+ *   L7  Bytes that fail their checksum are never delivered: the read fails with ERR_CORRUPT and names the segment.
+ *
+ * Errors of every op: INVALID (an argument that cannot be, a name that may not be), LIMIT (over a limit below), NOT_FOUND
+ * (a stream, shard, owner or handle that is not there), NO_SPACE, IO, CORRUPT. Results are written on OK only, unless said
+ * otherwise. */
 
 struct log;
 struct log_reader;
@@ -123,7 +127,7 @@ struct log_stream_op {
 struct log_list_op {
     struct stream_info *infos; /* caller's array; ordered by name */
     int32_t cap;
-    int32_t ret_count; /* written; LIMIT if there are more than `cap` */
+    int32_t ret_count; /* written, also with LIMIT: there are more than `cap` */
 };
 
 struct log_shard_op {
@@ -132,7 +136,8 @@ struct log_shard_op {
 };
 
 /* Whole record batches from the one that holds `offset` on, as stored. The first may begin before `offset`.
- * At the end: OK with ret_bytes 0. OFFSET_RANGE if `offset` is below the start (ret_start_offset says it) or above the
+ * At the end: OK with ret_bytes 0. Where offsets have gaps, ret_next_offset passes them: reading is done when it equals
+ * ret_end_offset, whatever was returned. OFFSET_RANGE if `offset` is below the start (ret_start_offset says it) or above the
  * end. `cap` >= LOG_BATCH_BYTES_MAX always makes progress; a smaller one may complete as LIMIT. */
 struct log_read_op {
     struct log_reader
@@ -152,9 +157,11 @@ struct log_producer_op {
     int16_t ret_epoch;
 };
 
-/* One record batch v2 with base offset 0; the engine sets base offset in place (v2's CRC does not cover it). If the
- * batch carries a producer id: a repeated sequence completes as OK with the old offset and ret_duplicate; a gap is
- * SEQUENCE; an older epoch or an id never given out (or expired) is FENCED. */
+/* One record batch v2, as record_batch_check_new() wants it; whatever base offset it brings, the engine sets it in place
+ * (v2's CRC does not cover it). If the batch carries a producer id: its first sequence on a shard is 0; one of the last
+ * five batches repeated completes as OK with the old offset and ret_duplicate; a gap, or a repetition of an older one, is
+ * SEQUENCE; an older epoch or an id never given out (or expired) is FENCED. Sequences wrap from 2^31 - 1 to 0. A batch
+ * without a producer id is never told AGAIN after it took effect. */
 struct log_append_op {
     struct shard_id shard;
     void *batch;
@@ -191,7 +198,7 @@ struct log_commit_op {
     struct owner_id owner;
     uint32_t incarnation;
     int64_t
-        sequence; /* of this owner's incarnation: 1, 2, ...; a repeated one is a repeated try (L6) */
+        sequence; /* of this owner's incarnation: 1, 2, ...; the last one repeated is a repeated try (L6); else SEQUENCE */
     struct log_batch *batches;
     int32_t batch_count;
     const struct log_claim *claims;
@@ -207,9 +214,11 @@ struct log_fence_op {
 };
 
 /* Control records: a small, durable, versioned map; version 0 = absent. SET with another version than present completes
- * as PRECONDITION and returns the present one. */
+ * as PRECONDITION and returns the present one. GET of an absent key is OK with ret_version 0 and ret_len 0. A version is
+ * never given to two contents of a key, also not after a deletion. GET, LIST: LIMIT if the buffer is too small; ret_len
+ * then says what is needed. */
 struct log_control_op {
-    char key[128];
+    char key[128];            /* 1..127 bytes and a 0; LIST: may be empty */
     int64_t expected_version; /* SET */
     void *value;              /* SET: in; GET, LIST: caller's buffer */
     ptrdiff_t len;            /* SET: bytes; a negative len deletes. GET, LIST: capacity */
@@ -249,7 +258,7 @@ struct log_restore_op {
 
 #define LOG_AT_LAST INT64_MAX
 
-/* Retention never passes the lowest floor of a shard; internal streams are trimmed there. Floors are durable, at latest
+/* Retention never passes the lowest floor of a shard; internal streams (changelogs apart) are trimmed there. Floors are durable, at latest
  * with the next commit; they only rise. */
 struct log_floor_op {
     struct shard_id shard;
@@ -258,6 +267,7 @@ struct log_floor_op {
     int64_t offset; /* INT64_MAX: this reader is gone */
 };
 
+/* Trims up to `before_offset`, but never past a floor or the end; what remains readable may begin a little earlier. */
 struct log_trim_op {
     struct shard_id shard;
     int64_t before_offset;
