@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef NODE_LANE_H
+#define NODE_LANE_H
+
+#include "node/figures.h"
+#include "node/floors.h"
+#include "node/map.h"
+#include "node/stage.h"
+
+/* A lane: one thread's worth of partitions. It reads, runs chains, commits; it is told what to open. All of it happens in
+ * lane_step(), which never blocks; a thread (base/loop.h) or the simulator's world calls it.
+ *
+ * Invariants:
+ *   N1  At most one commit of the lane is in flight; the next one fills meanwhile, and when that is full, reading stops.
+ *   N2  A commit holds a cut of each of its partitions: outputs, delta and position of the same rows.
+ *   N3  A commit is never given up: it is sent again, byte for byte, or its partitions are dropped.
+ *   N4  Nothing of a twin reaches a commit. */
+
+struct lane;
+struct collector;
+
+/* Numbers that tests and benchmarks vary; 0: the default. */
+struct lane_tuning {
+    int64_t cache_bytes;       /* decoded batches kept; 32 MiB */
+    int64_t read_bytes;        /* one read of the log; 256 KiB */
+    int64_t commit_bytes;      /* size at which a commit does not wait for its interval; 2 MiB */
+    int64_t floor_interval_ns; /* between two floors of one (stage, shard); 1 s */
+    int64_t checkpoint_bytes;  /* changelog bytes of a partition between checkpoints; 64 MiB */
+    int64_t again_backoff_ns;  /* first wait before a commit is sent again; 5 ms, doubles to 1 s */
+    int64_t retry_backoff_ns;  /* the same for a dependency that is down; 50 ms, doubles to 5 s */
+    int32_t slice_batches;     /* batches of one partition before it is the next one's turn; 4 */
+    int32_t batch_rows;        /* rows of one batch; BATCH_ROWS_MAX */
+    int32_t opens;             /* partitions being opened at once; 4 */
+};
+
+struct lane_options {
+    struct log *log;
+    const struct clock *clock;
+    uint16_t node, lane;
+    double capacity; /* of a core, 0 < c <= 1; 1: no limit */
+    struct lane_tuning tuning;
+    struct stage *const *stages; /* outlive the lane */
+    int32_t stage_count;
+};
+
+struct lane *lane_new(const struct lane_options *options);
+
+/* Its thread has ended, or the log dropped its ops: frees all, submits and completes nothing. NULL is fine. */
+void lane_free(struct lane *lane);
+
+/* A loop_step. */
+int64_t lane_step(void *lane, int64_t now_ns);
+struct waker *lane_waker(struct lane *lane);
+
+/* What other threads may look at at any time. */
+enum lane_state { LANE_RUNNING, LANE_STOPPING, LANE_STOPPED, LANE_FENCED, LANE_FAILED };
+struct lane_status {
+    _Atomic int32_t state;   /* enum lane_state */
+    _Atomic int32_t opening; /* partitions, by state */
+    _Atomic int32_t running;
+    _Atomic int32_t stalled;
+    _Atomic int32_t failed;
+    _Atomic int32_t ended; /* running, input at its end marker, all committed */
+    _Atomic bool
+        quiet; /* nothing to read, nothing to commit, nothing in flight, at its last step */
+};
+const struct lane_status *lane_status(const struct lane *lane);
+
+/* Why the lane is LANE_FENCED or LANE_FAILED; only once it is. */
+const struct err_info *lane_problem(const struct lane *lane);
+
+/* --- commands: the sender's memory until they are back in `reply` --- */
+
+enum lane_command_kind {
+    LANE_OPEN,       /* a partition of the map; answered when it runs or has failed */
+    LANE_CLOSE,      /* the same; answered after its last commit */
+    LANE_TWIN_OPEN,  /* a read-only twin from the last commit; answered when it runs */
+    LANE_TWIN_CLOSE, /* ends it */
+    LANE_SNAPSHOT,   /* figures */
+    LANE_STOP        /* last commit of all, then nothing more; answered then */
+};
+
+enum partition_state {
+    PARTITION_OPENING,
+    PARTITION_RUNNING,
+    PARTITION_STALLED,
+    PARTITION_CLOSING,
+    PARTITION_CLOSED,
+    PARTITION_FAILED,
+    PARTITION_STATE_COUNT
+};
+
+enum stall_reason {
+    STALL_NONE,
+    STALL_MEMORY,   /* the pipeline's limit: needs an operator */
+    STALL_RETRY,    /* a dependency is down */
+    STALL_INTERNAL, /* the internal stream it writes is at its bound */
+    STALL_REASON_COUNT
+};
+
+const char *partition_state_name(enum partition_state state);
+const char *stall_reason_name(enum stall_reason reason);
+
+/* What a snapshot says of one partition. */
+struct partition_report {
+    int32_t stage; /* index of struct stage */
+    uint32_t shard, group_lo, group_hi;
+    uint64_t epoch;
+    enum partition_state state;
+    enum stall_reason stall;
+    bool twin;
+    int64_t next_offset[2]; /* processed */
+    int64_t committed[2];
+    struct partition_figures figures;
+    char problem[160]; /* why FAILED or STALLED; empty otherwise */
+};
+
+/* Selected detail of one partition. */
+struct partition_detail {
+    uint32_t *group_counts; /* [4096], by key group; zero outside its range */
+    struct heavy_keys heavy;
+};
+
+struct lane_snapshot {
+    struct partition_report *reports; /* caller's [cap] */
+    int32_t cap;
+    int32_t ret_count; /* partitions there are; at most `cap` are written */
+    struct lane_figures ret_lane;
+    struct partition_detail *detail; /* of the partition below; NULL: none wanted */
+    int32_t detail_stage;
+    uint32_t detail_shard, detail_group_lo;
+};
+
+struct lane_open {
+    int32_t stage;
+    struct partition_place place;
+    struct floor_set *floors; /* outlives the lane */
+    int32_t floor_slot;
+};
+
+/* Which keys a twin sees and where its results go. */
+struct lane_twin {
+    int32_t stage;
+    uint32_t shard, group_lo, group_hi;
+    uint32_t sample_below; /* keys with sample_bucket_of(hash) below it; SAMPLE_BUCKETS: all */
+    struct collector *collector; /* NULL: discard */
+    uint32_t id;                 /* caller's number of it, for CLOSE */
+};
+
+struct lane_command {
+    struct msg msg; /* first */
+    enum lane_command_kind kind;
+    struct mailbox *reply;
+    enum err err;
+    struct err_info info;
+    union {
+        struct lane_open open; /* also CLOSE: stage, shard, group_lo are looked at */
+        struct lane_twin twin;
+        struct lane_snapshot snapshot;
+    } u;
+};
+
+/* Any thread. */
+void lane_send(struct lane *lane, struct lane_command *command);
+
+/* --- what a twin's results are collected in: bounded, one twin writes it, its owner reads it when the twin is closed --- */
+
+struct collected {
+    enum output_kind kind;
+    struct str key, value; /* key.ptr NULL: absent */
+    int64_t time_ms;
+    int64_t stamp_ms;
+    struct str headers;
+    int32_t header_count;
+};
+
+struct collector {
+    struct arena arena;
+    struct collected *items;
+    int32_t count, cap;
+    int64_t dropped; /* did not fit */
+};
+
+void collector_init(struct collector *collector, int32_t items_max, ptrdiff_t bytes_max);
+void collector_release(struct collector *collector);
+
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef NODE_RUNTIME_H
+#define NODE_RUNTIME_H
+
+#include "base/fs.h"
+#include "node/lane.h"
+
+/* All pipelines of one configuration on one log: creates the streams, writes the partition maps, holds the lanes of
+ * several nodes and opens partitions on them. No threads of its own: node_runtime_step() is one loop's step (control's),
+ * and each lane is another's.
+ *
+ *   STREAMS --> LOOKUPS --> MAPS --> OPENING --> RUNNING --> STOPPING --> STOPPED
+ *      |           |          |         |           |
+ *      +-----------+----------+---------+-----------+--> FAILED
+ *
+ * RUNNING also with partitions that need an operator: the others go on; node_runtime_failed_partitions() counts them. */
+
+struct node_runtime;
+
+enum runtime_state {
+    RUNTIME_STREAMS, /* creating what the configuration names */
+    RUNTIME_LOOKUPS, /* reading tables */
+    RUNTIME_MAPS, /* reading, writing partition maps; fencing owners that are not in them any more */
+    RUNTIME_OPENING, /* lanes restore their partitions */
+    RUNTIME_RUNNING,
+    RUNTIME_STOPPING, /* last commits */
+    RUNTIME_STOPPED,
+    RUNTIME_FAILED,
+    RUNTIME_STATE_COUNT
+};
+
+enum runtime_flags {
+    RUNTIME_UNTIL_END = 1, /* source streams whose last record is no end marker get one at start */
+    RUNTIME_DROP_STATE = 2 /* forget state that the present chains cannot continue */
+};
+
+struct node_runtime_options {
+    const struct config *config; /* outlives the runtime */
+    struct log *log;
+    const struct clock *clock;
+    const struct fs *fs; /* lookup files; NULL if there are none */
+    uint32_t flags;
+    struct lane_tuning tuning;
+};
+
+/* Errors: LIMIT (more partitions than a map may have). */
+ATTR_NODISCARD enum err node_runtime_new(const struct node_runtime_options *options,
+                                         struct node_runtime **ret_runtime, struct err_info *info);
+
+/* Loops have ended, or the log dropped its ops. NULL is fine. */
+void node_runtime_free(struct node_runtime *runtime);
+
+/* A loop_step. */
+int64_t node_runtime_step(void *runtime, int64_t now_ns);
+struct waker *node_runtime_waker(struct node_runtime *runtime);
+
+/* Lanes, fixed in number from node_runtime_new on: node-major. They may be stepped at once; they idle until opened. */
+int32_t node_runtime_lane_count(const struct node_runtime *runtime);
+struct lane *node_runtime_lane(struct node_runtime *runtime, int32_t index);
+
+/* Any thread. */
+enum runtime_state node_runtime_state(const struct node_runtime *runtime);
+const char *runtime_state_name(enum runtime_state state);
+
+/* Why it is FAILED, or the first partition that needs an operator; empty text: no problem. The runtime's thread, or after
+ * its loop has ended. */
+const struct err_info *node_runtime_problem(const struct node_runtime *runtime);
+int32_t node_runtime_failed_partitions(const struct node_runtime *runtime);
+
+/* Any thread. All partitions run, all input is consumed up to its end markers, all of it is committed. */
+bool node_runtime_ended(const struct node_runtime *runtime);
+
+/* Any thread. Nothing to read and nothing to commit anywhere just now. */
+bool node_runtime_quiet(const struct node_runtime *runtime);
+
+/* Any thread: asks for last commits; RUNTIME_STOPPED follows. */
+void node_runtime_stop(struct node_runtime *runtime);
+
+/* Stages and their streams; from RUNTIME_LOOKUPS on. */
+int32_t node_runtime_stage_count(const struct node_runtime *runtime);
+const struct stage *node_runtime_stage(const struct node_runtime *runtime, int32_t index);
+
+/* The stream named `name`, or NULL; from RUNTIME_LOOKUPS on. */
+const struct stage_stream *node_runtime_stream(const struct node_runtime *runtime, struct str name);
+
+/* The map of a stage; from RUNTIME_OPENING on. */
+const struct partition_map *node_runtime_map(const struct node_runtime *runtime, int32_t stage);
+
+#endif

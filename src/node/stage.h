@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef NODE_STAGE_H
+#define NODE_STAGE_H
+
+#include <stdatomic.h>
+
+#include "log/log.h"
+#include "pipeline/chain.h"
+#include "pipeline/config.h"
+
+/* A stage as lanes see it: its plan, and where its streams are in the log. Made once by the runtime before any partition
+ * is opened, read-only afterwards but for the atomics. */
+
+/* Shared by all partitions of one pipeline. */
+struct pipeline_env {
+    const struct pipeline_plan *plan;
+    _Atomic int64_t state_bytes; /* of all its partitions */
+};
+
+struct stage_stream {
+    const struct stream_spec *spec;
+    struct stream_info info;
+    _Atomic int64_t largest_shard_bytes; /* internal outputs: as last polled */
+};
+
+struct stage {
+    const struct stage_plan *plan;
+    struct pipeline_env *pipeline;
+    int32_t index; /* among all stages of the runtime */
+    struct stage_stream *inputs[2];
+    int32_t source_shards[2];    /* internal inputs: shards of the writing stage's input 0 */
+    struct stage_stream *output; /* NULL: results are dropped */
+    struct stage_stream *dead_letter;
+    struct stage_stream *late; /* NULL: only counted */
+    struct stage_stream *changelog;
+    int32_t shard_count; /* of its input 0: of its changelog, too */
+    bool drop_state;     /* "the second day": forget state that the chain cannot continue */
+    struct lookup_table **lookup_tables; /* [plan->lookup_count] */
+};
+
+/* The shard numbered `index` of a stream. */
+static inline struct shard_id stage_shard(const struct stage_stream *stream, uint32_t index)
+{
+    return (struct shard_id){stream->info.first_shard.v + index};
+}
+
+#endif
