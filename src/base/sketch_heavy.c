@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/sketch.h"
+
+/* Entries lie in a min-heap by count, so that the one to be replaced is at its top; an open-addressing table of twice
+ * the entries finds a hash. Invariants:
+ *   H1  entries[parent].count <= entries[child].count
+ *   H2  entries[i] is found by table[slot_of[i]] == i, and no other slot says i
+ *   H3  from a hash's home slot to its own there is no empty slot (linear probing, deletion shifts back) */
+
+struct heavy {
+    int32_t capacity;
+    int32_t count;
+    uint64_t total;
+    struct heavy_entry *entries; /* [capacity] */
+    int32_t *slot_of;            /* [capacity] */
+    int32_t *table;              /* [table_mask + 1]; -1: empty */
+    uint32_t table_mask;
+};
+
+struct heavy *heavy_new(int32_t capacity)
+{
+    CHECK(capacity >= 1 && capacity <= HEAVY_CAPACITY_MAX);
+    uint32_t slots = 4;
+    while (slots < 2 * (uint32_t)capacity) {
+        slots *= 2;
+    }
+    struct heavy *heavy = MEM_NEW(struct heavy);
+    heavy->capacity = capacity;
+    heavy->entries = MEM_NEW_ARRAY(struct heavy_entry, capacity);
+    heavy->slot_of = MEM_NEW_ARRAY(int32_t, capacity);
+    heavy->table = MEM_NEW_ARRAY(int32_t, slots);
+    heavy->table_mask = slots - 1;
+    heavy_clear(heavy);
+    return heavy;
+}
+
+void heavy_free(struct heavy *heavy)
+{
+    if (heavy != NULL) {
+        mem_free(heavy->entries);
+        mem_free(heavy->slot_of);
+        mem_free(heavy->table);
+        mem_free(heavy);
+    }
+}
+
+void heavy_clear(struct heavy *heavy)
+{
+    heavy->count = 0;
+    heavy->total = 0;
+    memset(heavy->table, 0xff, ((size_t)heavy->table_mask + 1) * sizeof(int32_t));
+}
+
+uint64_t heavy_total(const struct heavy *heavy)
+{
+    return heavy->total;
+}
+
+/* The low bits are a table's. */
+static uint32_t home_of(const struct heavy *heavy, uint64_t hash)
+{
+    return (uint32_t)hash & heavy->table_mask;
+}
+
+/* Slot of `hash`, or the empty one where it belongs. */
+static uint32_t find_slot(const struct heavy *heavy, uint64_t hash)
+{
+    uint32_t slot = home_of(heavy, hash);
+    while (heavy->table[slot] >= 0 && heavy->entries[heavy->table[slot]].hash != hash) {
+        slot = (slot + 1) & heavy->table_mask;
+    }
+    return slot;
+}
+
+static void link_slot(struct heavy *heavy, uint32_t slot, int32_t index)
+{
+    heavy->table[slot] = index;
+    heavy->slot_of[index] = (int32_t)slot;
+}
+
+/* Empties a slot and shifts back what probing had pushed past it (H3). */
+static void erase_slot(struct heavy *heavy, uint32_t hole)
+{
+    uint32_t mask = heavy->table_mask;
+    for (uint32_t slot = (hole + 1) & mask; heavy->table[slot] >= 0; slot = (slot + 1) & mask) {
+        int32_t index = heavy->table[slot];
+        uint32_t home = home_of(heavy, heavy->entries[index].hash);
+        if (((slot - home) & mask) >= ((slot - hole) & mask)) {
+            link_slot(heavy, hole, index);
+            hole = slot;
+        }
+    }
+    heavy->table[hole] = -1;
+}
+
+static void swap_entries(struct heavy *heavy, int32_t a, int32_t b)
+{
+    struct heavy_entry entry = heavy->entries[a];
+    heavy->entries[a] = heavy->entries[b];
+    heavy->entries[b] = entry;
+    uint32_t slot_a = (uint32_t)heavy->slot_of[a];
+    uint32_t slot_b = (uint32_t)heavy->slot_of[b];
+    link_slot(heavy, slot_a, b);
+    link_slot(heavy, slot_b, a);
+}
+
+static void sift_down(struct heavy *heavy, int32_t at)
+{
+    for (;;) {
+        int32_t least = at;
+        for (int32_t child = 2 * at + 1; child <= 2 * at + 2 && child < heavy->count; child++) {
+            if (heavy->entries[child].count < heavy->entries[least].count) {
+                least = child;
+            }
+        }
+        if (least == at) {
+            return;
+        }
+        swap_entries(heavy, at, least);
+        at = least;
+    }
+}
+
+static void sift_up(struct heavy *heavy, int32_t at)
+{
+    while (at > 0 && heavy->entries[at].count < heavy->entries[(at - 1) / 2].count) {
+        swap_entries(heavy, at, (at - 1) / 2);
+        at = (at - 1) / 2;
+    }
+}
+
+/* Adds `fresh`, whose hash is no entry, in the place of the least one if all are taken (whose count it inherits). */
+static void insert(struct heavy *heavy, struct heavy_entry fresh)
+{
+    if (heavy->count < heavy->capacity) {
+        int32_t index = heavy->count++;
+        heavy->entries[index] = fresh;
+        link_slot(heavy, find_slot(heavy, fresh.hash), index);
+        sift_up(heavy, index);
+        return;
+    }
+    uint64_t inherited = heavy->entries[0].count;
+    erase_slot(heavy, (uint32_t)heavy->slot_of[0]);
+    fresh.count += inherited;
+    fresh.error += inherited;
+    /* The slot is looked for while the old hash is out of the table, so entries[0] cannot be mistaken for it. */
+    uint32_t slot = find_slot(heavy, fresh.hash);
+    heavy->entries[0] = fresh;
+    link_slot(heavy, slot, 0);
+    sift_down(heavy, 0);
+}
+
+void heavy_add(struct heavy *heavy, uint64_t hash, struct str key, uint64_t weight)
+{
+    heavy->total += weight;
+    int32_t index = heavy->table[find_slot(heavy, hash)];
+    if (index >= 0) {
+        heavy->entries[index].count += weight;
+        sift_down(heavy, index);
+        return;
+    }
+    if (weight == 0) {
+        return;
+    }
+    struct heavy_entry fresh = {.hash = hash, .count = weight};
+    fresh.key_len = (uint16_t)(key.len < UINT16_MAX ? key.len : UINT16_MAX);
+    if (key.len > 0) {
+        memcpy(fresh.key, key.ptr, (size_t)(key.len < HEAVY_KEY_BYTES ? key.len : HEAVY_KEY_BYTES));
+    }
+    insert(heavy, fresh);
+}
+
+static int heaviest_first(const void *a, const void *b)
+{
+    const struct heavy_entry *x = a;
+    const struct heavy_entry *y = b;
+    if (x->count != y->count) {
+        return x->count < y->count ? 1 : -1;
+    }
+    return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+int32_t heavy_top(const struct heavy *heavy, struct heavy_entry *ret_entries, int32_t cap)
+{
+    if (heavy->count == 0 || cap <= 0) {
+        return 0;
+    }
+    struct heavy_entry *sorted = MEM_NEW_ARRAY(struct heavy_entry, heavy->count);
+    memcpy(sorted, heavy->entries, (size_t)heavy->count * sizeof(*sorted));
+    qsort(sorted, (size_t)heavy->count, sizeof(*sorted), heaviest_first);
+    int32_t n = heavy->count < cap ? heavy->count : cap;
+    memcpy(ret_entries, sorted, (size_t)n * sizeof(*sorted));
+    mem_free(sorted);
+    return n;
+}
+
+/* Keeps the heaviest `capacity` of `n` entries. */
+static void rebuild(struct heavy *heavy, struct heavy_entry *entries, int32_t n, uint64_t total)
+{
+    qsort(entries, (size_t)n, sizeof(*entries), heaviest_first);
+    heavy_clear(heavy);
+    heavy->total = total;
+    int32_t kept = n < heavy->capacity ? n : heavy->capacity;
+    for (int32_t i = 0; i < kept; i++) {
+        insert(heavy, entries[i]);
+    }
+}
+
+/* The most that a key which is no entry may weigh. */
+static uint64_t floor_of(const struct heavy *heavy)
+{
+    return heavy->count == heavy->capacity ? heavy->entries[0].count : 0;
+}
+
+void heavy_merge(struct heavy *into, const struct heavy *from)
+{
+    CHECK(into != from);
+    struct heavy_entry *all =
+        MEM_NEW_ARRAY(struct heavy_entry, (ptrdiff_t)into->count + from->count);
+    uint64_t into_floor = floor_of(into);
+    uint64_t from_floor = floor_of(from);
+    int32_t n = 0;
+    for (int32_t i = 0; i < into->count; i++) {
+        struct heavy_entry entry = into->entries[i];
+        int32_t other = from->table[find_slot(from, entry.hash)];
+        entry.count += other >= 0 ? from->entries[other].count : from_floor;
+        entry.error += other >= 0 ? from->entries[other].error : from_floor;
+        all[n++] = entry;
+    }
+    for (int32_t i = 0; i < from->count; i++) {
+        struct heavy_entry entry = from->entries[i];
+        if (into->table[find_slot(into, entry.hash)] < 0) {
+            entry.count += into_floor;
+            entry.error += into_floor;
+            all[n++] = entry;
+        }
+    }
+    rebuild(into, all, n, into->total + from->total);
+    mem_free(all);
+}
+
+void heavy_halve(struct heavy *heavy)
+{
+    struct heavy_entry *kept = MEM_NEW_ARRAY(struct heavy_entry, heavy->count);
+    int32_t n = 0;
+    for (int32_t i = 0; i < heavy->count; i++) {
+        struct heavy_entry entry = heavy->entries[i];
+        entry.count /= 2;
+        entry.error = entry.error / 2 < entry.count ? entry.error / 2 : entry.count;
+        if (entry.count > 0) {
+            kept[n++] = entry;
+        }
+    }
+    rebuild(heavy, kept, n, heavy->total / 2);
+    mem_free(kept);
+}
