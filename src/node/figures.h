@@ -78,23 +78,7 @@ struct figure_field {
 extern const struct figure_field PARTITION_FIELDS[];
 extern const struct figure_field LANE_FIELDS[];
 
-/* A heavy key, estimated from records sampled by offset. */
-enum { HEAVY_KEYS_MAX = 32, HEAVY_KEY_BYTES = 48, HEAVY_SAMPLE_EVERY = 32 };
-
-struct heavy_key {
-    uint64_t hash;
-    int64_t count;             /* sampled records */
-    int64_t error;             /* by how much `count` may be too high */
-    int32_t key_len;           /* of the whole key */
-    char key[HEAVY_KEY_BYTES]; /* its beginning */
-};
-
-/* Space-saving over sampled records (Metwally and others 2005): the keys with the largest counts, ascending by nothing. */
-struct heavy_keys {
-    int64_t sampled; /* records offered */
-    int32_t count;
-    struct heavy_key keys[HEAVY_KEYS_MAX];
-};
-void heavy_keys_offer(struct heavy_keys *heavy, uint64_t hash, struct str key);
+/* Heavy keys are counted over records whose offset is a multiple of this; the counts of sampled records, times it, estimate. */
+enum { HEAVY_SAMPLE_EVERY = 32, HEAVY_TOP = 32 };
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef NODE_LANE_H
 #define NODE_LANE_H
 
+#include "base/sketch.h"
 #include "node/figures.h"
 #include "node/floors.h"
 #include "node/map.h"
@@ -117,8 +118,10 @@ struct partition_report {
 
 /* Selected detail of one partition. */
 struct partition_detail {
-    uint32_t *group_counts; /* [4096], by key group; zero outside its range */
-    struct heavy_keys heavy;
+    uint32_t *group_counts;              /* [4096], by key group; zero outside its range */
+    struct heavy_entry heavy[HEAVY_TOP]; /* heaviest first; counts are of sampled records */
+    int32_t heavy_count;
+    uint64_t heavy_sampled; /* records sampled */
 };
 
 struct lane_snapshot {

@@ -82,6 +82,15 @@ struct stage_plan {
     uint64_t text_hash; /* hash64 of it */
 };
 
+/* `shadowing:` of a pipeline: accepted and checked here, carried out by the control plane. */
+struct shadowing_spec {
+    int32_t percent;     /* 1..100, default 10 */
+    double threshold;    /* of utilisation, default 0.7 */
+    int64_t sustain_ns;  /* default 60 s */
+    int64_t duration_ns; /* default 10 min */
+    struct str store;    /* "memory", or the address of a store */
+};
+
 struct pipeline_plan {
     struct str name;
     int64_t objective_ns;
@@ -107,15 +116,6 @@ enum config_sync { CONFIG_SYNC, CONFIG_UNSYNCED };
 struct listen_spec {
     struct str address; /* default 127.0.0.1 */
     int32_t port;       /* default 8080; 0: any free one */
-};
-
-/* `shadowing:` of a pipeline: accepted and checked here, carried out by the control plane. */
-struct shadowing_spec {
-    int32_t percent;     /* 1..100, default 10 */
-    double threshold;    /* of utilisation, default 0.7 */
-    int64_t sustain_ns;  /* default 60 s */
-    int64_t duration_ns; /* default 10 min */
-    struct str store;    /* "memory", or the address of a store */
 };
 
 struct config {
