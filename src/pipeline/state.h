@@ -20,7 +20,10 @@
  * idempotent and later ones replace earlier ones.
  *
  * Growth: a table doubles alone, and tables of one space reach their thresholds at different fills, so that no batch
- * pays for all of them (performance.md G3': longest pause <= 5 ms while growing to 10 M keys).
+ * pays for all of them while a state grows to millions of keys.
+ *
+ * The hash of an entry names its key group (top 12 bits) and its place in the table (low 32 bits). For an ordinary space
+ * it is hash64 of the key. In a *composite* space the key is more than the record's key; see state_composite_key().
  *
  * Invariants: S1 an entry is in the table of its key's group and nowhere else. S2 dirty lists name each dirty entry
  * once. S3 bytes_used is the sum of what all tables and tails hold. S4 pointers to payloads hold until the next
@@ -44,10 +47,12 @@ struct state_space_options {
         schema; /* normalised text of what the entries mean; another text is another schema */
     int32_t payload_bytes; /* 0..STATE_PAYLOAD_MAX, zeroed in a new entry */
     bool timed;            /* due entries can be taken in order of time */
+    bool tails;            /* entries may have a tail */
+    bool composite;        /* keys are made by state_composite_key */
 };
 
 struct state_entry {
-    struct str key; /* view into the table */
+    struct str key; /* a view; empty for an absent key */
     uint64_t hash;
     int64_t time;
     void *payload;   /* payload_bytes, 8-aligned */
@@ -58,7 +63,8 @@ struct state_entry {
 struct state *state_new(uint32_t group_lo, uint32_t group_hi);
 void state_free(struct state *state);
 
-/* Declares a space, once per state, before use; the id of a space is hash64 of its name cut to 32 bits: CHECKs clashes. */
+/* Declares a space, once per state, before use. Its id is hash64 of its name cut to 31 bits, the top bit telling
+ * composite spaces; CHECKs clashes, also with the reserved ids below 16. */
 struct state_space *state_space_open(struct state *state,
                                      const struct state_space_options *options);
 
@@ -87,9 +93,18 @@ ATTR_NODISCARD enum err state_set_tail(struct state_space *space, uint64_t hash,
 /* Removes; false if it was not there. */
 bool state_delete(struct state_space *space, uint64_t hash, struct str key, int64_t time);
 
-/* All times of one key, ascending, up to `cap`; returns how many exist. For sessions, lists, join buffers. */
-int32_t state_times_of(struct state_space *space, uint64_t hash, struct str key, int64_t *ret_times,
-                       int32_t cap);
+/* The tail of the entry whose payload is `payload`, and the same to be written in place: resized to `len` bytes, what
+ * was there is kept, new bytes are zero. NULL over STATE_TAIL_MAX (nothing changed). The entry must be dirty already,
+ * that is, `payload` comes from an upsert since the last delta. */
+struct str state_tail_at(const struct state_space *space, const void *payload);
+char *state_tail_resize(struct state_space *space, uint64_t hash, void *payload, ptrdiff_t len);
+
+/* A key made of a record's key and more (columns that a dedupe goes by): entries stay in the record key's group and
+ * samples of record keys can be told from the entry's key alone.
+ *   buffer    at least 2 + key.len + more.len bytes; the result is a view of it
+ *   ret_hash  what to pass as its hash: group of `key_hash`, place of the whole */
+struct str state_composite_key(char *buffer, uint64_t key_hash, struct str key, struct str more,
+                               uint64_t *ret_hash);
 
 /* Timed spaces: the smallest time in the space, or INT64_MAX if it is empty. O(groups in use) at most, usually O(1). */
 int64_t state_min_time(struct state_space *space);
@@ -110,8 +125,9 @@ int64_t state_entry_count(const struct state *state);
  *   key    u16 BE key group, u32 BE space id, i64 BE time (sign bit flipped), the key's own bytes
  *   value  payload bytes, then the tail; a tombstone is an absent value (ptr NULL) */
 
-/* Dirty entries since the last call of state_delta_end: call _next until false, then _end once the commit that holds
- * them is submitted (they are clean then; a commit is never given up, only sent again or the partition dropped). */
+/* Dirty entries: tombstones first, then contents. What _next has handed out is clean; a change behind it makes the entry
+ * dirty again, to be handed out later. So a delta may be taken in pieces, and _end, called when _next said false, only
+ * gives back its memory. (A commit is never given up, only sent again or the partition dropped.) */
 bool state_delta_next(struct state *state, struct str *ret_key, struct str *ret_value);
 void state_delta_end(struct state *state);
 int64_t state_delta_bytes(const struct state *state); /* an estimate of what the delta will take */
@@ -121,12 +137,13 @@ bool state_dump_next(struct state *state, uint32_t group, uint64_t *cursor, stru
                      struct str *ret_value);
 
 /* Applies one changelog entry without marking it dirty. Entries of other groups than the state's, and of spaces that are
- * not open, are kept apart by the result: NOT_FOUND (unknown space: counted by the caller), OK, or CORRUPT. */
+ * not open, are kept apart by the result: NOT_FOUND (counted by the caller), OK, or CORRUPT. */
 ATTR_NODISCARD enum err state_apply(struct state *state, struct str key, struct str value);
 
-/* Key group and key hash of a changelog entry's key, for filtering before state_apply. False if malformed. */
+/* Key group, space id and *record key* of a changelog entry's key, for filtering before state_apply: of a composite key
+ * the record key's part, so that hash64 of it gives group and sample in all cases. False if malformed. */
 bool state_entry_key(struct str key, uint32_t *ret_group, uint32_t *ret_space,
-                     struct str *ret_user_key);
+                     struct str *ret_record_key);
 
 /* Hand-over within a process: takes all tables of a group out (clean: after a commit), or puts them in. The spaces of
  * both states must have been opened with the same options. */

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPELINE_STATE_PRIV_H
+#define PIPELINE_STATE_PRIV_H
+
+#include "base/arena.h"
+#include "pipeline/state.h"
+#include "pipeline/state_table.h"
+
+/* What the files of keyed state share. */
+
+/* The part of a table that a lookup reads, packed so that all groups' parts stay in the second-level cache. */
+struct table_ref {
+    char *slots; /* of no table: one empty slot */
+    uint32_t mask;
+    uint16_t stride_bytes;
+    uint16_t key_room_bytes;
+};
+
+struct state_space {
+    struct state *state;
+    uint32_t id;
+    uint32_t index; /* in state->spaces */
+    struct str name;
+    struct table_shape shape;
+    int32_t payload_bytes; /* as asked for: what goes to the changelog */
+    bool composite;
+    /* [group count], made with the first entry; NULL before */
+    struct table_ref *refs;
+    struct table **tables;
+    int64_t *group_min; /* timed: smallest time of each group, or a bound below it if group_loose */
+    uint8_t *group_loose;
+    int64_t min_time; /* timed: of the space, or a bound below it if min_loose */
+    bool min_loose;
+    struct due_list due;
+    struct arena taken; /* what state_take_due handed out last */
+};
+
+struct state {
+    uint32_t group_lo, group_hi;
+    bool tracking;
+    int32_t space_count;
+    struct state_space *spaces[STATE_SPACES_MAX];
+    int64_t bytes_used;
+    int64_t entry_count;
+    /* Dirty entries: space << 44 | group << 32 | tag. */
+    uint64_t *dirty;
+    ptrdiff_t dirty_count, dirty_cap, dirty_next;
+    int64_t dirty_bytes;
+    /* Keys of removed entries that the changelog has: u32 length, key. */
+    char *removed;
+    ptrdiff_t removed_len, removed_cap, removed_next;
+    /* What the last _next handed out. */
+    char *key_buffer;
+    ptrdiff_t key_cap;
+    char *value_buffer;
+    ptrdiff_t value_cap;
+};
+
+enum { STATE_ENTRY_HEAD_BYTES = 2 + 4 + 8 };
+
+struct table *space_table(struct state_space *space, uint32_t group);
+
+/* After a table may have been rebuilt: its ref, and the bytes that changed since `bytes_before`. */
+void space_table_changed(struct state_space *space, uint32_t group, int64_t bytes_before);
+
+/* Hand-over of one table: out, which leaves the group as if it had never had one, and in. */
+void space_forget_table(struct state_space *space, uint32_t group);
+void space_adopt_table(struct state_space *space, uint32_t group, struct table *table);
+
+/* Removes an entry of `group`; a tombstone is written if `tell` and the changelog has it. */
+void space_remove(struct state_space *space, uint32_t group, struct slot *slot, bool tell);
+
+/* Writes a tombstone for an entry that is about to go. */
+void state_tell_removed(struct state_space *space, uint32_t group, const struct slot *slot);
+
+/* Finds or makes, without marking it dirty. */
+struct slot *space_put(struct state_space *space, uint32_t group, uint32_t tag, struct str key,
+                       int64_t time);
+
+/* Writes the 14 bytes before the user key. */
+void state_encode_head(char *out, uint32_t group, uint32_t space_id, int64_t time);
+
+#endif

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// The index of times of one table of keyed state.
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "pipeline/state_table.h"
+
+static int64_t bucket_first_time(const struct time_index *times, const struct time_bucket *bucket)
+{
+    return (int64_t)((uint64_t)bucket->id << times->shift);
+}
+
+static int64_t bucket_last_time(const struct time_index *times, const struct time_bucket *bucket)
+{
+    return bucket_first_time(times, bucket) + (int64_t)((UINT64_C(1) << times->shift) - 1);
+}
+
+static void bucket_push(struct table *table, struct time_bucket *bucket, uint32_t tag)
+{
+    if (bucket->count == bucket->cap) {
+        uint32_t cap = bucket->cap == 0 ? 4 : bucket->cap * 2;
+        bucket->tags = mem_resize(bucket->tags, cap, (ptrdiff_t)sizeof *bucket->tags);
+        table->memory_bytes += (int64_t)(cap - bucket->cap) * (int64_t)sizeof *bucket->tags;
+        bucket->cap = cap;
+    }
+    bucket->tags[bucket->count++] = tag;
+}
+
+/* Takes bucket `index` out. Its memory goes to the end of the array, for the next bucket to come. */
+static void bucket_drop(struct time_index *times, int32_t index)
+{
+    struct time_bucket dropped = times->buckets[index];
+    times->ref_count -= dropped.count;
+    memmove(&times->buckets[index], &times->buckets[index + 1],
+            (size_t)(times->count - index - 1) * sizeof dropped);
+    dropped.count = 0;
+    times->buckets[--times->count] = dropped;
+    times->last = 0;
+}
+
+/* Index of the first bucket with an id >= `id`. */
+static int32_t bucket_search(const struct time_index *times, int64_t id)
+{
+    int32_t lo = 0;
+    int32_t hi = times->count;
+    while (lo < hi) {
+        int32_t mid = lo + (hi - lo) / 2;
+        if (times->buckets[mid].id < id) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+/* Room in the array for one more; what stands behind `count` are empty buckets whose memory is kept. */
+static void bucket_reserve(struct table *table)
+{
+    struct time_index *times = &table->times;
+    if (times->count < times->cap) {
+        return;
+    }
+    int32_t cap = times->cap == 0 ? 2 : times->cap * 2;
+    times->buckets = mem_resize(times->buckets, cap, (ptrdiff_t)sizeof *times->buckets);
+    memset(times->buckets + times->cap, 0, (size_t)(cap - times->cap) * sizeof *times->buckets);
+    table->memory_bytes += (int64_t)(cap - times->cap) * (int64_t)sizeof *times->buckets;
+    times->cap = cap;
+}
+
+/* Makes buckets wider until there are at most half as many as there may be. */
+static void buckets_widen(struct table *table)
+{
+    struct time_index *times = &table->times;
+    while (times->count > TIME_BUCKETS_MAX / 2) {
+        times->shift++;
+        int32_t kept = 0;
+        int32_t count = times->count;
+        for (int32_t i = 0; i < count; i++) {
+            struct time_bucket *bucket = &times->buckets[i];
+            bucket->id >>= 1;
+            if (kept > 0 && times->buckets[kept - 1].id == bucket->id) {
+                struct time_bucket *into = &times->buckets[kept - 1];
+                for (uint32_t k = 0; k < bucket->count; k++) {
+                    bucket_push(table, into, bucket->tags[k]);
+                }
+                bucket->count = 0;
+            } else {
+                struct time_bucket swap = times->buckets[kept];
+                times->buckets[kept] = *bucket;
+                if (kept != i) {
+                    *bucket = swap;
+                }
+                kept++;
+            }
+        }
+        times->count = kept;
+    }
+    times->last = 0;
+}
+
+static bool slot_in_bucket(const struct time_index *times, const struct time_bucket *bucket,
+                           const struct slot *slot)
+{
+    return slot->time >> times->shift == bucket->id;
+}
+
+/* Drops references to entries that are gone. */
+static void bucket_clean(struct table *table, struct time_bucket *bucket)
+{
+    struct time_index *times = &table->times;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < bucket->count; i++) {
+        uint32_t tag = bucket->tags[i];
+        uint32_t place = tag & table->mask;
+        struct slot *slot = table_probe_tag(table, tag, &place);
+        while (slot != NULL && !slot_in_bucket(times, bucket, slot)) {
+            slot = table_probe_tag(table, tag, &place);
+        }
+        if (slot != NULL) {
+            bucket->tags[kept++] = tag;
+        }
+    }
+    times->ref_count -= bucket->count - kept;
+    bucket->count = kept;
+}
+
+static void buckets_clean(struct table *table)
+{
+    struct time_index *times = &table->times;
+    for (int32_t i = times->count - 1; i >= 0; i--) {
+        bucket_clean(table, &times->buckets[i]);
+        if (times->buckets[i].count == 0) {
+            bucket_drop(times, i);
+        }
+    }
+    if (times->ref_count <= table->count) {
+        return;
+    }
+    // Removed and made again, an entry has several references that all find it: begin anew.
+    for (int32_t i = 0; i < times->count; i++) {
+        times->buckets[i].count = 0;
+    }
+    times->ref_count = 0;
+    for (uint32_t place = 0; place <= table->mask; place++) {
+        struct slot *slot = table_slot(table, place);
+        if ((slot->flags & SLOT_USED) != 0) {
+            int32_t index = bucket_search(times, slot->time >> times->shift);
+            bucket_push(table, &times->buckets[index], slot->tag);
+            times->ref_count++;
+        }
+    }
+}
+
+void table_index_time(struct table *table, uint32_t tag, int64_t time)
+{
+    struct time_index *times = &table->times;
+    int64_t id = time >> times->shift;
+    int32_t index = times->last;
+    if (index >= times->count || times->buckets[index].id != id) {
+        index = bucket_search(times, id);
+        if (index == times->count || times->buckets[index].id != id) {
+            if (times->count == TIME_BUCKETS_MAX) {
+                buckets_widen(table);
+                table_index_time(table, tag, time);
+                return;
+            }
+            bucket_reserve(table);
+            struct time_bucket fresh = times->buckets[times->count];
+            memmove(&times->buckets[index + 1], &times->buckets[index],
+                    (size_t)(times->count - index) * sizeof fresh);
+            fresh.id = id;
+            times->buckets[index] = fresh;
+            times->count++;
+        }
+        times->last = index;
+    }
+    bucket_push(table, &times->buckets[index], tag);
+    times->ref_count++;
+    if (times->ref_count > 2 * table->count + 64) {
+        buckets_clean(table);
+    }
+}
+
+int64_t table_min_time(struct table *table)
+{
+    struct time_index *times = &table->times;
+    while (times->count > 0) {
+        struct time_bucket *bucket = &times->buckets[0];
+        bucket_clean(table, bucket);
+        if (bucket->count == 0) {
+            bucket_drop(times, 0);
+            continue;
+        }
+        if (times->shift == 0) {
+            return bucket->id;
+        }
+        int64_t min = INT64_MAX;
+        for (uint32_t i = 0; i < bucket->count; i++) {
+            uint32_t place = bucket->tags[i] & table->mask;
+            struct slot *slot;
+            while ((slot = table_probe_tag(table, bucket->tags[i], &place)) != NULL) {
+                if (slot_in_bucket(times, bucket, slot) && slot->time < min) {
+                    min = slot->time;
+                }
+            }
+        }
+        return min;
+    }
+    times->shift = 0;
+    return INT64_MAX;
+}
+
+/* --- due entries --- */
+
+void due_list_release(struct due_list *list)
+{
+    mem_free(list->items);
+    mem_free(list->spare);
+    *list = (struct due_list){0};
+}
+
+static void due_list_push(struct due_list *list, struct due_ref ref)
+{
+    if (list->count == list->cap) {
+        list->cap = list->cap == 0 ? 64 : list->cap * 2;
+        list->items = mem_resize(list->items, list->cap, (ptrdiff_t)sizeof *list->items);
+        list->spare = mem_resize(list->spare, list->cap, (ptrdiff_t)sizeof *list->spare);
+    }
+    list->items[list->count++] = ref;
+}
+
+static uint64_t key_prefix(struct str key)
+{
+    unsigned char bytes[8] = {0};
+    if (key.len != 0) {
+        memcpy(bytes, key.ptr, key.len < 8 ? (size_t)key.len : 8);
+    }
+    uint64_t prefix;
+    memcpy(&prefix, bytes, sizeof prefix);
+    return __builtin_bswap64(prefix);
+}
+
+struct due_order {
+    const struct table_shape *shape;
+    const struct table *table;
+};
+
+static bool due_before(const struct due_order *order, const struct due_ref *a,
+                       const struct due_ref *b)
+{
+    if (a->time != b->time) {
+        return a->time < b->time;
+    }
+    if (a->prefix != b->prefix) {
+        return a->prefix < b->prefix;
+    }
+    return str_compare(slot_key(order->shape, order->table, a->slot),
+                       slot_key(order->shape, order->table, b->slot)) < 0;
+}
+
+/* Bottom-up merge sort: no allocation, no bad case. */
+static void due_list_sort(const struct due_order *order, struct due_list *list)
+{
+    for (int32_t width = 1; width < list->count; width *= 2) {
+        for (int32_t lo = 0; lo < list->count; lo += 2 * width) {
+            int32_t mid = lo + width < list->count ? lo + width : list->count;
+            int32_t hi = mid + width < list->count ? mid + width : list->count;
+            int32_t a = lo;
+            int32_t b = mid;
+            for (int32_t k = lo; k < hi; k++) {
+                bool right =
+                    a == mid || (b < hi && due_before(order, &list->items[b], &list->items[a]));
+                list->spare[k] = right ? list->items[b++] : list->items[a++];
+            }
+        }
+        struct due_ref *swap = list->items;
+        list->items = list->spare;
+        list->spare = swap;
+    }
+}
+
+void table_collect_due(const struct table_shape *shape, struct table *table, int64_t until,
+                       int32_t want, struct due_list *list)
+{
+    struct time_index *times = &table->times;
+    list->count = 0;
+    list->bucket_count = 0;
+    for (int32_t i = 0; i < times->count && list->count < want; i++) {
+        struct time_bucket *bucket = &times->buckets[i];
+        if (bucket_first_time(times, bucket) > until) {
+            break;
+        }
+        list->bucket_count++;
+        for (uint32_t k = 0; k < bucket->count; k++) {
+            uint32_t tag = bucket->tags[k];
+            uint32_t place = tag & table->mask;
+            struct slot *slot;
+            while ((slot = table_probe_tag(table, tag, &place)) != NULL) {
+                if ((slot->flags & SLOT_PICKED) != 0 || slot->time > until ||
+                    !slot_in_bucket(times, bucket, slot)) {
+                    continue;
+                }
+                slot->flags |= SLOT_PICKED;
+                due_list_push(list,
+                              (struct due_ref){.time = slot->time,
+                                               .prefix = key_prefix(slot_key(shape, table, slot)),
+                                               .slot = slot});
+            }
+        }
+    }
+    due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
+}
+
+void table_remove_due(const struct table_shape *shape, struct table *table, int64_t until,
+                      struct due_list *list, int32_t count)
+{
+    struct time_index *times = &table->times;
+    bool all = count == list->count;
+    for (int32_t i = count; i < list->count; i++) {
+        list->items[i].slot->flags &= (uint8_t)~SLOT_PICKED;
+    }
+    if ((uint32_t)count == table->count) {
+        while (times->count > 0) {
+            bucket_drop(times, times->count - 1);
+        }
+        times->shift = 0;
+        table_clear(shape, table);
+        return;
+    }
+    for (int32_t i = 0; i < count; i++) { // tags first: removing moves slots
+        list->items[i].prefix = list->items[i].slot->tag;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        uint32_t tag = (uint32_t)list->items[i].prefix;
+        uint32_t place = tag & table->mask;
+        struct slot *slot = table_probe_tag(table, tag, &place);
+        while (slot != NULL && (slot->flags & SLOT_PICKED) == 0) {
+            slot = table_probe_tag(table, tag, &place);
+        }
+        CHECK(slot != NULL);
+        table_remove(shape, table, slot);
+    }
+    int32_t index = 0;
+    for (int32_t i = 0; i < list->bucket_count; i++) {
+        struct time_bucket *bucket = &times->buckets[index];
+        if (!all || bucket_last_time(times, bucket) > until) {
+            bucket_clean(table, bucket);
+        } else {
+            times->ref_count -= bucket->count;
+            bucket->count = 0;
+        }
+        if (bucket->count == 0) {
+            bucket_drop(times, index);
+        } else {
+            index++;
+        }
+    }
+}

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keyed state against a naive twin: an array of entries, searched from end to end.
+
+#include "pipeline/state.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "test.h"
+
+enum { TWIN_MAX = 4096, TWIN_KEY_MAX = 72, TWIN_TAIL_MAX = 256, PAYLOAD = 16 };
+
+struct twin_entry {
+    char key[TWIN_KEY_MAX];
+    ptrdiff_t key_len;
+    int64_t time;
+    unsigned char payload[PAYLOAD];
+    char tail[TWIN_TAIL_MAX];
+    ptrdiff_t tail_len;
+};
+
+struct twin {
+    struct twin_entry *entries;
+    int32_t count;
+};
+
+static struct str twin_key(const struct twin_entry *entry)
+{
+    return (struct str){.ptr = entry->key, .len = entry->key_len};
+}
+
+static struct twin_entry *twin_find(struct twin *twin, struct str key, int64_t time)
+{
+    for (int32_t i = 0; i < twin->count; i++) {
+        if (twin->entries[i].time == time && str_equal(twin_key(&twin->entries[i]), key)) {
+            return &twin->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static struct twin_entry *twin_upsert(struct twin *twin, struct str key, int64_t time)
+{
+    struct twin_entry *entry = twin_find(twin, key, time);
+    if (entry != NULL) {
+        return entry;
+    }
+    CHECK(twin->count < TWIN_MAX);
+    entry = &twin->entries[twin->count++];
+    memset(entry, 0, sizeof *entry);
+    if (key.len != 0) {
+        memcpy(entry->key, key.ptr, (size_t)key.len);
+    }
+    entry->key_len = key.len;
+    entry->time = time;
+    return entry;
+}
+
+static void twin_delete(struct twin *twin, struct twin_entry *entry)
+{
+    *entry = twin->entries[--twin->count];
+}
+
+static uint64_t key_hash(struct str key)
+{
+    return hash64(key.ptr, key.len);
+}
+
+static const struct state_space_options OPTIONS = {
+    .name = {"t/e", 3}, .schema = {"x", 1}, .payload_bytes = PAYLOAD, .timed = true, .tails = true};
+
+/* Does `space` hold what `twin` holds, and nothing else? */
+static bool same(struct state *state, struct state_space *space, struct twin *twin)
+{
+    int64_t min = INT64_MAX;
+    for (int32_t i = 0; i < twin->count; i++) {
+        const struct twin_entry *want = &twin->entries[i];
+        struct str key = twin_key(want);
+        const void *payload = state_find(space, key_hash(key), key, want->time);
+        struct str tail = state_tail(space, key_hash(key), key, want->time);
+        if (payload == NULL || memcmp(payload, want->payload, PAYLOAD) != 0 ||
+            !str_equal(tail, (struct str){.ptr = want->tail, .len = want->tail_len})) {
+            return false;
+        }
+        min = want->time < min ? want->time : min;
+    }
+    uint64_t cursor = 0;
+    struct state_entry entry;
+    int32_t count = 0;
+    while (state_next(space, &cursor, &entry)) {
+        count++;
+    }
+    return count == twin->count && state_entry_count(state) == count &&
+           state_min_time(space) == min;
+}
+
+struct rig {
+    struct rng rng;
+    struct state *state;
+    struct state_space *space;
+    struct state *copy; /* kept by deltas alone */
+    struct state_space *copy_space;
+    struct twin twin;
+    int32_t key_count;
+    int32_t key_len_max;
+    int64_t time_step;
+    int64_t time_count;
+};
+
+static void rig_init(struct rig *rig, uint64_t seed)
+{
+    rng_init(&rig->rng, seed);
+    rig->state = state_new(0, KEY_GROUP_COUNT);
+    rig->space = state_space_open(rig->state, &OPTIONS);
+    rig->copy = state_new(0, KEY_GROUP_COUNT);
+    rig->copy_space = state_space_open(rig->copy, &OPTIONS);
+    rig->twin = (struct twin){.entries = MEM_NEW_ARRAY(struct twin_entry, TWIN_MAX)};
+    rig->key_count = (int32_t)rng_range(&rig->rng, 1, 40);
+    rig->key_len_max = (int32_t)rng_range(&rig->rng, 0, TWIN_KEY_MAX);
+    rig->time_step = rng_chance(&rig->rng, 0.5) ? 1000 : 1;
+    rig->time_count = rng_range(&rig->rng, 1, 40);
+}
+
+static void rig_release(struct rig *rig)
+{
+    state_free(rig->state);
+    state_free(rig->copy);
+    mem_free(rig->twin.entries);
+}
+
+static struct str draw_key(struct rig *rig, char *buffer)
+{
+    uint64_t which = rng_below(&rig->rng, (uint64_t)rig->key_count);
+    struct rng own;
+    rng_init(&own, which);
+    ptrdiff_t len = (ptrdiff_t)rng_below(&own, (uint64_t)rig->key_len_max + 1);
+    for (ptrdiff_t i = 0; i < len; i++) {
+        buffer[i] = (char)rng_below(&own, 256);
+    }
+    return (struct str){.ptr = len != 0 ? buffer : NULL, .len = len};
+}
+
+static int64_t draw_time(struct rig *rig)
+{
+    int64_t n = rng_range(&rig->rng, -rig->time_count / 4, rig->time_count);
+    return n * rig->time_step;
+}
+
+static bool rig_write(struct rig *rig)
+{
+    char buffer[TWIN_KEY_MAX];
+    struct str key = draw_key(rig, buffer);
+    int64_t time = draw_time(rig);
+    bool was = twin_find(&rig->twin, key, time) != NULL;
+    struct twin_entry *entry = twin_upsert(&rig->twin, key, time);
+    bool created;
+    unsigned char *payload = state_upsert(rig->space, key_hash(key), key, time, &created);
+    if (created == was || memcmp(payload, entry->payload, PAYLOAD) != 0) {
+        return false;
+    }
+    unsigned char value = (unsigned char)rng_below(&rig->rng, 256);
+    payload[value % PAYLOAD] = entry->payload[value % PAYLOAD] = value;
+    if (rng_chance(&rig->rng, 0.3)) {
+        ptrdiff_t len = (ptrdiff_t)rng_below(&rig->rng, TWIN_TAIL_MAX);
+        for (ptrdiff_t i = entry->tail_len; i < len; i++) {
+            entry->tail[i] = 0;
+        }
+        char *tail = state_tail_resize(rig->space, key_hash(key), payload, len);
+        if (len > 0) {
+            tail[len - 1] = entry->tail[len - 1] = (char)value;
+        }
+        entry->tail_len = len;
+    }
+    return true;
+}
+
+static bool rig_delete(struct rig *rig)
+{
+    char buffer[TWIN_KEY_MAX];
+    struct str key = draw_key(rig, buffer);
+    int64_t time = draw_time(rig);
+    struct twin_entry *entry = twin_find(&rig->twin, key, time);
+    bool was = state_delete(rig->space, key_hash(key), key, time);
+    if (was != (entry != NULL)) {
+        return false;
+    }
+    if (entry != NULL) {
+        twin_delete(&rig->twin, entry);
+    }
+    return true;
+}
+
+static bool rig_take_due(struct rig *rig)
+{
+    int64_t until = draw_time(rig);
+    struct state_entry entries[7];
+    int32_t cap = (int32_t)rng_range(&rig->rng, 1, 7);
+    int32_t rounds = (int32_t)rng_range(&rig->rng, 1, 30);
+    uint32_t group = 0;
+    int64_t time = INT64_MIN;
+    char last[TWIN_KEY_MAX];
+    struct str last_key = {0};
+    for (; rounds > 0; rounds--) {
+        int32_t count = state_take_due(rig->space, until, entries, cap);
+        for (int32_t i = 0; i < count; i++) {
+            struct twin_entry *want = twin_find(&rig->twin, entries[i].key, entries[i].time);
+            if (want == NULL || entries[i].time > until ||
+                memcmp(entries[i].payload, want->payload, PAYLOAD) != 0 ||
+                !str_equal(entries[i].tail,
+                           (struct str){.ptr = want->tail, .len = want->tail_len}) ||
+                entries[i].hash != key_hash(entries[i].key)) {
+                return false;
+            }
+            uint32_t its_group = key_group_of(entries[i].hash);
+            int order = its_group != group        ? (its_group < group ? -1 : 1)
+                        : entries[i].time != time ? (entries[i].time < time ? -1 : 1)
+                                                  : str_compare(entries[i].key, last_key);
+            if (order < 0) {
+                return false;
+            }
+            group = its_group;
+            time = entries[i].time;
+            if (entries[i].key.len != 0) {
+                memcpy(last, entries[i].key.ptr, (size_t)entries[i].key.len);
+            }
+            last_key = (struct str){.ptr = last, .len = entries[i].key.len};
+            twin_delete(&rig->twin, want);
+        }
+        if (count == 0) {
+            return state_min_time(rig->space) > until;
+        }
+    }
+    return true;
+}
+
+static bool rig_commit(struct rig *rig, int32_t most)
+{
+    struct str key;
+    struct str value;
+    bool more = true;
+    while (most-- > 0 && (more = state_delta_next(rig->state, &key, &value))) {
+        if (state_apply(rig->copy, key, value) != ERR_OK) {
+            return false;
+        }
+    }
+    if (!more) {
+        state_delta_end(rig->state);
+        return state_delta_bytes(rig->state) == 0 &&
+               state_digest(rig->copy) == state_digest(rig->state);
+    }
+    return true;
+}
+
+/* Moves some groups to a fresh state and back: nothing may be lost or changed. */
+static bool rig_hand_over(struct rig *rig)
+{
+    if (!rig_commit(rig, INT32_MAX)) {
+        return false;
+    }
+    struct state *other = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(other, &OPTIONS);
+    for (uint32_t g = 0; g < KEY_GROUP_COUNT; g++) {
+        state_attach(other, state_detach(rig->state, g));
+    }
+    bool fine = state_entry_count(rig->state) == 0 && same(other, space, &rig->twin);
+    state_free(rig->state);
+    rig->state = other;
+    rig->space = space;
+    return fine;
+}
+
+TEST(state_behaves_as_a_plain_list_of_entries)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct rig rig;
+        rig_init(&rig, test_seed() + seed);
+        for (int step = 0; step < 1500; step++) {
+            uint64_t draw = rng_below(&rig.rng, 100);
+            bool fine = draw < 65   ? rig_write(&rig)
+                        : draw < 85 ? rig_delete(&rig)
+                        : draw < 90 ? rig_take_due(&rig)
+                        : draw < 93 ? rig_commit(&rig, (int32_t)rng_below(&rig.rng, 20))
+                        : draw < 99 ? rig_commit(&rig, INT32_MAX)
+                                    : rig_hand_over(&rig);
+            EXPECT_MSG(fine, "seed %llu step %d draw %d", test_seed() + seed, step, (int)draw);
+            EXPECT_MSG(step % 50 != 0 || same(rig.state, rig.space, &rig.twin),
+                       "seed %llu step %d: contents differ", test_seed() + seed, step);
+        }
+        EXPECT(rig_commit(&rig, INT32_MAX) && same(rig.copy, rig.copy_space, &rig.twin));
+        rig_release(&rig);
+    }
+}
+
+TEST(state_batches_give_pointers_that_stay_valid_together)
+{
+    enum { ROWS = 1024 };
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    static int32_t sel[ROWS];
+    static uint64_t hash[ROWS], number[ROWS];
+    static struct str key[ROWS];
+    static int64_t time[ROWS];
+    static void *payload[ROWS];
+    static uint8_t created[ROWS];
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    static int64_t counts[20000];
+    for (int round = 0; round < 60; round++) {
+        int32_t count = 0;
+        for (int32_t i = 0; i < ROWS; i++) {
+            number[i] = rng_below(&rng, 5000);
+            key[i] = (struct str){.ptr = (const char *)&number[i], .len = 8};
+            hash[i] = key_hash(key[i]);
+            time[i] = (int64_t)rng_below(&rng, 4);
+            if (rng_chance(&rng, 0.8)) {
+                sel[count++] = i;
+            }
+        }
+        state_upsert_many(space, sel, count, hash, key, time, payload, created);
+        for (int32_t i = 0; i < count; i++) {
+            int64_t *counter = payload[i];
+            int64_t *want = &counts[number[sel[i]] * 4 + (uint64_t)time[sel[i]]];
+            EXPECT(*want != 0 || *counter == 0);
+            EXPECT(created[i] == (*want == 0));
+            EXPECT_INT(*counter, *want);
+            *counter = ++*want;
+        }
+    }
+    int64_t live = 0;
+    for (uint64_t i = 0; i < 5000; i++) {
+        for (int64_t t = 0; t < 4; t++) {
+            struct str k = {.ptr = (const char *)&i, .len = 8};
+            const int64_t *found = state_find(space, key_hash(k), k, t);
+            EXPECT_INT(found != NULL ? *found : 0, counts[i * 4 + (uint64_t)t]);
+            live += found != NULL;
+        }
+    }
+    EXPECT_INT(state_entry_count(state), live);
+    state_free(state);
+}
+
+TEST(state_times_that_are_all_different_come_out_in_order)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    int32_t made = 0;
+    for (int i = 0; i < 20000; i++) {
+        bool created;
+        state_upsert(space, key_hash(STR("k")), STR("k"), rng_range(&rng, -1000000, 1000000),
+                     &created);
+        made += created;
+    }
+    struct state_entry entries[100];
+    int64_t last = INT64_MIN;
+    for (int64_t until = -1000000; made > 0; until += 10007) {
+        int32_t count;
+        while ((count = state_take_due(space, until, entries, 100)) > 0) {
+            for (int32_t i = 0; i < count; i++) {
+                EXPECT(entries[i].time > last && entries[i].time <= until);
+                last = entries[i].time;
+            }
+            made -= count;
+        }
+        EXPECT(state_min_time(space) > until);
+    }
+    EXPECT_INT(state_entry_count(state), 0);
+    EXPECT(state_min_time(space) == INT64_MAX);
+    state_free(state);
+}
+
+TEST(state_dump_of_all_groups_makes_an_equal_state)
+{
+    struct state *state = state_new(1000, 3000);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    struct state *copy = state_new(1000, 3000);
+    state_space_open(copy, &OPTIONS);
+    for (int i = 0; i < 5000; i++) {
+        char text[32];
+        int len = snprintf(text, sizeof text, "key number %d", i);
+        struct str key = {.ptr = text, .len = len};
+        uint32_t group = key_group_of(key_hash(key));
+        if (group >= 1000 && group < 3000) {
+            memcpy(state_upsert(space, key_hash(key), key, i % 3, NULL), &i, sizeof i);
+        }
+    }
+    struct str key;
+    struct str value;
+    int64_t outside = 0;
+    for (uint32_t group = 1000; group < 3000; group++) {
+        uint64_t cursor = 0;
+        while (state_dump_next(state, group, &cursor, &key, &value)) {
+            EXPECT_INT(state_apply(copy, key, value), ERR_OK);
+            outside++;
+        }
+    }
+    EXPECT_INT(outside, state_entry_count(state));
+    EXPECT(outside > 2000);
+    EXPECT(state_digest(copy) == state_digest(state));
+    EXPECT(!state_delta_next(copy, &key, &value));
+    state_delta_end(copy);
+    state_free(state);
+    state_free(copy);
+}
+
+TEST(state_apply_refuses_what_cannot_be_its_own)
+{
+    struct state *state = state_new(0, 2048);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    struct state *other = state_new(2048, KEY_GROUP_COUNT);
+    state_space_open(other, &OPTIONS);
+    const char *text = "a";
+    while (key_group_of(hash64(text, 1)) >= 2048) {
+        text = text[0] == 'a' ? "b" : text[0] == 'b' ? "c" : text[0] == 'c' ? "d" : "e";
+    }
+    state_upsert(space, hash64(text, 1), (struct str){.ptr = text, .len = 1}, 5, NULL);
+    struct str key;
+    struct str value;
+    EXPECT(state_delta_next(state, &key, &value));
+    char bytes[64];
+    memcpy(bytes, key.ptr, (size_t)key.len);
+    struct str copy = {.ptr = bytes, .len = key.len};
+    EXPECT_INT(state_apply(other, copy, value), ERR_NOT_FOUND);
+    EXPECT_INT(state_apply(state, copy, (struct str){.ptr = value.ptr, .len = PAYLOAD - 1}),
+               ERR_CORRUPT);
+    EXPECT_INT(state_apply(state, (struct str){.ptr = bytes, .len = 13}, value), ERR_CORRUPT);
+    bytes[1] ^= 1; // another group than the key's own
+    EXPECT_INT(state_apply(state, copy, value), ERR_CORRUPT);
+    bytes[1] ^= 1;
+    bytes[3] ^= 1; // another space
+    EXPECT_INT(state_apply(state, copy, value), ERR_NOT_FOUND);
+    state_free(state);
+    state_free(other);
+}
+
+TEST(state_composite_keys_stay_in_the_group_of_the_record_key)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state *copy = state_new(0, KEY_GROUP_COUNT);
+    struct state_space_options options = OPTIONS;
+    options.composite = true;
+    struct state_space *space = state_space_open(state, &options);
+    state_space_open(copy, &options);
+    char buffer[64];
+    uint64_t hash;
+    struct str whole =
+        state_composite_key(buffer, key_hash(STR("user")), STR("user"), STR("order 7"), &hash);
+    EXPECT_INT(key_group_of(hash), key_group_of(key_hash(STR("user"))));
+    state_upsert(space, hash, whole, 0, NULL);
+    struct str key;
+    struct str value;
+    EXPECT(state_delta_next(state, &key, &value));
+    uint32_t group;
+    uint32_t id;
+    struct str record_key;
+    EXPECT(state_entry_key(key, &group, &id, &record_key));
+    EXPECT_STR(record_key, STR("user"));
+    EXPECT_INT(state_apply(copy, key, value), ERR_OK);
+    EXPECT(state_digest(copy) == state_digest(state));
+    state_free(state);
+    state_free(copy);
+}
+
+TEST(state_with_nothing_to_remember_holds_no_tables)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    EXPECT_INT(state_bytes_used(state), 0);
+    EXPECT(state_find(space, key_hash(STR("a")), STR("a"), 0) == NULL);
+    EXPECT(!state_delete(space, key_hash(STR("a")), STR("a"), 0));
+    EXPECT(state_min_time(space) == INT64_MAX);
+    EXPECT_INT(state_bytes_used(state), 0);
+    state_free(state);
+}
+
+TEST(state_memory_does_not_grow_when_the_same_amount_comes_and_goes)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &OPTIONS);
+    int64_t after_warm_up = 0;
+    struct state_entry entries[64];
+    for (int64_t window = 0; window < 40; window++) {
+        for (int i = 0; i < 2000; i++) {
+            char text[64];
+            int len =
+                snprintf(text, sizeof text, "a key that is longer than a slot has room %d", i);
+            struct str key = {.ptr = text, .len = len};
+            void *payload = state_upsert(space, key_hash(key), key, window, NULL);
+            EXPECT(state_tail_resize(space, key_hash(key), payload, 100) != NULL);
+        }
+        while (state_take_due(space, window, entries, 64) > 0) {
+        }
+        EXPECT_INT(state_entry_count(state), 0);
+        struct str key;
+        struct str value;
+        while (state_delta_next(state, &key, &value)) {
+        }
+        state_delta_end(state);
+        if (window == 4) {
+            after_warm_up = state_bytes_used(state);
+        }
+    }
+    EXPECT_INT(state_bytes_used(state), after_warm_up);
+    state_free(state);
+}
