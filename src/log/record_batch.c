@@ -27,7 +27,6 @@ enum {
 };
 
 enum {
-    LENGTH_OVERHEAD = 12, /* bytes that batch length does not count */
     MAGIC = 2,
     CODEC_MASK = 7,
     LOG_APPEND_TIME = 8,
@@ -159,7 +158,7 @@ static struct record_batch_header header_get(const uint8_t *at)
 /* How many records `header` may claim, from the bytes they would need at least. */
 static int64_t record_count_bound(const struct record_batch_header *header)
 {
-    int64_t stored = header->batch_length + LENGTH_OVERHEAD - RECORD_BATCH_HEADER;
+    int64_t stored = header->batch_length + RECORD_BATCH_OVERHEAD - RECORD_BATCH_HEADER;
     bool packed = (header->attributes & CODEC_MASK) != RECORD_CODEC_NONE;
     return (packed ? INFLATED_BYTES_MAX : stored) / RECORD_BYTES_MIN;
 }
@@ -182,14 +181,14 @@ enum err record_batch_parse(const void *bytes, ptrdiff_t len,
         return err_set(info, ERR_CORRUPT, "record batch has leader epoch %d; it is always 0",
                        get32(at + AT_LEADER_EPOCH));
     }
-    if (header.batch_length < RECORD_BATCH_HEADER - LENGTH_OVERHEAD ||
-        header.batch_length > LOG_BATCH_BYTES_MAX - LENGTH_OVERHEAD) {
+    if (header.batch_length < RECORD_BATCH_HEADER - RECORD_BATCH_OVERHEAD ||
+        header.batch_length > LOG_BATCH_BYTES_MAX - RECORD_BATCH_OVERHEAD) {
         return err_set(info, ERR_CORRUPT,
                        "record batch claims a length of %d (%d..%d are possible)",
-                       header.batch_length, RECORD_BATCH_HEADER - LENGTH_OVERHEAD,
-                       LOG_BATCH_BYTES_MAX - LENGTH_OVERHEAD);
+                       header.batch_length, RECORD_BATCH_HEADER - RECORD_BATCH_OVERHEAD,
+                       LOG_BATCH_BYTES_MAX - RECORD_BATCH_OVERHEAD);
     }
-    ptrdiff_t total = (ptrdiff_t)header.batch_length + LENGTH_OVERHEAD;
+    ptrdiff_t total = (ptrdiff_t)header.batch_length + RECORD_BATCH_OVERHEAD;
     if (header.base_offset < 0 || header.last_offset_delta < 0 || header.record_count < 0 ||
         header.record_count > record_count_bound(&header) ||
         (int64_t)header.record_count > (int64_t)header.last_offset_delta + 1 ||
@@ -633,7 +632,7 @@ enum err record_builder_finish(struct record_builder *builder, struct record_pro
         }
     }
     put64(bytes + AT_BASE_OFFSET, 0);
-    put32(bytes + AT_BATCH_LENGTH, (int32_t)(len - LENGTH_OVERHEAD));
+    put32(bytes + AT_BATCH_LENGTH, (int32_t)(len - RECORD_BATCH_OVERHEAD));
     put32(bytes + AT_LEADER_EPOCH, 0);
     bytes[AT_MAGIC] = MAGIC;
     put16(bytes + AT_ATTRIBUTES, (int16_t)codec);

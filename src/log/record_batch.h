@@ -30,7 +30,11 @@
  * key, value length (-1 null), value, header count, headers (key length, key, value length (-1 null), value).
  * Source: Kafka protocol guide, "Record Batch". */
 
-enum { RECORD_BATCH_HEADER = 61, RECORD_HEADERS_MAX = 64 };
+enum {
+    RECORD_BATCH_HEADER = 61,
+    RECORD_BATCH_OVERHEAD = 12, /* bytes of a batch that its length field does not count */
+    RECORD_HEADERS_MAX = 64
+};
 
 enum record_codec { RECORD_CODEC_NONE = 0, RECORD_CODEC_LZ4 = 3, RECORD_CODEC_ZSTD = 4 };
 
