@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/real/clock_real.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -37,4 +38,14 @@ struct clock clock_real(void)
                           .now_ns = now_ns,
                           .wall_unix_ms = wall_unix_ms,
                           .thread_cpu_ns = thread_cpu_ns};
+}
+
+void clock_real_sleep(int64_t ns)
+{
+    if (ns <= 0) {
+        return;
+    }
+    struct timespec left = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR) {
+    }
 }

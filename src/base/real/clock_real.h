@@ -7,4 +7,8 @@
 /* The machine's clocks. The struct may be copied; it has no context. */
 struct clock clock_real(void);
 
+/* Blocks the calling thread for `ns` (<= 0: not at all), through interruptions. For the command line's own thread only:
+ * nothing that runs in a loop sleeps. */
+void clock_real_sleep(int64_t ns);
+
 #endif

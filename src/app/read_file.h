@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef APP_READ_FILE_H
+#define APP_READ_FILE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/* Reads all of `path` ("-": standard input) into `arena`, with a 0 behind it. Errors: NOT_FOUND, IO, LIMIT over
+ * `bytes_max`. */
+ATTR_NODISCARD enum err read_file(struct arena *arena, const char *path, ptrdiff_t bytes_max,
+                                  struct str *ret_text, struct err_info *info);
+
+#endif
