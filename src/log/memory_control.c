@@ -90,12 +90,13 @@ static enum err control_list(struct memory_log *m, struct log_op *op)
     struct log_control_op *list = &op->u.control;
     ptrdiff_t used = 0;
     for (int32_t i = control_find(m, list->key); i < m->control_count; i++) {
-        struct str key = str_of(m->controls[i].key);
+        const char *text = m->controls[i].key;
+        struct str key = {.ptr = text, .len = (ptrdiff_t)strlen(text)};
         if (!str_starts_with(key, str_of(list->key))) {
             break;
         }
         if (used + key.len + 1 <= list->len) {
-            memcpy((char *)list->value + used, m->controls[i].key, (size_t)key.len + 1);
+            memcpy((char *)list->value + used, text, (size_t)key.len + 1);
         }
         used += key.len + 1;
     }
