@@ -44,8 +44,8 @@ void disk_free(struct disk *disk);
  * free what they hold) has no effect. */
 struct fs disk_fs(struct disk *disk);
 
-/* For the world: completes what is due. */
-int64_t disk_step(void *disk, int64_t now_ns);
+/* For the world: completes what is due. `ctx` is the disk. */
+int64_t disk_step(void *ctx, int64_t now_ns);
 struct waker *disk_waker(struct disk *disk);
 
 /* Power is cut (D2, D3), or all processes are killed (D4): files are closed, locks dropped, ops in flight forgotten

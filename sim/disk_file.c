@@ -194,22 +194,27 @@ void disk_file_sync_end(struct disk_file *file, uint64_t mark, int64_t size_byte
     }
 }
 
+/* Half of what the sync should have saved is saved, the rest is dropped. */
+static void fail_chunk(struct disk_chunk *chunk, uint64_t mark, struct rng *rng)
+{
+    for (int s = 0; s < DISK_CHUNK_SECTORS; s++) {
+        if (chunk->state[s] == SECTOR_DIRTY && chunk->written[s] <= mark) {
+            bool saved = rng_chance(rng, 0.5);
+            chunk->state[s] = saved ? SECTOR_CLEAN : SECTOR_LOST;
+            if (saved) {
+                flush_sector(chunk, s);
+            }
+        }
+    }
+    tidy_chunk(chunk);
+}
+
 void disk_file_sync_fail(struct disk_file *file, uint64_t mark, struct rng *rng)
 {
     file->syncs_in_flight--;
     for (int64_t i = 0; i < file->chunk_count; i++) {
-        struct disk_chunk *chunk = file->chunks[i];
-        for (int s = 0; chunk != NULL && s < DISK_CHUNK_SECTORS; s++) {
-            if (chunk->state[s] == SECTOR_DIRTY && chunk->written[s] <= mark) {
-                chunk->state[s] = SECTOR_LOST;
-                if (rng_chance(rng, 0.5)) {
-                    flush_sector(chunk, s);
-                    chunk->state[s] = SECTOR_CLEAN;
-                }
-            }
-        }
-        if (chunk != NULL) {
-            tidy_chunk(chunk);
+        if (file->chunks[i] != NULL && file->chunks[i]->durable != NULL) {
+            fail_chunk(file->chunks[i], mark, rng);
         }
     }
 }

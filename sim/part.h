@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SIM_PART_H
+#define SIM_PART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A part of the simulator: one kind of world that a seed fills and runs. main.c has the table. */
+
+struct sim_options {
+    uint64_t seed;
+    const char *engine; /* "embedded", "memory"; NULL: the seed chooses */
+};
+
+struct sim_result {
+    bool passed;
+    char text[600]; /* what was found wrong; else a short tally */
+};
+
+typedef void (*sim_part_run)(const struct sim_options *options, struct sim_result *ret_result);
+
+struct sim_part {
+    const char *name;
+    sim_part_run run;
+};
+
+/* All parts, ended by a NULL name. */
+extern const struct sim_part sim_parts[];
+
+/* log_sim.c: producers, owners, readers and restores on a log, crashes and disk faults, judged by log_model.h. */
+void sim_log_run(const struct sim_options *options, struct sim_result *ret_result);
+
+/* Runs `count` seeds from `first` on of one part (NULL: all), printing a line for each that fails with the command that
+ * repeats it. Returns how many failed. */
+int64_t sim_run_seeds(const char *part, const char *engine, uint64_t first, int64_t count,
+                      bool verbose);
+
+#endif
