@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/entity.h"
+
+#include <math.h>
+
+#include "base/attr.h"
+#include "base/check.h"
+
+#define FIELD_ROW(type_, name_, metric_, shown_, help_) \
+    {.name = #name_, \
+     .type = FIELD_##type_, \
+     .metric = METRIC_##metric_, \
+     .shown = SHOWN_##shown_, \
+     .offset = offsetof(ROW, name_), \
+     .help = (help_)},
+
+#define ROW struct stream_row
+static const struct field stream_fields[] = {STREAM_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct shard_row
+static const struct field shard_fields[] = {SHARD_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct partition_row
+static const struct field partition_fields[] = {PARTITION_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct lane_row
+static const struct field lane_fields[] = {LANE_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct pipeline_row
+static const struct field pipeline_fields[] = {PIPELINE_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct check_row
+static const struct field check_fields[] = {CHECK_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct producer_row
+static const struct field producer_fields[] = {PRODUCER_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct appended_row
+static const struct field appended_fields[] = {APPENDED_FIELDS(FIELD_ROW)};
+#undef ROW
+#define ROW struct process_row
+static const struct field process_fields[] = {PROCESS_FIELDS(FIELD_ROW)};
+#undef ROW
+
+#define ENTITY_TABLE(name_, FIELDS, help_) \
+    const struct entity name_##_entity = {.name = #name_, \
+                                          .help = (help_), \
+                                          .row_bytes = sizeof(struct name_##_row), \
+                                          .field_count = (int)COUNT_OF(name_##_fields), \
+                                          .fields = name_##_fields};
+ENTITY_LIST(ENTITY_TABLE)
+
+const struct entity *const entities[] = {
+#define ENTITY_POINTER(name_, FIELDS, help_) &name_##_entity,
+    ENTITY_LIST(ENTITY_POINTER)
+#undef ENTITY_POINTER
+        NULL,
+};
+
+/* The member itself. Rows are structs of the entity's own type, so the cast is what the table says. */
+static const void *member(const struct field *field, const void *row)
+{
+    return (const char *)row + field->offset;
+}
+
+struct str field_text(const struct field *field, const void *row)
+{
+    CHECK(field->type == FIELD_TEXT);
+    return *(const struct str *)member(field, row);
+}
+
+int64_t field_i64(const struct field *field, const void *row)
+{
+    CHECK(field->type == FIELD_I64 || field->type == FIELD_BOOL);
+    return field->type == FIELD_BOOL ? *(const bool *)member(field, row)
+                                     : *(const int64_t *)member(field, row);
+}
+
+double field_f64(const struct field *field, const void *row)
+{
+    return field->type == FIELD_F64 ? *(const double *)member(field, row)
+                                    : (double)field_i64(field, row);
+}
+
+bool field_known(const struct field *field, const void *row)
+{
+    switch (field->type) {
+    case FIELD_TEXT:
+        return field_text(field, row).ptr != NULL;
+    case FIELD_I64:
+        return field_i64(field, row) != FIELD_I64_UNKNOWN;
+    case FIELD_F64:
+        return !isnan(field_f64(field, row));
+    case FIELD_BOOL:
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CONTROL_ENTITY_H
+#define CONTROL_ENTITY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+/* What the control plane tells about: one field table an entity. From it come the struct that carries a row, its JSON,
+ * its part of the OpenAPI document, the columns of the command line's tables and the metrics.
+ *
+ * A field: X(type, name, metric, shown, help). Units stand in the name: _seconds, _bytes, _ratio, _per_second; a plain
+ * number counts. metric: NONE, LABEL (identifies the row), GAUGE, COUNTER. shown: TABLE, or WIDE (JSON and CSV only). */
+
+enum field_type { FIELD_TEXT, FIELD_I64, FIELD_F64, FIELD_BOOL };
+enum field_metric { METRIC_NONE, METRIC_LABEL, METRIC_GAUGE, METRIC_COUNTER };
+enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
+
+/* A value that is not known: left out of metrics, null in JSON, '-' in tables. */
+#define FIELD_I64_UNKNOWN INT64_MIN
+
+#define STREAM_FIELDS(X) \
+    X(TEXT, name, LABEL, TABLE, "name of the stream") \
+    X(TEXT, kind, NONE, TABLE, "data, internal, changelog or scratch") \
+    X(I64, shards, GAUGE, TABLE, "number of shards") \
+    X(I64, records, GAUGE, TABLE, "offsets between start and end, over all shards") \
+    X(I64, size_bytes, GAUGE, TABLE, "bytes stored") \
+    X(F64, retention_seconds, NONE, TABLE, "how long records are kept; null: for ever") \
+    X(I64, retention_bytes, NONE, TABLE, "bytes kept of each shard; null: no limit") \
+    X(I64, shards_refused, GAUGE, WIDE, "shards that refuse to be read or written")
+
+#define SHARD_FIELDS(X) \
+    X(TEXT, stream, LABEL, WIDE, "name of the stream") \
+    X(I64, shard, LABEL, TABLE, "index of the shard in its stream") \
+    X(I64, start_offset, GAUGE, TABLE, "first offset that can be read") \
+    X(I64, end_offset, COUNTER, TABLE, "one past the last committed offset") \
+    X(I64, size_bytes, GAUGE, TABLE, "bytes stored") \
+    X(TEXT, health, NONE, TABLE, "ok, or why it refuses") \
+    X(TEXT, problem, NONE, WIDE, "in words")
+
+#define PARTITION_FIELDS(X) \
+    X(TEXT, id, NONE, TABLE, "pipeline/stage/shard/lo-hi") \
+    X(TEXT, pipeline, LABEL, WIDE, "pipeline") \
+    X(TEXT, stage, LABEL, WIDE, "stage") \
+    X(TEXT, partition, LABEL, WIDE, "shard/lo-hi within the stage") \
+    X(TEXT, node, NONE, TABLE, "node that owns it") \
+    X(I64, lane, NONE, TABLE, "lane of that node") \
+    X(I64, epoch, NONE, TABLE, "map version that last changed its owner") \
+    X(TEXT, state, NONE, TABLE, "opening, running, stalled, fenced, failed or ended") \
+    X(I64, records_in, COUNTER, TABLE, "records processed since it was opened") \
+    X(I64, records_out, COUNTER, TABLE, "records written since it was opened") \
+    X(F64, records_in_per_second, NONE, TABLE, "records processed, over the last seconds") \
+    X(I64, lag_records, GAUGE, TABLE, "offsets between its position and the end of its inputs") \
+    X(I64, rejected, COUNTER, WIDE, "records sent to the dead-letter stream") \
+    X(I64, late, COUNTER, WIDE, "records dropped by a window as late") \
+    X(I64, commits, COUNTER, WIDE, "commits acknowledged") \
+    X(I64, state_bytes, GAUGE, WIDE, "bytes of keyed state") \
+    X(F64, read_cost_seconds, COUNTER, WIDE, \
+      "CPU time of reading: fetch, check, inflate, decode, filter") \
+    X(F64, work_cost_seconds, COUNTER, WIDE, "CPU time of its own records") \
+    X(F64, demand_ratio, GAUGE, WIDE, "arrival rate x cost / capacity of its lane") \
+    X(TEXT, problem, NONE, WIDE, "why it does not run; empty if it does")
+
+#define LANE_FIELDS(X) \
+    X(TEXT, node, LABEL, TABLE, "node") \
+    X(I64, lane, LABEL, TABLE, "index of the lane in its node") \
+    X(I64, partitions, GAUGE, TABLE, "partitions placed on it") \
+    X(F64, capacity_ratio, GAUGE, TABLE, "share of a core it may use") \
+    X(F64, utilisation_ratio, GAUGE, TABLE, \
+      "CPU time / (capacity x wall time), over the last seconds") \
+    X(F64, cpu_seconds, COUNTER, WIDE, "CPU time") \
+    X(F64, throttled_seconds, COUNTER, WIDE, "time waited for capacity") \
+    X(I64, records_in, COUNTER, TABLE, "records processed") \
+    X(I64, commits, COUNTER, TABLE, "commits acknowledged") \
+    X(TEXT, state, NONE, TABLE, "running, or why not")
+
+#define PIPELINE_FIELDS(X) \
+    X(TEXT, name, LABEL, TABLE, "pipeline") \
+    X(I64, stages, GAUGE, TABLE, "number of stages") \
+    X(I64, partitions, GAUGE, TABLE, "number of partitions") \
+    X(I64, partitions_ended, GAUGE, TABLE, "partitions whose inputs have ended and are processed") \
+    X(F64, objective_seconds, GAUGE, TABLE, "latency objective") \
+    X(I64, memory_bytes, GAUGE, TABLE, "memory limit") \
+    X(I64, state_bytes, GAUGE, TABLE, "bytes of keyed state") \
+    X(I64, lag_records, GAUGE, TABLE, "lag of its partitions together") \
+    X(TEXT, state, NONE, TABLE, "running, ended, stalled or failed")
+
+#define CHECK_FIELDS(X) \
+    X(TEXT, check, LABEL, TABLE, "what was looked at") \
+    X(BOOL, ok, GAUGE, TABLE, "whether it is as it should be") \
+    X(TEXT, reason, NONE, TABLE, "why not, or what was found")
+
+#define PRODUCER_FIELDS(X) \
+    X(I64, id, NONE, TABLE, "producer id, for X-Producer-Id") \
+    X(I64, epoch, NONE, TABLE, "its epoch, for X-Producer-Epoch")
+
+#define APPENDED_FIELDS(X) \
+    X(I64, records, NONE, TABLE, "records of this call that are stored") \
+    X(I64, rejected, NONE, TABLE, "records refused: see `reason` for the first") \
+    X(BOOL, duplicate, NONE, TABLE, "true: an earlier try of this call had stored them already") \
+    X(I64, shard, NONE, TABLE, "shard, if all went to one; else null") \
+    X(I64, offset, NONE, TABLE, "offset of the first record, if all went to one shard; else null") \
+    X(TEXT, reason, NONE, TABLE, "line and reason of the first record refused")
+
+#define PROCESS_FIELDS(X) \
+    X(F64, uptime_seconds, GAUGE, TABLE, "time since start") \
+    X(I64, records_ingested, COUNTER, TABLE, "records taken through the API") \
+    X(I64, ingest_rejected, COUNTER, TABLE, "records refused at ingest") \
+    X(I64, ingest_duplicates, COUNTER, TABLE, "calls whose records had been stored before") \
+    X(I64, ingest_commits, COUNTER, TABLE, "commits of idempotent ingest") \
+    X(I64, reads, COUNTER, TABLE, "reads through the API") \
+    X(I64, requests_waiting, GAUGE, TABLE, "reads that wait for records")
+
+/* name, X-list, help; the row's struct is `struct <name>_row`, its table `<name>_entity`. */
+#define ENTITY_LIST(E) \
+    E(stream, STREAM_FIELDS, "a named, durable sequence of records") \
+    E(shard, SHARD_FIELDS, "one append-only log of a stream") \
+    E(partition, PARTITION_FIELDS, "a stage, a shard of each input, a range of key groups") \
+    E(lane, LANE_FIELDS, "one processing thread") \
+    E(pipeline, PIPELINE_FIELDS, "a directed graph of stages") \
+    E(check, CHECK_FIELDS, "one question about health") \
+    E(producer, PRODUCER_FIELDS, "an identity for retries that do not double") \
+    E(appended, APPENDED_FIELDS, "what became of an ingest call") \
+    E(process, PROCESS_FIELDS, "the running process")
+
+#define FIELD_C_TEXT struct str
+#define FIELD_C_I64  int64_t
+#define FIELD_C_F64  double
+#define FIELD_C_BOOL bool
+
+#define FIELD_MEMBER(type, name, metric, shown, help) FIELD_C_##type name;
+#define ENTITY_STRUCT(name, FIELDS, help) \
+    struct name##_row { \
+        FIELDS(FIELD_MEMBER) \
+    };
+ENTITY_LIST(ENTITY_STRUCT)
+#undef ENTITY_STRUCT
+
+struct field {
+    const char *name;
+    enum field_type type;
+    enum field_metric metric;
+    enum field_shown shown;
+    size_t offset; /* in the row */
+    const char *help;
+};
+
+struct entity {
+    const char *name;
+    const char *help;
+    size_t row_bytes;
+    int field_count;
+    const struct field *fields;
+};
+
+#define ENTITY_EXTERN(name, FIELDS, help) extern const struct entity name##_entity;
+ENTITY_LIST(ENTITY_EXTERN)
+#undef ENTITY_EXTERN
+
+/* All of them, ended by NULL. */
+extern const struct entity *const entities[];
+
+/* Reads a field of a row. */
+struct str field_text(const struct field *field, const void *row);
+int64_t field_i64(const struct field *field, const void *row); /* BOOL: 0 or 1 */
+double field_f64(const struct field *field, const void *row);
+
+/* Whether the row has a value for the field: FIELD_I64_UNKNOWN and not-a-number are none. */
+bool field_known(const struct field *field, const void *row);
+
+#endif

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CONTROL_REQUEST_H
+#define CONTROL_REQUEST_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/mailbox.h"
+#include "base/str.h"
+#include "control/entity.h"
+#include "control/text.h"
+
+/* A question to the control plane, or an order: filled by whoever asks (the API), pushed to control, changed by nobody
+ * else until it comes back in `done`. */
+
+enum control_kind {
+    CONTROL_STREAM_LIST,   /* args.internal -> stream rows */
+    CONTROL_STREAM_GET,    /* args.stream -> one stream row, etag */
+    CONTROL_STREAM_CREATE, /* args.stream, shards, retention_* -> one stream row */
+    CONTROL_STREAM_ALTER,  /* args.stream, retention_*, if_match -> one stream row */
+    CONTROL_STREAM_DELETE, /* args.stream, if_match */
+    CONTROL_SHARD_LIST,    /* args.stream -> shard rows */
+    CONTROL_INGEST,        /* args.stream ..., body -> one appended row */
+    CONTROL_READ,          /* args.stream, shard, offset, limit, wait_seconds, format -> text */
+    CONTROL_END,           /* args.stream: end markers to all shards -> one appended row */
+    CONTROL_PRODUCER_NEW,  /* -> one producer row */
+    CONTROL_PARTITION_LIST,
+    CONTROL_LANE_LIST,
+    CONTROL_PIPELINE_LIST,
+    CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
+    CONTROL_READY,   /* the same */
+    CONTROL_FIGURES, /* -> `figures`: rows of several entities, for metrics */
+    CONTROL_KIND_COUNT
+};
+
+enum {
+    CONTROL_NAME_MAX = 249,
+    CONTROL_FIELD_MAX = 128, /* name of a payload field */
+    CONTROL_KEY_MAX = 1024,  /* X-Record-Key */
+    CONTROL_IDEMPOTENCY_MAX = 128,
+    CONTROL_READ_RECORDS_MAX = 10000,
+    CONTROL_READ_TEXT_MAX = 8 << 20, /* a read's answer ends with the record that passes this */
+    CONTROL_WAIT_SECONDS_MAX = 30,
+    CONTROL_ARENA_MAX = 64 << 20,
+    CONTROL_FIGURES_MAX = 8
+};
+
+enum ingest_format { INGEST_NDJSON, INGEST_LINES, INGEST_RAW };
+enum read_format { READ_JSON, READ_RAW };
+
+struct control_args {
+    char stream[CONTROL_NAME_MAX + 1];
+    bool internal; /* list internal streams too */
+    int64_t shard; /* -1: not given */
+    int64_t offset;
+    int64_t limit;
+    int64_t wait_seconds;
+    int64_t shards;
+    double retention_seconds; /* NaN: not given (create: for ever); < 0: for ever */
+    int64_t retention_bytes;  /* FIELD_I64_UNKNOWN: not given (create: no limit); < 0: no limit */
+    int64_t format;           /* enum ingest_format or read_format */
+    char key_field[CONTROL_FIELD_MAX + 1];
+    char record_key[CONTROL_KEY_MAX + 1];
+    bool has_record_key;
+    char idempotency_key[CONTROL_IDEMPOTENCY_MAX + 1];
+    int64_t producer_id; /* -1: none */
+    int64_t producer_epoch;
+    int64_t producer_sequence;
+    char if_match[64];
+};
+
+/* Who asks; goes into the audit record of orders. */
+struct control_who {
+    char name[33]; /* of the token */
+    char role[9];
+    char peer[48]; /* address */
+    char request_id[65];
+    bool admin;         /* may read internal streams */
+    bool audit;         /* the route's: an order to be recorded */
+    const char *action; /* "POST /api/v1/streams" */
+};
+
+struct control_rows {
+    const struct entity *entity;
+    const void *rows; /* [count] of the entity's struct */
+    int32_t count;
+};
+
+struct control_request {
+    struct msg msg; /* first */
+    enum control_kind kind;
+    struct mailbox *done;
+    struct arena *arena; /* the asker's; answers live in it */
+    struct control_args args;
+    struct control_who who;
+    struct str body;
+    /* answers */
+    enum err err;
+    struct err_info info;
+    struct control_rows rows;                         /* of most kinds */
+    struct control_rows figures[CONTROL_FIGURES_MAX]; /* of FIGURES; ended by a NULL entity */
+    struct text text;                                 /* of READ */
+    int64_t next_offset, end_offset, start_offset;    /* of READ */
+    uint64_t etag;                                    /* 0: none */
+    /* control's while it has the request */
+    struct control_request *next;
+    int64_t deadline_ns;
+    void *job;
+};
+
+/* Defaults for all arguments. */
+void control_args_init(struct control_args *args);
+
+#endif
