@@ -236,6 +236,14 @@ static bool admit_body(struct conn *conn, int64_t content_length, enum MHD_Resul
     return true;
 }
 
+/* Everything that can be judged before the body. False: answered. */
+static bool admit(struct conn *conn, const char *method, enum MHD_Result *ret_result)
+{
+    conn->request.who = (struct control_who){.admin = false};
+    return find_route(conn, method, ret_result) && authorize(conn, ret_result) &&
+           bind_head(conn, ret_result) && admit_body(conn, conn->announced, ret_result);
+}
+
 /* The handler's first call: all headers are there, no body yet. */
 static enum MHD_Result take_head(struct conn *conn, const char *method)
 {
@@ -251,11 +259,11 @@ static enum MHD_Result take_head(struct conn *conn, const char *method)
         conn->close = true;
         return reply_problem(conn, problem_of_guard(verdict), NULL, 0, NULL);
     }
-    /* Refused before its body was read: what follows on this connection is not a request. */
+    /* Refused before its body was read: what follows on this connection is not a request. Without a body, the library
+     * is answered at its second call: it closes after an answer to the first. */
     conn->close = headers.content_length > 0;
-    conn->request.who = (struct control_who){.admin = false};
-    if (!find_route(conn, method, &result) || !authorize(conn, &result) ||
-        !bind_head(conn, &result) || !admit_body(conn, headers.content_length, &result)) {
+    conn->announced = headers.content_length;
+    if (headers.content_length > 0 && !admit(conn, method, &result)) {
         return result;
     }
     conn->close = false;
@@ -299,10 +307,14 @@ static enum MHD_Result hand_over(struct conn *conn)
 }
 
 /* The whole request is there. */
-static enum MHD_Result take_whole(struct conn *conn)
+static enum MHD_Result take_whole(struct conn *conn, const char *method)
 {
+    enum MHD_Result result = MHD_NO;
     struct err_info info;
     char pointer[BIND_POINTER_MAX];
+    if (conn->announced <= 0 && !admit(conn, method, &result)) {
+        return result;
+    }
     if (conn->route->body == BODY_JSON) {
         enum err err = route_bind_body(conn->route, (struct str){conn->body, conn->body_len},
                                        &conn->request.args, pointer, &info);
@@ -341,7 +353,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const c
         return MHD_YES;
     }
     if (conn->state == CONN_BODY) {
-        return take_whole(conn);
+        return take_whole(conn, method);
     }
     return conn->state == CONN_ANSWER ? reply_control(conn) : MHD_YES;
 }
@@ -398,9 +410,9 @@ static enum err start_daemon(struct api *api, const struct sockaddr_storage *add
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_PER_PEER_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(48 << 10), MHD_OPTION_LISTENING_ADDRESS_REUSE,
-        (unsigned)1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_URI_LOG_CALLBACK,
-        on_uri, api, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(48 << 10), MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, api, MHD_OPTION_URI_LOG_CALLBACK, on_uri, api, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, api, MHD_OPTION_END);
     if (api->daemon == NULL) {
         int sys_errno = errno;
         return err_set_sys(info, sys_errno == EADDRINUSE ? ERR_CONFLICT : ERR_IO, sys_errno,

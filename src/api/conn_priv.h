@@ -36,7 +36,8 @@ struct conn {
     const struct route *route;
     enum guard_verdict verdict; /* of the request target */
     bool close;                 /* after this answer */
-    int64_t content_length;
+    int64_t announced;          /* Content-Length; -1: none */
+    int64_t content_length;     /* of the body that is being taken */
     char *body;
     int64_t body_len;
     uint64_t peer_hash;

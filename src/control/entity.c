@@ -15,31 +15,31 @@
      .help = (help_)},
 
 #define ROW struct stream_row
-static const struct field stream_fields[] = {STREAM_FIELDS(FIELD_ROW)};
+static const struct field stream_fields[] = {STREAM_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct shard_row
-static const struct field shard_fields[] = {SHARD_FIELDS(FIELD_ROW)};
+static const struct field shard_fields[] = {SHARD_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct partition_row
-static const struct field partition_fields[] = {PARTITION_FIELDS(FIELD_ROW)};
+static const struct field partition_fields[] = {PARTITION_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct lane_row
-static const struct field lane_fields[] = {LANE_FIELDS(FIELD_ROW)};
+static const struct field lane_fields[] = {LANE_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct pipeline_row
-static const struct field pipeline_fields[] = {PIPELINE_FIELDS(FIELD_ROW)};
+static const struct field pipeline_fields[] = {PIPELINE_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct check_row
-static const struct field check_fields[] = {CHECK_FIELDS(FIELD_ROW)};
+static const struct field check_fields[] = {CHECK_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct producer_row
-static const struct field producer_fields[] = {PRODUCER_FIELDS(FIELD_ROW)};
+static const struct field producer_fields[] = {PRODUCER_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct appended_row
-static const struct field appended_fields[] = {APPENDED_FIELDS(FIELD_ROW)};
+static const struct field appended_fields[] = {APPENDED_COLUMNS(FIELD_ROW)};
 #undef ROW
 #define ROW struct process_row
-static const struct field process_fields[] = {PROCESS_FIELDS(FIELD_ROW)};
+static const struct field process_fields[] = {PROCESS_COLUMNS(FIELD_ROW)};
 #undef ROW
 
 #define ENTITY_TABLE(name_, FIELDS, help_) \

@@ -21,7 +21,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
 /* A value that is not known: left out of metrics, null in JSON, '-' in tables. */
 #define FIELD_I64_UNKNOWN INT64_MIN
 
-#define STREAM_FIELDS(X) \
+#define STREAM_COLUMNS(X) \
     X(TEXT, name, LABEL, TABLE, "name of the stream") \
     X(TEXT, kind, NONE, TABLE, "data, internal, changelog or scratch") \
     X(I64, shards, GAUGE, TABLE, "number of shards") \
@@ -31,7 +31,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, retention_bytes, NONE, TABLE, "bytes kept of each shard; null: no limit") \
     X(I64, shards_refused, GAUGE, WIDE, "shards that refuse to be read or written")
 
-#define SHARD_FIELDS(X) \
+#define SHARD_COLUMNS(X) \
     X(TEXT, stream, LABEL, WIDE, "name of the stream") \
     X(I64, shard, LABEL, TABLE, "index of the shard in its stream") \
     X(I64, start_offset, GAUGE, TABLE, "first offset that can be read") \
@@ -40,7 +40,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, health, NONE, TABLE, "ok, or why it refuses") \
     X(TEXT, problem, NONE, WIDE, "in words")
 
-#define PARTITION_FIELDS(X) \
+#define PARTITION_COLUMNS(X) \
     X(TEXT, id, NONE, TABLE, "pipeline/stage/shard/lo-hi") \
     X(TEXT, pipeline, LABEL, WIDE, "pipeline") \
     X(TEXT, stage, LABEL, WIDE, "stage") \
@@ -63,7 +63,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, demand_ratio, GAUGE, WIDE, "arrival rate x cost / capacity of its lane") \
     X(TEXT, problem, NONE, WIDE, "why it does not run; empty if it does")
 
-#define LANE_FIELDS(X) \
+#define LANE_COLUMNS(X) \
     X(TEXT, node, LABEL, TABLE, "node") \
     X(I64, lane, LABEL, TABLE, "index of the lane in its node") \
     X(I64, partitions, GAUGE, TABLE, "partitions placed on it") \
@@ -76,7 +76,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, commits, COUNTER, TABLE, "commits acknowledged") \
     X(TEXT, state, NONE, TABLE, "running, or why not")
 
-#define PIPELINE_FIELDS(X) \
+#define PIPELINE_COLUMNS(X) \
     X(TEXT, name, LABEL, TABLE, "pipeline") \
     X(I64, stages, GAUGE, TABLE, "number of stages") \
     X(I64, partitions, GAUGE, TABLE, "number of partitions") \
@@ -87,16 +87,16 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, lag_records, GAUGE, TABLE, "lag of its partitions together") \
     X(TEXT, state, NONE, TABLE, "running, ended, stalled or failed")
 
-#define CHECK_FIELDS(X) \
+#define CHECK_COLUMNS(X) \
     X(TEXT, check, LABEL, TABLE, "what was looked at") \
     X(BOOL, ok, GAUGE, TABLE, "whether it is as it should be") \
     X(TEXT, reason, NONE, TABLE, "why not, or what was found")
 
-#define PRODUCER_FIELDS(X) \
+#define PRODUCER_COLUMNS(X) \
     X(I64, id, NONE, TABLE, "producer id, for X-Producer-Id") \
     X(I64, epoch, NONE, TABLE, "its epoch, for X-Producer-Epoch")
 
-#define APPENDED_FIELDS(X) \
+#define APPENDED_COLUMNS(X) \
     X(I64, records, NONE, TABLE, "records of this call that are stored") \
     X(I64, rejected, NONE, TABLE, "records refused: see `reason` for the first") \
     X(BOOL, duplicate, NONE, TABLE, "true: an earlier try of this call had stored them already") \
@@ -104,7 +104,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, offset, NONE, TABLE, "offset of the first record, if all went to one shard; else null") \
     X(TEXT, reason, NONE, TABLE, "line and reason of the first record refused")
 
-#define PROCESS_FIELDS(X) \
+#define PROCESS_COLUMNS(X) \
     X(F64, uptime_seconds, GAUGE, TABLE, "time since start") \
     X(I64, records_ingested, COUNTER, TABLE, "records taken through the API") \
     X(I64, ingest_rejected, COUNTER, TABLE, "records refused at ingest") \
@@ -115,15 +115,15 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
 
 /* name, X-list, help; the row's struct is `struct <name>_row`, its table `<name>_entity`. */
 #define ENTITY_LIST(E) \
-    E(stream, STREAM_FIELDS, "a named, durable sequence of records") \
-    E(shard, SHARD_FIELDS, "one append-only log of a stream") \
-    E(partition, PARTITION_FIELDS, "a stage, a shard of each input, a range of key groups") \
-    E(lane, LANE_FIELDS, "one processing thread") \
-    E(pipeline, PIPELINE_FIELDS, "a directed graph of stages") \
-    E(check, CHECK_FIELDS, "one question about health") \
-    E(producer, PRODUCER_FIELDS, "an identity for retries that do not double") \
-    E(appended, APPENDED_FIELDS, "what became of an ingest call") \
-    E(process, PROCESS_FIELDS, "the running process")
+    E(stream, STREAM_COLUMNS, "a named, durable sequence of records") \
+    E(shard, SHARD_COLUMNS, "one append-only log of a stream") \
+    E(partition, PARTITION_COLUMNS, "a stage, a shard of each input, a range of key groups") \
+    E(lane, LANE_COLUMNS, "one processing thread") \
+    E(pipeline, PIPELINE_COLUMNS, "a directed graph of stages") \
+    E(check, CHECK_COLUMNS, "one question about health") \
+    E(producer, PRODUCER_COLUMNS, "an identity for retries that do not double") \
+    E(appended, APPENDED_COLUMNS, "what became of an ingest call") \
+    E(process, PROCESS_COLUMNS, "the running process")
 
 #define FIELD_C_TEXT struct str
 #define FIELD_C_I64  int64_t
