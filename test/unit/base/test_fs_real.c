@@ -92,6 +92,19 @@ TEST(fs_real_errors_have_codes_and_say_what_failed_where)
     fs_real_close(&fs);
 }
 
+TEST(fs_real_a_full_device_is_no_space)
+{
+    struct fs fs;
+    struct fs_file file = {-1};
+    struct err_info info;
+    EXPECT(fs_real_open("/dev", &fs, NULL) == ERR_OK);
+    EXPECT(fs_open(&fs, "full", FS_O_WRITE, &file, NULL) == ERR_OK); /* Linux: always full */
+    EXPECT(fs_write(&fs, file, "x", 1, 0, &info) == ERR_NO_SPACE);
+    EXPECT(info.sys_errno == ENOSPC && strstr(info.text, "write /dev/full: No space") == info.text);
+    fs_close(&fs, file);
+    fs_real_close(&fs);
+}
+
 TEST(fs_real_refuses_paths_that_leave_the_root)
 {
     struct fs fs = open_root("paths");
