@@ -17,7 +17,7 @@ static int fail(const struct err_info *info)
 static enum err read_options(const struct cli *cli, struct arena *arena, struct trace *trace,
                              struct generator_options *ret_options, struct err_info *info)
 {
-    struct str text;
+    struct str text = {0};
     const char *file = cli_text(cli, "trace");
     enum err err = file != NULL ? read_file(arena, file, TRACE_BYTES_MAX, &text, info)
                                 : err_set(info, ERR_INVALID, "generate: --trace FILE is needed");
