@@ -25,7 +25,82 @@ static const struct cli_option generate_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option produce_options[] = {
+    {"key-field", 'k', CLI_TEXT, "FIELD", NULL,
+     "top-level field of each JSON value that becomes the key"},
+    {"format", 0, CLI_CHOICE, "ndjson|lines", "ndjson",
+     "ndjson: a JSON value a line; lines: any text"},
+    {"end", 0, CLI_FLAG, NULL, NULL, "then say that no more records come: closes all windows"},
+    {"retry-for", 0, CLI_DURATION, "TIME", "60s",
+     "keep trying this long while the process is away or busy"},
+    OPTIONS_END,
+};
+
+static const struct cli_option consume_options[] = {
+    {"from", 0, CLI_TEXT, "WHERE", "start", "start, end, or an offset"},
+    {"shard", 's', CLI_I64, "N", NULL, "this shard only"},
+    {"limit", 'n', CLI_I64, "N", NULL, "stop after N records"},
+    {"follow", 'f', CLI_FLAG, NULL, NULL, "wait for more at the end"},
+    {"format", 0, CLI_CHOICE, "json|raw", "json",
+     "json: an object a record, with offset, key, time, headers; raw: the values"},
+    OPTIONS_END,
+};
+
+static const struct cli_option stream_list_options[] = {
+    {"internal", 0, CLI_FLAG, NULL, NULL, "internal streams too"},
+    OPTIONS_END,
+};
+
+#define RETENTION_OPTIONS \
+    {"keep", 0, CLI_DURATION, "TIME", NULL, "how long records are kept"}, \
+        {"keep-forever", 0, CLI_FLAG, NULL, NULL, "no limit of time"}, \
+    { \
+        "keep-bytes", 0, CLI_SIZE, "SIZE", NULL, "bytes kept of each shard" \
+    }
+
+static const struct cli_option stream_create_options[] = {
+    {"shards", 's', CLI_I64, "N", "1", "number of shards, 1 to 1024"},
+    RETENTION_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct cli_option stream_alter_options[] = {
+    RETENTION_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct cli_option stream_delete_options[] = {
+    {"yes", 'y', CLI_FLAG, NULL, NULL, "yes, for ever"},
+    OPTIONS_END,
+};
+
+static const struct cli_option top_options[] = {
+    {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
+    {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
+    OPTIONS_END,
+};
+
 const struct cli_verb cli_verbs[] = {
+    {"produce", verb_produce, "append lines of standard input to a stream", "STREAM",
+     produce_options, CLI_CLIENT,
+     "A line sent twice because of a broken connection or a restart is stored once."},
+    {"consume", verb_consume, "print the records of a stream", "STREAM", consume_options,
+     CLI_CLIENT, NULL},
+    {"stream list", verb_stream_list, "list streams", "", stream_list_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"stream show", verb_stream_show, "show the shards of a stream", "STREAM", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"stream create", verb_stream_create, "make a stream", "STREAM", stream_create_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"stream alter", verb_stream_alter, "change how long a stream's records are kept", "STREAM",
+     stream_alter_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"stream delete", verb_stream_delete, "delete a stream and its records", "STREAM",
+     stream_delete_options, CLI_CLIENT, NULL},
+    {"partition list", verb_partition_list, "list partitions with their figures", "", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"node list", verb_node_list, "list the lanes of all nodes with their figures", "", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"top", verb_top, "watch pipelines, lanes and partitions", "", top_options, CLI_CLIENT, NULL},
     {"completion", verb_completion, "print a completion script for the shell", "[SHELL]", NULL, 0,
      "SHELL is bash (the default): source <(shadowcast completion bash)"},
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",

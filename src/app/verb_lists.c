@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Verbs that are one call and one table: streams, partitions, lanes. */
+#include "app/client.h"
+#include "app/rows.h"
+#include "app/verbs.h"
+
+enum { ANSWER_ARENA_MAX = 256 << 20 };
+
+/* One call, its answer printed by `entity` (NULL: nothing is printed). */
+static int ask(const struct cli *cli, const struct client_call *call, const struct entity *entity)
+{
+    struct client *client = NULL;
+    struct client_answer answer = {0};
+    struct err_info info;
+    struct arena arena;
+    arena_init(&arena, ANSWER_ARENA_MAX);
+    enum err err = client_new(cli, &client, &info);
+    if (err == ERR_OK) {
+        err = client_call(client, call, &arena, &answer, &info);
+    }
+    if (err == ERR_OK && entity != NULL) {
+        err = rows_print(cli, entity, answer.body, &info);
+    }
+    client_free(client);
+    arena_release(&arena);
+    return err == ERR_OK ? EXIT_CODE_OK : client_fail(&info);
+}
+
+/* A call on the stream that the first argument names. */
+static int ask_stream(const struct cli *cli, const char *method, const char *rest, struct str body,
+                      const struct entity *entity)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    struct client_call call = {.method = method,
+                               .path = arena_printf(&arena, "/api/v1/streams/%s%s",
+                                                    client_escape(&arena, cli->args[0]), rest),
+                               .body = body,
+                               .body_type = "application/json"};
+    int code = ask(cli, &call, entity);
+    arena_release(&arena);
+    return code;
+}
+
+int verb_stream_list(const struct cli *cli)
+{
+    struct client_call call = {.method = "GET",
+                               .path = cli_flag(cli, "internal") ? "/api/v1/streams?internal=true"
+                                                                 : "/api/v1/streams"};
+    return ask(cli, &call, &stream_entity);
+}
+
+int verb_stream_show(const struct cli *cli)
+{
+    return ask_stream(cli, "GET", "/shards", (struct str){0}, &shard_entity);
+}
+
+/* The retention options as members of a JSON object, each with a comma before it. */
+static const char *retention_json(const struct cli *cli, struct arena *arena)
+{
+    const char *age = "";
+    const char *size = "";
+    if (cli_given(cli, "keep")) {
+        age = arena_printf(arena, ",\"retention_seconds\":%lld",
+                           (long long)(cli_i64(cli, "keep") / 1000000000));
+    } else if (cli_flag(cli, "keep-forever")) {
+        age = ",\"retention_seconds\":-1";
+    }
+    if (cli_given(cli, "keep-bytes")) {
+        size =
+            arena_printf(arena, ",\"retention_bytes\":%lld", (long long)cli_i64(cli, "keep-bytes"));
+    }
+    return arena_printf(arena, "%s%s", age, size);
+}
+
+int verb_stream_create(const struct cli *cli)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    /* The name travels as JSON text; what no name may hold is refused here, so that nothing needs escaping. */
+    if (strpbrk(cli->args[0], "\"\\") != NULL) {
+        arena_release(&arena);
+        return client_fail(&(struct err_info){
+            .code = ERR_INVALID, .text = "a stream's name has letters, digits, '.', '_' and '-'"});
+    }
+    struct client_call call = {.method = "POST",
+                               .path = "/api/v1/streams",
+                               .body = str_of(arena_printf(
+                                   &arena, "{\"name\":\"%s\",\"shards\":%lld%s}", cli->args[0],
+                                   (long long)cli_i64(cli, "shards"), retention_json(cli, &arena))),
+                               .body_type = "application/json"};
+    int code = ask(cli, &call, &stream_entity);
+    arena_release(&arena);
+    return code;
+}
+
+int verb_stream_alter(const struct cli *cli)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    const char *members = retention_json(cli, &arena);
+    const char *body = arena_printf(&arena, "{%s}", members[0] == ',' ? members + 1 : members);
+    int code = ask_stream(cli, "PATCH", "", str_of(body), &stream_entity);
+    arena_release(&arena);
+    return code;
+}
+
+int verb_stream_delete(const struct cli *cli)
+{
+    if (!cli_flag(cli, "yes")) {
+        return client_fail(&(struct err_info){
+            .code = ERR_INVALID,
+            .text = "this deletes the stream and its records for ever; say --yes to do it"});
+    }
+    return ask_stream(cli, "DELETE", "", (struct str){0}, NULL);
+}
+
+int verb_partition_list(const struct cli *cli)
+{
+    return ask(cli, &(struct client_call){.method = "GET", .path = "/api/v1/partitions"},
+               &partition_entity);
+}
+
+int verb_node_list(const struct cli *cli)
+{
+    return ask(cli, &(struct client_call){.method = "GET", .path = "/api/v1/lanes"}, &lane_entity);
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `shadowcast top`: pipelines, lanes and partitions on one page, again and again on a terminal. */
+#include <unistd.h>
+
+#include "app/client.h"
+#include "app/rows.h"
+#include "app/verbs.h"
+#include "base/real/clock_real.h"
+
+enum { ANSWER_ARENA_MAX = 256 << 20 };
+
+struct panel {
+    const char *title;
+    const char *path;
+    const struct entity *entity;
+};
+
+static enum err print_page(struct client *client, struct arena *arena, struct err_info *info)
+{
+    const struct panel panels[] = {
+        {"pipelines", "/api/v1/pipelines", &pipeline_entity},
+        {"lanes", "/api/v1/lanes", &lane_entity},
+        {"partitions", "/api/v1/partitions", &partition_entity},
+    };
+    struct client_answer answers[3];
+    for (int i = 0; i < 3; i++) { /* all of them first: a page is printed whole or not at all */
+        struct client_call call = {.method = "GET", .path = panels[i].path};
+        enum err err = client_call(client, &call, arena, &answers[i], info);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    if (isatty(STDOUT_FILENO) == 1) {
+        IGNORE_RESULT(fputs("\x1b[H\x1b[2J", stdout)); /* home, clear; main() judges stdout */
+    }
+    for (int i = 0; i < 3; i++) {
+        IGNORE_RESULT(printf("%s%s\n", i > 0 ? "\n" : "", panels[i].title));
+        enum err err = rows_print_table(stdout, panels[i].entity, answers[i].body, info);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    IGNORE_RESULT(fflush(stdout));
+    return ERR_OK;
+}
+
+int verb_top(const struct cli *cli)
+{
+    struct client *client = NULL;
+    struct err_info info;
+    struct arena arena;
+    arena_init(&arena, ANSWER_ARENA_MAX);
+    bool again = isatty(STDOUT_FILENO) == 1 && !cli_flag(cli, "once");
+    enum err err = client_new(cli, &client, &info);
+    if (err == ERR_OK) {
+        err = print_page(client, &arena, &info);
+    }
+    while (err == ERR_OK && again && !ferror(stdout)) {
+        clock_real_sleep(cli_i64(cli, "every"));
+        arena_reset(&arena);
+        err = print_page(client, &arena, &info);
+    }
+    client_free(client);
+    arena_release(&arena);
+    return err == ERR_OK ? EXIT_CODE_OK : client_fail(&info);
+}
