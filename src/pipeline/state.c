@@ -584,7 +584,7 @@ int32_t state_take_due(struct state_space *space, int64_t until, struct state_en
 {
     arena_reset(&space->taken);
     int32_t taken = 0;
-    if (state_min_time(space) > until) {
+    if (space->tables == NULL || state_min_time(space) > until) {
         return 0;
     }
     for (uint32_t g = 0; g < state_group_count(space->state) && taken < cap; g++) {

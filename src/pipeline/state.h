@@ -111,7 +111,7 @@ int64_t state_min_time(struct state_space *space);
 
 /* Timed spaces: removes entries with time <= `until` and hands them out in order of (time, key bytes) within each key
  * group, group by group ascending: the order is the same for every layout of a group. Returns how many were written to
- * `entries` (<= cap); call again until 0. Views stay valid until the next call on the space. */
+ * `entries` (<= cap); call again until 0. Views are copies that stay until the next call of this function on the space. */
 int32_t state_take_due(struct state_space *space, int64_t until, struct state_entry *entries,
                        int32_t cap);
 

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+// The window operator: its configuration, and the parts that all kinds share.
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "pipeline/operators.h"
+#include "pipeline/window.h"
+#include "pipeline/window_run.h"
+
+enum { SCRATCH_BYTES_MAX = 1 << 30, SPACE_TEXT_MAX = 8192 };
+
+static const int64_t MS = 1000000;
+static const int64_t WINDOW_NS_MAX = INT64_C(3660) * 24 * 3600 * 1000000000;
+
+/* --- configuration --- */
+
+static enum err read_ms(struct compile_context *ctx, const struct yaml_node *node, int64_t *ret_ms)
+{
+    int64_t ns;
+    enum err err = yaml_duration_ns(node, MS, WINDOW_NS_MAX, &ns, ctx->info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (ns % MS != 0) {
+        return yaml_fail(ctx->info, node, "event time is in whole milliseconds, '%.*s' is not",
+                         STR_ARG(node->text));
+    }
+    *ret_ms = ns / MS;
+    return ERR_OK;
+}
+
+static enum err read_member_ms(struct compile_context *ctx, const struct yaml_node *map,
+                               const char *key, int64_t *ret_ms)
+{
+    const struct yaml_node *node = yaml_get(map, key);
+    if (node == NULL) {
+        return yaml_fail(ctx->info, map, "'%s' is missing, add it as %s: 10s", key, key);
+    }
+    return read_ms(ctx, node, ret_ms);
+}
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static enum err read_hopping(struct compile_context *ctx, const struct yaml_node *node,
+                             struct window_plan *window)
+{
+    static const char *const KEYS[] = {"size", "slide", NULL};
+    enum err err = yaml_only_keys(node, KEYS, ctx->info);
+    if (err == ERR_OK) {
+        err = read_member_ms(ctx, node, "size", &window->size_ms);
+    }
+    if (err == ERR_OK) {
+        err = read_member_ms(ctx, node, "slide", &window->slide_ms);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    window->kind = WINDOW_HOPPING;
+    window->pane_ms = gcd(window->size_ms, window->slide_ms);
+    if (window->slide_ms > window->size_ms) {
+        return yaml_fail(ctx->info, node,
+                         "slide is longer than size, records between windows would be lost");
+    }
+    if (window->size_ms / window->pane_ms > 10000) {
+        return yaml_fail(ctx->info, node,
+                         "a window would be made of %lld panes, choose size and slide with a "
+                         "greater common divisor",
+                         (long long)(window->size_ms / window->pane_ms));
+    }
+    return ERR_OK;
+}
+
+static enum err read_kind(struct compile_context *ctx, struct window_plan *window)
+{
+    const struct yaml_node *tumbling = yaml_get(ctx->node, "tumbling");
+    const struct yaml_node *hopping = yaml_get(ctx->node, "hopping");
+    const struct yaml_node *session = yaml_get(ctx->node, "session");
+    if ((tumbling != NULL) + (hopping != NULL) + (session != NULL) != 1) {
+        return yaml_fail(ctx->info, ctx->node,
+                         "a window is one of tumbling: 10s, hopping: {size: 10s, slide: 2s}, "
+                         "session: {gap: 30s}");
+    }
+    if (tumbling != NULL) {
+        window->kind = WINDOW_TUMBLING;
+        return read_ms(ctx, tumbling, &window->size_ms);
+    }
+    if (hopping != NULL) {
+        return read_hopping(ctx, hopping, window);
+    }
+    static const char *const KEYS[] = {"gap", NULL};
+    window->kind = WINDOW_SESSION;
+    enum err err = yaml_only_keys(session, KEYS, ctx->info);
+    return err != ERR_OK ? err : read_member_ms(ctx, session, "gap", &window->gap_ms);
+}
+
+/* `emit: every 5s`, or `emit: 5s`. */
+static enum err read_emit(struct compile_context *ctx, struct window_plan *window)
+{
+    const struct yaml_node *node = yaml_get(ctx->node, "emit");
+    if (node == NULL) {
+        return ERR_OK;
+    }
+    struct yaml_node period = *node;
+    if (node->kind == YAML_SCALAR && str_starts_with(node->text, STR("every "))) {
+        period.text = str_trim((struct str){.ptr = node->text.ptr + 6, .len = node->text.len - 6});
+        period.text.ptr = arena_dup(ctx->arena, period.text.ptr, period.text.len);
+    }
+    return yaml_duration_ns(&period, 10 * MS, WINDOW_NS_MAX, &window->emit_ns, ctx->info);
+}
+
+static void add_time_columns(struct schema *schema, struct window_plan *window)
+{
+    schema->count = 0;
+    schema->names[schema->count] = STR("window_start");
+    schema->types[schema->count++] = VALUE_TIME;
+    schema->names[schema->count] = STR("window_end");
+    schema->types[schema->count++] = VALUE_TIME;
+    window->final_column = -1;
+    if (window->emit_ns != 0) {
+        window->final_column = schema->count;
+        schema->names[schema->count] = STR("final");
+        schema->types[schema->count++] = VALUE_BOOL;
+    }
+}
+
+static void add_space(struct compile_context *ctx, struct operator_plan *plan, const char *what,
+                      const char *schema, struct state_space_options options)
+{
+    options.name = str_of(arena_printf(ctx->arena, "%.*s/%s", STR_ARG(ctx->name), what));
+    options.schema = str_of(schema);
+    plan->spaces[plan->space_count++] = options;
+}
+
+static void declare_spaces(struct compile_context *ctx, struct operator_plan *plan,
+                           const struct window_plan *window)
+{
+    char cells[SPACE_TEXT_MAX] = "";
+    aggregate_list_describe(&window->aggregates, cells, (ptrdiff_t)sizeof cells);
+    const char *shape = window->kind == WINDOW_TUMBLING
+                            ? arena_printf(ctx->arena, "tumbling %lld", (long long)window->size_ms)
+                        : window->kind == WINDOW_HOPPING
+                            ? arena_printf(ctx->arena, "hopping %lld %lld",
+                                           (long long)window->size_ms, (long long)window->slide_ms)
+                            : arena_printf(ctx->arena, "session %lld", (long long)window->gap_ms);
+    const char *text = arena_printf(ctx->arena, "window %s%s", shape, cells);
+    struct state_space_options cell_space = {.payload_bytes = window->aggregates.payload_bytes,
+                                             .tails = window->aggregates.section_count != 0,
+                                             .timed = window->kind == WINDOW_TUMBLING};
+    add_space(ctx, plan, "cells", text, cell_space);
+    if (window->kind == WINDOW_TUMBLING) {
+        return;
+    }
+    add_space(ctx, plan, "timers", text, (struct state_space_options){.timed = true});
+    if (window->kind == WINDOW_HOPPING) {
+        add_space(ctx, plan, "late", text, cell_space);
+    } else {
+        add_space(ctx, plan, "sessions", text, (struct state_space_options){.tails = true});
+    }
+}
+
+static enum err window_compile(struct compile_context *ctx, struct operator_plan *plan)
+{
+    static const char *const KEYS[] = {"name", "tumbling", "hopping", "session",
+                                       "emit", "out",      NULL};
+    struct window_plan *window = ARENA_NEW(ctx->arena, struct window_plan);
+    enum err err = yaml_only_keys(ctx->node, KEYS, ctx->info);
+    if (err == ERR_OK) {
+        err = read_kind(ctx, window);
+    }
+    if (err == ERR_OK) {
+        err = read_emit(ctx, window);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    add_time_columns(&plan->schema, window);
+    err = aggregate_list_compile(ctx, yaml_get(ctx->node, "out"), &window->aggregates,
+                                 &plan->schema, &plan->columns_read);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (window->aggregates.payload_bytes > STATE_PAYLOAD_MAX) {
+        return yaml_fail(ctx->info, ctx->node, "too many aggregates for one window");
+    }
+    declare_spaces(ctx, plan, window);
+    plan->compiled = window;
+    return ERR_OK;
+}
+
+/* --- instances --- */
+
+static enum err window_open(const struct operator_plan *plan, struct operator_env *env,
+                            struct operator_instance **ret_op, struct err_info *info ATTR_UNUSED)
+{
+    struct operator_instance *op = MEM_NEW(struct operator_instance);
+    op->plan = plan;
+    op->window = plan->compiled;
+    op->env = env;
+    op->watermark_ms = INT64_MIN;
+    op->payload_bytes = op->window->aggregates.payload_bytes;
+    for (int i = 0; i < plan->space_count; i++) {
+        op->spaces[i] = state_space_open(env->state, &plan->spaces[i]);
+    }
+    arena_init(&op->scratch, SCRATCH_BYTES_MAX);
+    *ret_op = op;
+    return ERR_OK;
+}
+
+static void window_close(struct operator_instance *op)
+{
+    if (op != NULL) {
+        arena_release(&op->scratch);
+        mem_free(op->piece);
+        mem_free(op);
+    }
+}
+
+void window_wake(struct operator_instance *op)
+{
+    if (op->piece == NULL) {
+        op->piece = MEM_NEW(struct window_piece);
+    }
+}
+
+int64_t window_floor(int64_t time, int64_t step)
+{
+    int64_t rest = time % step;
+    return time - (rest < 0 ? rest + step : rest);
+}
+
+struct cell window_cell(const struct operator_instance *op, struct state_space *space,
+                        uint64_t hash, void *payload, struct arena *arena)
+{
+    struct cell cell = {.payload = payload, .space = space, .hash = hash, .arena = arena};
+    if (op->window->aggregates.section_count != 0) {
+        struct str tail = state_tail_at(space, payload);
+        cell.tail = (char *)(uintptr_t)tail.ptr;
+        cell.tail_len = tail.len;
+    }
+    return cell;
+}
+
+struct cell window_taken_cell(const struct state_entry *entry)
+{
+    return (struct cell){.payload = entry->payload,
+                         .tail = (char *)(uintptr_t)entry->tail.ptr,
+                         .tail_len = entry->tail.len,
+                         .hash = entry->hash};
+}
+
+struct cell window_scratch_cell(struct operator_instance *op)
+{
+    return (struct cell){.payload = arena_new(&op->scratch, op->payload_bytes, 1),
+                         .arena = &op->scratch};
+}
+
+/* --- results --- */
+
+static void out_begin(struct window_out *out)
+{
+    const struct schema *schema = &out->op->plan->schema;
+    int32_t rows = out->expected < 1 ? 1 : out->expected;
+    rows = rows > BATCH_ROWS_MAX ? BATCH_ROWS_MAX : rows;
+    out->batch = batch_new(out->next->arena, rows);
+    for (int32_t i = 0; i < schema->count; i++) {
+        batch_add_column(out->batch, schema->types[i], i > 1 && i != out->op->window->final_column);
+    }
+    out->batch->sel_count = 0; // rows written
+}
+
+void window_out_finish(struct window_out *out)
+{
+    if (out->batch != NULL && out->batch->sel_count > 0) {
+        out->batch->count = out->batch->sel_count;
+        batch_list_add(out->next, out->batch);
+    }
+    out->batch = NULL;
+}
+
+void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t start, int64_t end,
+                 const struct cell *cell)
+{
+    const struct window_plan *window = out->op->window;
+    int32_t count = aggregate_list_row_count(&window->aggregates, cell);
+    struct str copy = {0};
+    if (key.len != 0) {
+        copy = (struct str){.ptr = arena_dup(out->next->arena, key.ptr, key.len), .len = key.len};
+    }
+    for (int32_t first = 0; first < count;) {
+        if (out->batch == NULL) {
+            out->expected = out->expected > count - first ? out->expected : count - first;
+            out_begin(out);
+        }
+        struct batch *batch = out->batch;
+        int32_t at = batch->sel_count;
+        int32_t room = batch->count - at;
+        int32_t rows = count - first < room ? count - first : room;
+        for (int32_t row = at; row < at + rows; row++) {
+            batch->key[row] = copy;
+            batch->hash[row] = hash;
+            batch->value[row] = (struct str){0};
+            batch->time_ms[row] = end - 1;
+            COLUMN_I64(&batch->columns[0])[row] = start;
+            COLUMN_I64(&batch->columns[1])[row] = end;
+            if (window->final_column >= 0) {
+                COLUMN_BOOL(&batch->columns[window->final_column])[row] = out->final;
+            }
+        }
+        const char *reason = aggregate_list_emit(&window->aggregates, cell, first, rows, batch, at);
+        if (reason != NULL) {
+            operator_reject(out->op->env, batch, at, reason);
+            return; // the result cannot be represented: none of its rows
+        }
+        batch->sel_count += rows;
+        out->expected -= rows;
+        out->rows += rows;
+        first += rows;
+        if (batch->sel_count == batch->count) {
+            window_out_finish(out);
+        }
+    }
+}
+
+const struct operator_type operator_window = {
+    .name = "window",
+    .compile = window_compile,
+    .open = window_open,
+    .close = window_close,
+    .process = window_process,
+    .advance = window_advance,
+    .tick = window_tick,
+};

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPELINE_WINDOW_H
+#define PIPELINE_WINDOW_H
+
+#include "pipeline/aggregate.h"
+#include "pipeline/operator.h"
+
+/* The window operator's own parts. Windows are half-open [start, end) in event time; results carry end - 1 ms.
+ *
+ * Lateness: a row is late for a window when the window ended at or before the row's stamp (its source shard's watermark at
+ * the time): a property of the input alone. As a safety net outside that promise (idle ticks), also when the window
+ * ended at or before the chain's watermark.
+ *
+ * State, by kind (all cells are those of aggregate.h; spaces are named "<operator>/<what>"):
+ *   tumbling  cells (key, start), timed: due when start + size <= watermark
+ *   hopping   cells (key, pane start), a pane being the greatest common divisor of size and slide; timers (key, end);
+ *             late cells (key, end) of rows that are late for some of their windows but not for all.
+ *             H1 for each open window of a key with a cell in it there is a timer at its end or at an earlier end of the
+ *             same key, which arms the next when it fires. H2 a pane's cell goes with the last window that holds it.
+ *   session   sessions (key): its open sessions as {start, last} in the tail; cells (key, start); timers (key, due).
+ *             A session [start, last + gap) is the union of its rows' [t, t + gap) that overlap. Its result is due when
+ *             the watermark has passed its end by one more gap: until then a row that is late by less than its own gap
+ *             may still belong to it, and whether it does must not depend on which of them came first.
+ *             N1 for each open session of a key there is a timer at or before its due time. */
+
+enum window_kind { WINDOW_TUMBLING, WINDOW_HOPPING, WINDOW_SESSION };
+
+enum { WINDOW_CELLS, WINDOW_TIMERS, WINDOW_EXTRA, WINDOW_SPACES }; /* extra: late cells, sessions */
+
+enum {
+    WINDOW_PIECE = 1024,            /* due entries taken at once */
+    WINDOW_ROWS_PER_ADVANCE = 8192, /* results of one call, one key's more or less */
+    SESSIONS_PER_KEY_MAX = 10000
+};
+
+struct window_plan {
+    enum window_kind kind;
+    int64_t size_ms;      /* tumbling, hopping */
+    int64_t slide_ms;     /* hopping */
+    int64_t pane_ms;      /* hopping */
+    int64_t gap_ms;       /* session */
+    int64_t emit_ns;      /* early results this often; 0: none */
+    int32_t final_column; /* with early results: tells the last one; else -1 */
+    struct aggregate_list aggregates;
+};
+
+/* Results on their way out, packed into batches. */
+struct window_out {
+    struct operator_instance *op;
+    struct batch_list *next;
+    struct batch *batch; /* being filled; NULL: none */
+    int32_t expected;    /* rows still to come, at a guess */
+    int64_t rows;        /* written in all */
+    bool final;
+};
+
+struct window_piece {
+    struct state_entry entries[WINDOW_PIECE];
+    int32_t sel[BATCH_ROWS_MAX];
+    int64_t time[BATCH_ROWS_MAX]; /* by row: the cell's */
+    void *payload[BATCH_ROWS_MAX];
+    uint8_t rejects[BATCH_ROWS_MAX];
+};
+
+struct operator_instance {
+    const struct operator_plan *plan;
+    const struct window_plan *window;
+    struct operator_env *env;
+    struct state_space *spaces[WINDOW_SPACES];
+    int64_t watermark_ms;
+    int64_t tick_next_ns; /* of early results */
+    uint64_t tick_cursor; /* in the middle of them */
+    int32_t payload_bytes;
+    struct arena scratch; /* merged cells */
+    struct aggregate_input input;
+    struct window_piece *piece; /* made with the first row */
+};
+
+/* Makes what is needed to work on rows; a window that never sees one does without. */
+void window_wake(struct operator_instance *op);
+
+/* Start of the step of `step` ms that holds `time`. */
+int64_t window_floor(int64_t time, int64_t step);
+
+struct cell window_cell(const struct operator_instance *op, struct state_space *space,
+                        uint64_t hash, void *payload, struct arena *arena);
+/* A cell that was taken out of state. */
+struct cell window_taken_cell(const struct state_entry *entry);
+/* An empty one in scratch memory. */
+struct cell window_scratch_cell(struct operator_instance *op);
+
+/* The rows one key's result makes. */
+void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t start, int64_t end,
+                 const struct cell *cell);
+void window_out_finish(struct window_out *out);
+
+/* Whether a window that ends at `end` is closed to row `row`. */
+static inline bool window_late(const struct operator_instance *op, const struct batch *batch,
+                               int32_t row, int64_t end)
+{
+    return (batch->stamp_ms != NULL && end <= batch->stamp_ms[row]) || end <= op->watermark_ms;
+}
+
+void window_session_add(struct operator_instance *op, const struct batch *batch, int32_t row);
+bool window_session_advance(struct operator_instance *op, struct window_out *out);
+void window_session_early(struct operator_instance *op, struct window_out *out);
+
+#endif

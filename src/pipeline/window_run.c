@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows into windows, windows into results: tumbling and hopping. Sessions are in window_session.c.
+
+#include "pipeline/window_run.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "pipeline/window.h"
+
+/* Event times further from 1970 than this are refused: no sum of a time and a window's length can overflow. */
+static const int64_t EVENT_TIME_MAX_MS = INT64_C(1) << 60;
+
+/* --- rows --- */
+
+/* Leaves the rows that can be worked on in batch->sel. */
+static void drop_bad_rows(struct operator_instance *op, struct batch *batch)
+{
+    const struct aggregate_list *list = &op->window->aggregates;
+    uint8_t *rejects = op->piece->rejects;
+    memset(rejects, 0, (size_t)batch->count);
+    int32_t rejected = aggregate_list_eval(list, batch, &op->input, rejects);
+    bool odd = rejected != 0;
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        int64_t time = batch->time_ms[row];
+        odd |= batch->key[row].len > STATE_KEY_MAX;
+        odd |= time > EVENT_TIME_MAX_MS || time < -EVENT_TIME_MAX_MS;
+    }
+    if (LIKELY(!odd)) {
+        return;
+    }
+    int32_t kept = 0;
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        int64_t time = batch->time_ms[row];
+        if (rejects[row] != 0) {
+            operator_reject(op->env, batch, row, expr_reject_text(rejects[row]));
+        } else if (batch->key[row].len > STATE_KEY_MAX) {
+            operator_reject(op->env, batch, row, "key is too long to keep state for");
+        } else if (time > EVENT_TIME_MAX_MS || time < -EVENT_TIME_MAX_MS) {
+            operator_reject(op->env, batch, row, "event time is out of range");
+        } else {
+            batch->sel[kept++] = row;
+        }
+    }
+    batch->sel_count = kept;
+}
+
+static void add_to_cell(struct operator_instance *op, const struct batch *batch, int32_t row,
+                        struct state_space *space, void *payload)
+{
+    struct cell cell = window_cell(op, space, batch->hash[row], payload, batch->arena);
+    const char *reason = aggregate_list_add(&op->window->aggregates, &op->input, row, &cell);
+    if (reason != NULL) {
+        operator_reject(op->env, batch, row, reason);
+    }
+}
+
+/* Adds rows sel[0..count) to the cells (key, time[row]). */
+static void add_rows(struct operator_instance *op, const struct batch *batch, const int32_t *sel,
+                     int32_t count)
+{
+    struct window_piece *piece = op->piece;
+    const struct aggregate_list *list = &op->window->aggregates;
+    struct state_space *space = op->spaces[WINDOW_CELLS];
+    if (list->plain) {
+        state_upsert_many(space, sel, count, batch->hash, batch->key, piece->time, piece->payload,
+                          NULL);
+        aggregate_list_add_plain(list, &op->input, sel, count, piece->payload);
+        return;
+    }
+    // Tails may move, payloads do not: nothing is upserted between here and the end.
+    state_upsert_many(space, sel, count, batch->hash, batch->key, piece->time, piece->payload,
+                      NULL);
+    for (int32_t i = 0; i < count; i++) {
+        add_to_cell(op, batch, sel[i], space, piece->payload[i]);
+    }
+}
+
+static void process_tumbling(struct operator_instance *op, const struct batch *batch)
+{
+    struct window_piece *piece = op->piece;
+    int64_t size = op->window->size_ms;
+    int64_t start = INT64_MIN;
+    int64_t end = INT64_MIN; // of the window that was computed last: rows mostly fall into it
+    int32_t count = 0;
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        int64_t time = batch->time_ms[row];
+        if (UNLIKELY(time < start || time >= end)) {
+            start = window_floor(time, size);
+            end = start + size;
+        }
+        if (UNLIKELY(window_late(op, batch, row, end))) {
+            operator_late(op->env, batch, row);
+            continue;
+        }
+        piece->time[row] = start;
+        piece->sel[count++] = row;
+    }
+    add_rows(op, batch, piece->sel, count);
+}
+
+/* A row that is late for some of its windows only: into a cell of each of the others. */
+static void add_partly_late(struct operator_instance *op, const struct batch *batch, int32_t row,
+                            int64_t first_end, int64_t last_end)
+{
+    const struct window_plan *window = op->window;
+    struct state_space *space = op->spaces[WINDOW_EXTRA];
+    for (int64_t end = first_end; end <= last_end; end += window->slide_ms) {
+        if (window_late(op, batch, row, end)) {
+            continue;
+        }
+        uint64_t hash = batch->hash[row];
+        state_upsert(op->spaces[WINDOW_TIMERS], hash, batch->key[row], end, NULL);
+        void *payload = state_upsert(space, hash, batch->key[row], end, NULL);
+        add_to_cell(op, batch, row, space, payload);
+    }
+}
+
+/* Arms the first open window of each pane that a row of this batch is in. */
+static void arm_hopping(struct operator_instance *op, const struct batch *batch, int32_t count)
+{
+    const struct window_plan *window = op->window;
+    struct window_piece *piece = op->piece;
+    struct str last_key = {0};
+    int64_t last_pane = INT64_MIN;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t row = piece->sel[i];
+        int64_t pane = piece->time[row];
+        if (pane == last_pane && str_equal(batch->key[row], last_key)) {
+            continue;
+        }
+        last_key = batch->key[row];
+        last_pane = pane;
+        int64_t end = window_floor(pane - window->size_ms, window->slide_ms) + window->slide_ms +
+                      window->size_ms;
+        if (end <= op->watermark_ms) { // windows that are closed already
+            end += window_floor(op->watermark_ms - end, window->slide_ms) + window->slide_ms;
+        }
+        state_upsert(op->spaces[WINDOW_TIMERS], batch->hash[row], batch->key[row], end, NULL);
+    }
+}
+
+static void process_hopping(struct operator_instance *op, const struct batch *batch)
+{
+    const struct window_plan *window = op->window;
+    struct window_piece *piece = op->piece;
+    int32_t count = 0;
+    int64_t pane = INT64_MIN;
+    int64_t first_end = 0;
+    int64_t last_end = 0;
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        int64_t time = batch->time_ms[row];
+        if (pane == INT64_MIN || time < pane || time >= pane + window->pane_ms) {
+            pane = window_floor(time, window->pane_ms);
+            last_end = window_floor(time, window->slide_ms) + window->size_ms;
+            first_end = window_floor(pane - window->size_ms, window->slide_ms) + window->slide_ms +
+                        window->size_ms;
+        }
+        if (window_late(op, batch, row, last_end)) {
+            operator_late(op->env, batch, row);
+        } else if (batch->stamp_ms != NULL && first_end <= batch->stamp_ms[row]) {
+            add_partly_late(op, batch, row, first_end, last_end);
+        } else {
+            piece->time[row] = pane;
+            piece->sel[count++] = row;
+        }
+    }
+    arm_hopping(op, batch, count);
+    add_rows(op, batch, piece->sel, count);
+}
+
+static void process_session(struct operator_instance *op, const struct batch *batch)
+{
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        if (window_late(op, batch, row, batch->time_ms[row] + op->window->gap_ms)) {
+            operator_late(op->env, batch, row);
+        } else {
+            window_session_add(op, batch, row);
+        }
+    }
+}
+
+enum err window_process(struct operator_instance *op, int input ATTR_UNUSED, struct batch *batch,
+                        struct batch_list *next ATTR_UNUSED, struct err_info *info ATTR_UNUSED)
+{
+    window_wake(op);
+    drop_bad_rows(op, batch);
+    switch (op->window->kind) {
+    case WINDOW_TUMBLING:
+        process_tumbling(op, batch);
+        break;
+    case WINDOW_HOPPING:
+        process_hopping(op, batch);
+        break;
+    case WINDOW_SESSION:
+        process_session(op, batch);
+        break;
+    }
+    return ERR_OK;
+}
+
+/* --- closing --- */
+
+static bool advance_tumbling(struct operator_instance *op, struct window_out *out)
+{
+    int64_t size = op->window->size_ms;
+    if (op->watermark_ms < INT64_MIN + size) {
+        return false;
+    }
+    int64_t until = op->watermark_ms == INT64_MAX ? INT64_MAX : op->watermark_ms - size;
+    for (;;) {
+        int32_t count =
+            state_take_due(op->spaces[WINDOW_CELLS], until, op->piece->entries, WINDOW_PIECE);
+        if (count == 0) {
+            return false;
+        }
+        out->expected = count;
+        for (int32_t i = 0; i < count; i++) {
+            const struct state_entry *entry = &op->piece->entries[i];
+            struct cell cell = window_taken_cell(entry);
+            window_emit(out, entry->key, entry->hash, entry->time, entry->time + size, &cell);
+        }
+        if (out->rows >= WINDOW_ROWS_PER_ADVANCE) {
+            return true;
+        }
+    }
+}
+
+/* The content of one key's window that ends at `end`, merged from its panes and late rows. Returns false if it is empty.
+ *   ret_more   a later window holds one of the panes */
+static bool gather_hopping(struct operator_instance *op, const struct state_entry *timer,
+                           int64_t end, struct cell *merged, bool *ret_more)
+{
+    const struct window_plan *window = op->window;
+    struct state_space *cells = op->spaces[WINDOW_CELLS];
+    bool found = false;
+    int64_t start = end - window->size_ms;
+    *ret_more = false;
+    for (int64_t pane = start; pane < end; pane += window->pane_ms) {
+        const void *payload = state_find(cells, timer->hash, timer->key, pane);
+        if (payload == NULL) {
+            continue;
+        }
+        struct cell cell = window_cell(op, cells, timer->hash, (void *)(uintptr_t)payload, NULL);
+        aggregate_list_merge(&window->aggregates, merged, &cell);
+        found = true;
+        *ret_more = *ret_more || pane >= start + window->slide_ms;
+    }
+    struct state_space *late = op->spaces[WINDOW_EXTRA];
+    const void *payload = state_find(late, timer->hash, timer->key, end);
+    if (payload != NULL) {
+        struct cell cell = window_cell(op, late, timer->hash, (void *)(uintptr_t)payload, NULL);
+        aggregate_list_merge(&window->aggregates, merged, &cell);
+        found = true;
+    }
+    return found;
+}
+
+static void fire_hopping(struct operator_instance *op, const struct state_entry *timer,
+                         struct window_out *out)
+{
+    const struct window_plan *window = op->window;
+    int64_t end = timer->time;
+    int64_t start = end - window->size_ms;
+    arena_reset(&op->scratch);
+    struct cell merged = window_scratch_cell(op);
+    bool more;
+    if (gather_hopping(op, timer, end, &merged, &more)) {
+        window_emit(out, timer->key, timer->hash, start, end, &merged);
+    }
+    for (int64_t pane = start; pane < start + window->slide_ms; pane += window->pane_ms) {
+        state_delete(op->spaces[WINDOW_CELLS], timer->hash, timer->key, pane);
+    }
+    state_delete(op->spaces[WINDOW_EXTRA], timer->hash, timer->key, end);
+    if (more) {
+        state_upsert(op->spaces[WINDOW_TIMERS], timer->hash, timer->key, end + window->slide_ms,
+                     NULL);
+    }
+}
+
+static bool advance_hopping(struct operator_instance *op, struct window_out *out)
+{
+    for (;;) {
+        // One end at a time: a window that fires may arm the next of its key, which comes before other timers of it.
+        int64_t end = state_min_time(op->spaces[WINDOW_TIMERS]);
+        if (end > op->watermark_ms || end == INT64_MAX) {
+            return false;
+        }
+        int32_t count = state_take_due(op->spaces[WINDOW_TIMERS], end, op->piece->entries,
+                                       WINDOW_PIECE);
+        out->expected = count;
+        for (int32_t i = 0; i < count; i++) {
+            fire_hopping(op, &op->piece->entries[i], out);
+        }
+        if (out->rows >= WINDOW_ROWS_PER_ADVANCE) {
+            return true;
+        }
+    }
+}
+
+bool window_advance(struct operator_instance *op, int64_t watermark_ms, struct batch_list *next)
+{
+    if (watermark_ms > op->watermark_ms) {
+        op->watermark_ms = watermark_ms;
+    }
+    window_wake(op);
+    struct window_out out = {.op = op, .next = next, .final = true};
+    bool more = false;
+    switch (op->window->kind) {
+    case WINDOW_TUMBLING:
+        more = advance_tumbling(op, &out);
+        break;
+    case WINDOW_HOPPING:
+        more = advance_hopping(op, &out);
+        break;
+    case WINDOW_SESSION:
+        more = window_session_advance(op, &out);
+        break;
+    }
+    window_out_finish(&out);
+    return more;
+}
+
+/* --- early results --- */
+
+static void early_tumbling(struct operator_instance *op, struct window_out *out)
+{
+    struct state_space *space = op->spaces[WINDOW_CELLS];
+    struct state_entry entry;
+    while (out->rows < WINDOW_ROWS_PER_ADVANCE && state_next(space, &op->tick_cursor, &entry)) {
+        struct cell cell = window_taken_cell(&entry);
+        window_emit(out, entry.key, entry.hash, entry.time, entry.time + op->window->size_ms,
+                    &cell);
+    }
+}
+
+/* Of each key, the windows it has timers for: the next to close. */
+static void early_hopping(struct operator_instance *op, struct window_out *out)
+{
+    struct state_entry timer;
+    while (out->rows < WINDOW_ROWS_PER_ADVANCE &&
+           state_next(op->spaces[WINDOW_TIMERS], &op->tick_cursor, &timer)) {
+        arena_reset(&op->scratch);
+        struct cell merged = window_scratch_cell(op);
+        bool more;
+        if (gather_hopping(op, &timer, timer.time, &merged, &more)) {
+            window_emit(out, timer.key, timer.hash, timer.time - op->window->size_ms, timer.time,
+                        &merged);
+        }
+    }
+}
+
+int64_t window_tick(struct operator_instance *op, int64_t now_ns, struct batch_list *next)
+{
+    const struct window_plan *window = op->window;
+    if (window->emit_ns == 0) {
+        return CLOCK_NEVER;
+    }
+    if (op->tick_next_ns == 0) {
+        op->tick_next_ns = now_ns + window->emit_ns;
+    }
+    if (now_ns < op->tick_next_ns) {
+        return op->tick_next_ns;
+    }
+    struct window_out out = {.op = op, .next = next, .expected = BATCH_ROWS_MAX};
+    switch (window->kind) {
+    case WINDOW_TUMBLING:
+        early_tumbling(op, &out);
+        break;
+    case WINDOW_HOPPING:
+        early_hopping(op, &out);
+        break;
+    case WINDOW_SESSION:
+        window_session_early(op, &out);
+        break;
+    }
+    window_out_finish(&out);
+    if (out.rows < WINDOW_ROWS_PER_ADVANCE) {
+        op->tick_cursor = 0;
+        op->tick_next_ns = now_ns + window->emit_ns;
+    }
+    return op->tick_next_ns;
+}
