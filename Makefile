@@ -42,6 +42,9 @@ demo: all
 kill-test: all
 	tools/kill_test --rounds 50
 
+fuzz: setup
+	tools/fuzz $(T)
+
 format:
 	git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 -i
 
