@@ -19,6 +19,8 @@ struct batch *batch_new(struct arena *arena, int32_t rows)
     batch->value = arena_new_raw(arena, rows, (ptrdiff_t)sizeof *batch->value);
     batch->headers = NULL;
     batch->header_count = NULL;
+    batch->offset = NULL;
+    batch->shard = 0;
     batch->column_count = 0;
     batch->arena = arena;
     for (int32_t row = 0; row < rows; row++) {

@@ -46,6 +46,8 @@ struct batch {
     struct str *value;     /* the record's value as it came; 64 readable bytes behind it */
     struct str *headers;   /* encoded block without reserved headers; NULL: no row has any */
     int32_t *header_count; /* with headers */
+    const int64_t *offset; /* in the input shard; NULL: made by an operator, or unknown */
+    int32_t shard;         /* of the input, with `offset` */
     int32_t column_count;
     struct column
         columns[BATCH_COLUMNS_MAX]; /* as the schema at this place of the chain names them */

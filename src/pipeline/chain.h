@@ -21,7 +21,8 @@ enum output_kind {
     OUTPUT_LATE         /* records that a window dropped as late */
 };
 
-/* Finished rows, ready to be put into record batches. Views live until chain_out_reset. */
+/* Finished rows, ready to be put into record batches. Views may point into the batch that was handed in and into the
+ * chain: take them before the batch's memory goes and before the chain is called again. */
 struct output {
     enum output_kind kind;
     int32_t count;
@@ -36,10 +37,21 @@ struct output {
 
 enum { CHAIN_OUTPUTS_MAX = 4096 };
 
+/* Rows of an output that still grows. Private to chain.c. */
+struct output_rows {
+    int32_t index; /* of the output, with cap > 0 */
+    int32_t cap;
+    struct str *key, *value, *headers;
+    int64_t *time_ms;
+    uint64_t *hash;
+    int32_t *header_count;
+};
+
 /* Where a chain leaves its outputs; the caller takes them after each call and resets. */
 struct chain_out {
     struct arena *arena; /* the caller's; reset by chain_out_reset */
     int32_t count;
+    struct output_rows dead, late;
     struct output outputs[CHAIN_OUTPUTS_MAX];
 };
 
@@ -62,8 +74,8 @@ void chain_free(struct chain *chain);
 
 /* Runs all operators on a batch that came from input `input` (0, or 1 for a join's second).
  * Row order is input order. ERR_AGAIN: a dependency is down; nothing behind the operator that said so has happened and
- * nothing before it will happen twice: call chain_resume with a later now, and hand in no other batch until it is OK.
- *   source    shard index within the input stream: with the offset, the identity of an output */
+ * nothing before it will happen twice: keep the batch, call chain_resume later, and hand in nothing else until it is OK.
+ * Other errors: the chain is of no use any more. */
 ATTR_NODISCARD enum err chain_process(struct chain *chain, int input, struct batch *batch,
                                       struct chain_out *out, struct err_info *info);
 ATTR_NODISCARD enum err chain_resume(struct chain *chain, struct chain_out *out,
@@ -72,6 +84,10 @@ ATTR_NODISCARD enum err chain_resume(struct chain *chain, struct chain_out *out,
 /* Tells the chain that no unstamped record before `watermark_ms` will come: closes windows, expires buffers. Emits at
  * most what `out` takes; true if there is more to emit for this watermark (call again after taking the outputs). */
 bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *out);
+
+/* True: an operator behind a window said AGAIN in chain_advance or chain_tick, whose rows wait; the next chain_advance
+ * (or chain_resume) goes on with them. The caller backs off. */
+bool chain_stalled(const struct chain *chain);
 
 /* Early results of windows that want them ("also every T while open"), due at processing time `now_ns`; returns the next
  * time it wants to be called (CLOCK_NEVER: none). Outside the promise of identical output. */
@@ -82,7 +98,7 @@ struct operator_stats {
     struct str name;
     const char *type;
     int64_t rows_in, rows_out, rejected, late;
-    int64_t cpu_ns; /* with a probe clock; else 0 */
+    int64_t cpu_ns; /* with a probe clock: time between two looks at it, once a batch; else 0 */
 };
 int chain_operator_count(const struct chain *chain);
 struct operator_stats chain_operator_stats(const struct chain *chain, int index);

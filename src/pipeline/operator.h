@@ -37,7 +37,7 @@ struct knob {
     int64_t min, max, value; /* value: as configured */
 };
 
-enum { KNOBS_MAX = 8, OPERATOR_STATE_SPACES_MAX = 4 };
+enum { KNOBS_MAX = 8, OPERATOR_STATE_SPACES_MAX = 4, OPERATOR_FIELD_NAME_MAX = 64 };
 
 struct operator_plan {
     const struct operator_type *type;
@@ -47,7 +47,7 @@ struct operator_plan {
         value_intact; /* the rows' `value` still is the record: encode nothing at the stage's end */
     bool key_changed; /* key_by: the stage ends here */
     bool commutes;    /* a filter that may change places with its neighbours of the same kind */
-    bool joins;       /* takes both inputs of its stage; everything before it works on one of them */
+    bool joins;       /* takes both inputs of its stage; everything before works on one. Set by the loader */
     bool expands;     /* may make many rows of one; a chain has at most one such operator */
     int32_t input;    /* which input's rows it takes; behind a join, and without one, 0 */
     /* Which columns are needed, so that `parse` reads only those. compile() may narrow columns_read (default: all bits)
@@ -77,10 +77,13 @@ struct operator_env {
     struct lookup_table *const *lookup_tables;
     struct chain_out *out; /* for dead letters and late records; set for the time of each call */
     struct operator_stats *stats;
+    const struct stage_plan *stage; /* for where rejected rows came from; NULL: not told */
+    int32_t input;                  /* whose rows are being worked on */
 };
 
 struct operator_type {
     const char *name;
+    bool joins; /* in a stage with two inputs it takes both */
     enum err (*compile)(struct compile_context *ctx, struct operator_plan *plan);
     enum err (*open)(const struct operator_plan *plan, struct operator_env *env,
                      struct operator_instance **ret_op, struct err_info *info);
@@ -98,10 +101,24 @@ struct operator_type {
 /* The type named `name`, or NULL. */
 const struct operator_type *operator_type_find(struct str name);
 
+/* Names of all types, up to `cap`; returns how many there are. */
+int32_t operator_type_names(struct str *ret_names, int32_t cap);
+
 /* Takes row `row` of `batch` out of the selection's future: writes it to the dead-letter output with `reason` and counts
  * it. The caller drops it from `sel`. */
 void operator_reject(struct operator_env *env, const struct batch *batch, int32_t row,
                      const char *reason);
+
+/* Rejects the selected rows that an expression rejected (expr_eval) and takes them out of `sel`. */
+void operator_reject_rows(struct operator_env *env, struct batch *batch, const uint8_t *rejects);
+
+/* Marks all columns of `in` as passed on unchanged: column_from[i] = i, for plans whose schema begins with them. */
+int16_t *operator_columns_kept(struct arena *arena, const struct schema *in);
+
+/* Adds a column to a schema under construction, or says at `node` why it cannot be. */
+ATTR_NODISCARD enum err operator_schema_add(struct schema *schema, const struct yaml_node *node,
+                                            struct str name, enum value_type type,
+                                            struct err_info *info);
 
 /* The same for a late record. */
 void operator_late(struct operator_env *env, const struct batch *batch, int32_t row);

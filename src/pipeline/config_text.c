@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Normalised text of a chain, and "the second day": what of a stage's state goes on when another chain is opened over
+ * it. */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "pipeline/config_priv.h"
+
+struct text_buffer {
+    char *ptr; /* NULL: only counts */
+    ptrdiff_t len;
+};
+
+static void put(struct text_buffer *out, const char *bytes, ptrdiff_t len)
+{
+    if (out->ptr != NULL && len > 0) {
+        memcpy(out->ptr + out->len, bytes, (size_t)len);
+    }
+    out->len += len;
+}
+
+static void put_scalar(struct text_buffer *out, const struct yaml_node *node)
+{
+    put(out, "\"", 1);
+    for (ptrdiff_t i = 0; i < node->text.len; i++) {
+        char c = node->text.ptr[i];
+        if (c == '"' || c == '\\') {
+            put(out, "\\", 1);
+        }
+        put(out, c == '\n' ? "\\n" : &node->text.ptr[i], c == '\n' ? 2 : 1);
+    }
+    put(out, "\"", 1);
+}
+
+/* Index of the key that comes next in order of bytes behind `after` (-1: the first); -1: no more. */
+static int32_t next_key(const struct yaml_node *map, int32_t after)
+{
+    int32_t best = -1;
+    for (int32_t i = 0; i < map->count; i++) {
+        bool behind = after < 0 || str_compare(map->keys[i]->text, map->keys[after]->text) > 0;
+        if (behind && (best < 0 || str_compare(map->keys[i]->text, map->keys[best]->text) < 0)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Depth is that of the YAML: YAML_DEPTH_MAX. The order of `set` and `fields` means something, so those keep theirs. */
+static void put_node(struct text_buffer *out, const struct yaml_node *node, bool ordered)
+{
+    if (node->kind == YAML_SCALAR) {
+        put_scalar(out, node);
+        return;
+    }
+    bool map = node->kind == YAML_MAP;
+    put(out, map ? "{" : "[", 1);
+    int32_t at = -1;
+    for (int32_t n = 0; n < node->count; n++) {
+        at = map && !ordered ? next_key(node, at) : n;
+        CHECK(at >= 0);
+        if (n > 0) {
+            put(out, ",", 1);
+        }
+        bool keep = false;
+        if (map) {
+            put_scalar(out, node->keys[at]);
+            put(out, ":", 1);
+            keep = str_is(node->keys[at]->text, "set") || str_is(node->keys[at]->text, "fields") ||
+                   str_is(node->keys[at]->text, "out");
+        }
+        put_node(out, node->items[at], keep);
+    }
+    put(out, map ? "}" : "]", 1);
+}
+
+struct str config_normal_text(struct arena *arena, const struct yaml_node *node)
+{
+    struct text_buffer count = {0};
+    put_node(&count, node, false);
+    struct text_buffer text = {.ptr = arena_new_raw(arena, count.len + 1, 1)};
+    put_node(&text, node, false);
+    text.ptr[text.len] = 0;
+    return (struct str){text.ptr, text.len};
+}
+
+void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape)
+{
+    ret_shape->text = plan->text;
+    ret_shape->space_count = 0;
+    for (int32_t i = 0; i < plan->operator_count; i++) {
+        const struct operator_plan *op = plan->operators[i];
+        for (int32_t s = 0; s < op->space_count; s++) {
+            ret_shape->spaces[ret_shape->space_count].name = op->spaces[s].name;
+            ret_shape->spaces[ret_shape->space_count].schema = op->spaces[s].schema;
+            ret_shape->space_count++;
+        }
+    }
+}
+
+static int32_t find_space(const struct stage_shape *shape, struct str name)
+{
+    for (int32_t i = 0; i < shape->space_count; i++) {
+        if (str_equal(shape->spaces[i].name, name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
+                            char *text, ptrdiff_t cap)
+{
+    CHECK(cap > 0);
+    struct stage_shape *now = MEM_NEW(struct stage_shape);
+    stage_shape_of(plan, now);
+    int32_t lost = 0;
+    ptrdiff_t used = 0;
+    text[0] = 0;
+    for (int32_t i = 0; i < old->space_count; i++) {
+        int32_t at = find_space(now, old->spaces[i].name);
+        if (at >= 0 && str_equal(now->spaces[at].schema, old->spaces[i].schema)) {
+            continue;
+        }
+        lost++;
+        if (used >= cap - 1) {
+            continue; /* counted, but there is no more room to tell */
+        }
+        const char *schema = at >= 0 ? now->spaces[at].schema.ptr : "";
+        int schema_len = at >= 0 ? (int)now->spaces[at].schema.len : 0;
+        int n =
+            snprintf(text + used, (size_t)(cap - used), "%.*s/%.*s: state of '%.*s' %s%.*s%s%.*s\n",
+                     STR_ARG(plan->pipeline), STR_ARG(plan->name), STR_ARG(old->spaces[i].name),
+                     at >= 0 ? "has another schema: it was " : "is not kept by the new chain",
+                     at >= 0 ? (int)old->spaces[i].schema.len : 0, old->spaces[i].schema.ptr,
+                     at >= 0 ? ", now " : "", schema_len, schema);
+        used += n > 0 ? n : 0;
+    }
+    mem_free(now);
+    return lost;
+}
