@@ -304,7 +304,7 @@ static enum err reader_inflate(struct record_reader *reader, const uint8_t *at, 
         }
         if (want > reader->inflated_cap) {
             mem_free(reader->inflated);
-            reader->inflated = mem_new(want, 1);
+            reader->inflated = mem_new(want + RECORD_READ_PADDING, 1);
             reader->inflated_cap = want;
         }
         ptrdiff_t done;

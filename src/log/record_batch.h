@@ -33,7 +33,8 @@
 enum {
     RECORD_BATCH_HEADER = 61,
     RECORD_BATCH_OVERHEAD = 12, /* bytes of a batch that its length field does not count */
-    RECORD_HEADERS_MAX = 64
+    RECORD_HEADERS_MAX = 64,
+    RECORD_READ_PADDING = 64 /* bytes that may be read behind a value: JSON readers look ahead */
 };
 
 enum record_codec { RECORD_CODEC_NONE = 0, RECORD_CODEC_LZ4 = 3, RECORD_CODEC_ZSTD = 4 };
@@ -88,10 +89,10 @@ struct record {
 struct record_reader {
     const uint8_t *at, *end;
     struct record_batch_header header;
-    int32_t left;       /* records not delivered yet */
-    int64_t last_delta; /* offset delta of the record before, -1 at the start: deltas rise */
-    uint8_t *inflated;  /* reused */
-    ptrdiff_t inflated_cap;
+    int32_t left;           /* records not delivered yet */
+    int64_t last_delta;     /* offset delta of the record before, -1 at the start: deltas rise */
+    uint8_t *inflated;      /* reused */
+    ptrdiff_t inflated_cap; /* RECORD_READ_PADDING more are allocated */
     struct record_inflater *inflater; /* decompression contexts, made when first wanted, reused */
 };
 
@@ -99,8 +100,9 @@ void record_reader_init(struct record_reader *reader);
 void record_reader_release(struct record_reader *reader);
 
 /* Starts on a batch whose CRC was verified. Inflates. CORRUPT if it cannot be, LIMIT if it would be over 8 x
- * LOG_BATCH_BYTES_MAX, UNSUPPORTED for gzip and snappy. Value bytes may be read up to 64 bytes
- * past their end without a fault as long as the caller's buffer has that much behind the batch (JSON wants it). */
+ * LOG_BATCH_BYTES_MAX, UNSUPPORTED for gzip and snappy. Value bytes may be read up to
+ * RECORD_READ_PADDING past their end without a fault: inflated ones always, others if the caller's buffer has that much
+ * behind the batch. */
 ATTR_NODISCARD enum err record_reader_begin(struct record_reader *reader, const void *bytes,
                                             ptrdiff_t total, struct err_info *info);
 
