@@ -50,7 +50,7 @@ struct lane *lane_new(const struct lane_options *options);
 void lane_free(struct lane *lane);
 
 /* A loop_step. */
-int64_t lane_step(void *lane, int64_t now_ns);
+int64_t lane_step(void *ctx, int64_t now_ns);
 struct waker *lane_waker(struct lane *lane);
 
 /* What other threads may look at at any time. */
@@ -113,7 +113,7 @@ struct partition_report {
     int64_t next_offset[2]; /* processed */
     int64_t committed[2];
     struct partition_figures figures;
-    char problem[160]; /* why FAILED or STALLED; empty otherwise */
+    char problem[ERR_TEXT_MAX]; /* why FAILED or STALLED; empty otherwise */
 };
 
 /* Selected detail of one partition. */

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "log/log.h"
+#include "log/record_batch.h"
 #include "pipeline/chain.h"
 #include "pipeline/config.h"
 
@@ -42,6 +43,20 @@ struct stage {
 static inline struct shard_id stage_shard(const struct stage_stream *stream, uint32_t index)
 {
     return (struct shard_id){stream->info.first_shard.v + index};
+}
+
+/* How what is written to it is compressed. */
+static inline enum record_codec stage_codec(const struct stage_stream *stream)
+{
+    switch (stream->spec->codec) {
+    case STREAM_CODEC_LZ4:
+        return RECORD_CODEC_LZ4;
+    case STREAM_CODEC_ZSTD:
+        return RECORD_CODEC_ZSTD;
+    case STREAM_CODEC_NONE:
+        break;
+    }
+    return RECORD_CODEC_NONE;
 }
 
 #endif
