@@ -343,12 +343,9 @@ static void after_step(struct lane *lane, struct partition *part)
     }
 }
 
-/* One step; false: it is not this partition's turn any more. */
-static bool turn_step(struct lane *lane, struct partition *part)
+/* What every step leaves to do. */
+static void after_result(struct lane *lane, struct partition *part, enum step_result result)
 {
-    int32_t input = 0;
-    need_bench(lane);
-    enum step_result result = partition_step(part, &lane->work, &input);
     if (result == STEP_KEPT) {
         struct bench *kept = lane->work.bench;
         lane->work.bench = kept->next;
@@ -356,6 +353,22 @@ static bool turn_step(struct lane *lane, struct partition *part)
     }
     lane_count(lane, part);
     after_step(lane, part);
+    if (result == STEP_STALLED || result == STEP_KEPT) {
+        lane->stall_ns = part->retry_ns < lane->stall_ns ? part->retry_ns : lane->stall_ns;
+    } else if (result == STEP_BROKEN && part->twin) {
+        lane_clear_partition(lane, part);
+    } else if (result == STEP_BROKEN) {
+        lane->reset_wanted = true;
+    }
+}
+
+/* One step; false: it is not this partition's turn any more. */
+static bool turn_step(struct lane *lane, struct partition *part)
+{
+    int32_t input = 0;
+    need_bench(lane);
+    enum step_result result = partition_step(part, &lane->work, &input);
+    after_result(lane, part, result);
     switch (result) {
     case STEP_WORKED:
         return true;
@@ -370,16 +383,8 @@ static bool turn_step(struct lane *lane, struct partition *part)
         return false;
     case STEP_STALLED:
     case STEP_KEPT:
-        lane->stall_ns = part->retry_ns < lane->stall_ns ? part->retry_ns : lane->stall_ns;
-        return false;
     case STEP_FAILED:
-        return false;
     case STEP_BROKEN:
-        if (part->twin) {
-            lane_clear_partition(lane, part);
-        } else {
-            lane->reset_wanted = true;
-        }
         return false;
     }
     return false;
@@ -429,12 +434,10 @@ static void early_results(struct lane *lane)
         if (part->tick_ns <= lane->now_ns) {
             need_bench(lane);
             lane->work.commit = lane->filling;
-            if (partition_tick(part, &lane->work) == STEP_BROKEN) {
-                lane_count(lane, part);
-                lane->reset_wanted |= !part->twin;
-                continue;
+            after_result(lane, part, partition_tick(part, &lane->work));
+            if (lane->reset_wanted) {
+                return;
             }
-            after_step(lane, part);
         }
         lane->tick_ns = part->tick_ns < lane->tick_ns ? part->tick_ns : lane->tick_ns;
     }

@@ -141,7 +141,9 @@ struct partition *partition_new(struct stage *stage, const struct partition_plac
     part->checkpoint_block = -1;
     part->committed[0] = part->committed[1] = -1;
     for (int32_t i = 0; i < stage->plan->operator_count; i++) {
-        part->cut_each |= stage->plan->operators[i]->effects != EFFECTS_NONE;
+        const struct operator_plan *op = stage->plan->operators[i];
+        part->cut_each |= op->effects != EFFECTS_NONE ||
+                          (op->type != NULL && strcmp(op->type->name, "plugin") == 0);
     }
     return part;
 }
@@ -168,7 +170,9 @@ struct bench *partition_clear(struct partition *part, struct decode_cache *cache
     struct bench *bench = NULL;
     if (part->parked != NULL) {
         bench = part->parked->bench;
-        decode_drop(cache, part->parked->kept);
+        if (part->parked->kept != NULL) {
+            decode_drop(cache, part->parked->kept);
+        }
         mem_free(part->parked);
         part->parked = NULL;
     }

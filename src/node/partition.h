@@ -67,7 +67,7 @@ struct second_day;
 /* A batch that waits for a dependency. */
 struct parked {
     struct bench *bench;
-    struct decoded *kept;
+    struct decoded *kept;    /* with the batch's rows; NULL: windows were being closed */
     const struct rows *rows; /* of kept */
     struct view_slice slice;
     int64_t backoff_ns;

@@ -142,8 +142,8 @@ static enum err take_outputs(struct partition *part, struct work *work)
 }
 
 /* Own rows whose time cannot be read. */
-static enum err reject_rows(struct partition *part, struct work *work, const struct rows *rows,
-                            const struct view_slice *slice)
+static enum err reject_rows(struct partition *part, struct work *work, int32_t input,
+                            const struct rows *rows, const struct view_slice *slice)
 {
     for (int32_t i = 0; i < slice->reject_count; i++) {
         int32_t row = slice->rejects[i];
@@ -153,11 +153,17 @@ static enum err reject_rows(struct partition *part, struct work *work, const str
         }
         struct str reason = str_of(rows->bad_text[row]);
         struct str headers = rows->headers[row];
-        ptrdiff_t cap = headers.len + reason.len + 64;
+        struct str source = str_of(arena_printf(&work->bench->batch_arena, "%s/%u/%lld",
+                                                part->stage->inputs[input]->info.config.name,
+                                                part->place.shard, (long long)rows->offset[row]));
+        ptrdiff_t cap = headers.len + reason.len + source.len + 64;
         char *block = arena_new(&work->bench->batch_arena, cap, 1);
         ptrdiff_t len = record_header_put(block, cap, STR(REASON_HEADER), reason);
         CHECK(len > 0);
-        bool room = rows->header_count[row] < RECORD_HEADERS_MAX;
+        ptrdiff_t more = record_header_put(block + len, cap - len, STR(SOURCE_HEADER), source);
+        CHECK(more > 0);
+        len += more;
+        bool room = rows->header_count[row] + 2 <= RECORD_HEADERS_MAX;
         if (headers.len > 0 && room) {
             memcpy(block + len, headers.ptr, (size_t)headers.len);
             len += headers.len;
@@ -169,7 +175,7 @@ static enum err reject_rows(struct partition *part, struct work *work, const str
             .key = rows->key[row],
             .value = rows->value[row],
             .headers = {block, len},
-            .header_count = 1 + (room ? rows->header_count[row] : 0),
+            .header_count = 2 + (room ? rows->header_count[row] : 0),
         };
         enum err err = write_record(part, work, part->stage->dead_letter, &record);
         if (err == ERR_LIMIT) {
@@ -227,7 +233,7 @@ static enum step_result after_chain(struct partition *part, struct work *work, e
 {
     err = err == ERR_OK ? take_outputs(part, work) : err;
     if (err == ERR_OK && slice != NULL && slice->reject_count > 0) {
-        err = reject_rows(part, work, rows, slice);
+        err = reject_rows(part, work, slice->input, rows, slice);
     }
     if (err == ERR_OK && part->cut_each && !part->twin) {
         err = partition_cut(part, work->commit, &work->info);
@@ -257,6 +263,14 @@ static void park_wait(struct partition *part, struct work *work)
                            work->info.text)); /* may be cut */
 }
 
+/* The bench, with what the chain has put out so far, is kept until the dependency is there again. */
+static void park(struct partition *part, struct work *work)
+{
+    part->parked = MEM_NEW(struct parked);
+    part->parked->bench = work->bench;
+    park_wait(part, work);
+}
+
 static void unstall(struct partition *part)
 {
     part->state = PARTITION_RUNNING;
@@ -282,7 +296,9 @@ static enum step_result step_parked(struct partition *part, struct work *work)
     work->bench = parked->bench;
     part->parked = NULL;
     enum step_result result = after_chain(part, work, err, parked->rows, &parked->slice);
-    decode_drop(work->cache, parked->kept);
+    if (parked->kept != NULL) {
+        decode_drop(work->cache, parked->kept);
+    }
     arena_reset(&work->bench->batch_arena);
     work->bench->next = own; /* the lane's stack of benches is one higher now */
     mem_free(parked);
@@ -297,6 +313,10 @@ static enum step_result step_advance(struct partition *part, struct work *work)
     bool more = false;
     if (part->chain != NULL) {
         more = chain_advance(part->chain, watermark_ms, &work->bench->out);
+        if (chain_stalled(part->chain)) {
+            park(part, work); /* `advancing` stays: the rest follows */
+            return STEP_KEPT;
+        }
     }
     enum step_result result = after_chain(part, work, ERR_OK, NULL, NULL);
     arena_reset(&work->bench->batch_arena);
@@ -367,17 +387,16 @@ static enum step_result step_batch(struct partition *part, struct work *work, in
     }
     work->info = (struct err_info){0};
     if (slice->batch != NULL) {
+        slice->batch->shard = (int32_t)part->place.shard;
         err = chain_process(part->chain, input, slice->batch, &work->bench->out, &work->info);
     }
     if (err != ERR_AGAIN) {
         return after_chain(part, work, err, rows, slice);
     }
-    part->parked = MEM_NEW(struct parked);
-    part->parked->bench = work->bench;
+    park(part, work);
     part->parked->rows = rows;
     part->parked->slice = *slice;
     part->parked->kept = decode_keep(work->cache, lane_shard_entries(part->shards[input]), rows);
-    park_wait(part, work);
     return STEP_KEPT;
 }
 
@@ -399,6 +418,7 @@ static enum step_result step_read(struct partition *part, struct work *work, int
     int64_t first_offset = view->position.next_offset;
     view_take(view, rows, work->tuning->batch_rows, BATCH_BYTES_MAX, &work->bench->batch_arena,
               &slice);
+    slice.input = input;
     part->moved[input] = true;
     part->figures.records_read += slice.scanned;
     part->figures.records_in += slice.batch != NULL ? slice.batch->sel_count : 0;
@@ -449,6 +469,10 @@ enum step_result partition_tick(struct partition *part, struct work *work)
         return STEP_DRAINED;
     }
     part->tick_ns = chain_tick(part->chain, work->now_ns, &work->bench->out);
+    if (chain_stalled(part->chain)) {
+        park(part, work);
+        return STEP_KEPT;
+    }
     bool any = work->bench->out.count > 0;
     enum step_result result = after_chain(part, work, ERR_OK, NULL, NULL);
     arena_reset(&work->bench->batch_arena);

@@ -212,6 +212,7 @@ static struct batch *batch_window(const struct rows *rows, const struct choice *
         .value = rows->value + base,
         .headers = rows->any_headers ? rows->headers + base : NULL,
         .header_count = rows->any_headers ? rows->header_count + base : NULL,
+        .offset = rows->offset + base,
         .arena = arena,
     };
     if (choice->stamped) {
@@ -236,8 +237,11 @@ static struct batch *batch_gather(const struct rows *rows, const struct choice *
         batch->header_count = ARENA_NEW_ARRAY(arena, int32_t, choice->count);
     }
     batch->stamp_ms = choice->stamped ? choice->stamps : NULL;
+    int64_t *offset = ARENA_NEW_ARRAY(arena, int64_t, choice->count);
+    batch->offset = offset;
     for (int32_t i = 0; i < choice->count; i++) {
         int32_t row = choice->rows[i];
+        offset[i] = rows->offset[row];
         batch->time_ms[i] = rows->time_ms[row];
         batch->hash[i] = rows->hash[row];
         batch->key[i] = rows->key[row];

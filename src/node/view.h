@@ -67,6 +67,7 @@ struct view_slice {
     int64_t stamped;        /* own rows behind the watermark */
     int32_t reject_count;   /* own rows without a readable time */
     const int32_t *rejects; /* their numbers in `rows` */
+    int32_t input;          /* of the stage; the caller's */
 };
 
 /* Goes on from the cursor, which `rows` must hold: takes up to `rows_max` (<= BATCH_ROWS_MAX) of its own rows or about
