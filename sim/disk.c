@@ -636,6 +636,11 @@ int64_t disk_step(void *ctx, int64_t now_ns)
     }
 }
 
+int disk_in_flight(const struct disk *disk)
+{
+    return disk->flight_count;
+}
+
 /* ---- crashes and faults */
 
 /* Of the ops in flight some have happened, some have not, some half. */

@@ -48,6 +48,9 @@ struct fs disk_fs(struct disk *disk);
 int64_t disk_step(void *ctx, int64_t now_ns);
 struct waker *disk_waker(struct disk *disk);
 
+/* Ops submitted that have not completed. */
+int disk_in_flight(const struct disk *disk);
+
 /* Power is cut (D2, D3), or all processes are killed (D4): files are closed, locks dropped, ops in flight forgotten
  * without a completion (they must still be in memory now, not later). Faults that were set are taken away. */
 void disk_power_cut(struct disk *disk);
