@@ -11,6 +11,9 @@ static const struct operator_type *const types[] = {
     &operator_map,
     &operator_key_by,
     &operator_window,
+    &operator_join,
+    &operator_dedupe,
+    &operator_lookup,
 };
 
 const struct operator_type *operator_type_find(struct str name)

@@ -29,6 +29,7 @@ const struct operator_plan *rig_compile(struct arena *arena, const struct operat
     plan->name = ctx.name;
     plan->columns_read = UINT64_MAX;
     plan->columns_used = UINT64_MAX;
+    plan->joins = type->joins && input_count == 2;
     enum err err = yaml_parse(arena, "t.yaml", str_of(yaml), &ctx.node, &info);
     if (err == ERR_OK) {
         err = type->compile(&ctx, plan);
@@ -218,7 +219,7 @@ static struct batch *part_batch(const struct part *part, const struct rig_input 
         batch->hash[at] = hash64(key.ptr, key.len);
         batch->time_ms[at] = row->time;
         batch->stamp_ms[at] = row->stamp;
-        batch->value[at] = (struct str){0};
+        batch->value[at] = STR("{}"); // a record with a value
         COLUMN_I64(&batch->columns[0])[at] = row->a;
         batch->columns[0].null[at] = row->a_null;
         COLUMN_F64(&batch->columns[1])[at] = row->x;
