@@ -94,11 +94,25 @@ void lane_answer(struct lane *lane, struct lane_command *command, enum err err,
     mailbox_push(command->reply, &command->msg);
 }
 
+static void note_failure(struct lane *lane, const struct partition *part)
+{
+    if (lane->first_failure.text[0] != '\0' || part->twin) {
+        return;
+    }
+    char id[PARTITION_ID_MAX];
+    const struct stage_plan *plan = part->stage->plan;
+    partition_id_text(id, plan->pipeline, plan->name, part->place.shard, part->place.group_lo,
+                      part->place.group_hi);
+    IGNORE_RESULT(err_set(&lane->first_failure, ERR_NEEDS_OPERATOR, "partition %s: %s", id,
+                          part->problem)); /* kept */
+}
+
 void lane_fail_partition(struct lane *lane, struct partition *part, const struct err_info *info)
 {
     bool opening = part->state == PARTITION_OPENING;
     partition_fail(part, info);
     lane_count(lane, part);
+    note_failure(lane, part);
     if (opening) {
         lane_clear_partition(lane, part);
     }
@@ -212,6 +226,7 @@ void lane_free(struct lane *lane)
         partition_free(part);
     }
     lane_shards_free(lane);
+    lane_tables_free(lane);
     decode_cache_release(&lane->cache);
     for (int i = 0; i < 2; i++) {
         commit_release(&lane->commits[i]);
@@ -244,7 +259,10 @@ const struct lane_status *lane_status(const struct lane *lane)
 
 const struct err_info *lane_problem(const struct lane *lane)
 {
-    return &lane->problem;
+    int32_t state = atomic_load_explicit(&lane->status.state, memory_order_acquire);
+    bool failed = atomic_load_explicit(&lane->status.failed, memory_order_acquire) > 0;
+    bool first = state != LANE_FAILED && state != LANE_FENCED && failed;
+    return first ? &lane->first_failure : &lane->problem;
 }
 
 void lane_send(struct lane *lane, struct lane_command *command)
@@ -310,6 +328,9 @@ static void take_command(struct lane *lane, struct lane_command *command)
         lane_snapshot_fill(lane, &command->u.snapshot);
         lane_answer(lane, command, ERR_OK, NULL);
         return;
+    case LANE_TABLE:
+        lane_take_table(lane, command);
+        return;
     case LANE_STOP:
         begin_stop(lane, command);
         return;
@@ -352,6 +373,9 @@ static void after_result(struct lane *lane, struct partition *part, enum step_re
         kept->next = NULL;
     }
     lane_count(lane, part);
+    if (part->state == PARTITION_FAILED) {
+        note_failure(lane, part);
+    }
     after_step(lane, part);
     if (result == STEP_STALLED || result == STEP_KEPT) {
         lane->stall_ns = part->retry_ns < lane->stall_ns ? part->retry_ns : lane->stall_ns;
@@ -509,7 +533,7 @@ static void publish(struct lane *lane)
     atomic_store_explicit(&status->opening, count[PARTITION_OPENING], memory_order_relaxed);
     atomic_store_explicit(&status->running, count[PARTITION_RUNNING], memory_order_relaxed);
     atomic_store_explicit(&status->stalled, count[PARTITION_STALLED], memory_order_relaxed);
-    atomic_store_explicit(&status->failed, count[PARTITION_FAILED], memory_order_relaxed);
+    atomic_store_explicit(&status->failed, count[PARTITION_FAILED], memory_order_release);
     atomic_store_explicit(&status->quiet, quiet, memory_order_release);
 }
 
@@ -573,6 +597,7 @@ int64_t lane_step(void *ctx, int64_t now_ns)
     }
     lane_seal_if_due(lane);
     lane_close_ready(lane);
+    lane_drop_old_tables(lane);
     stop_if_done(lane);
     lane_rates(lane);
     publish(lane);

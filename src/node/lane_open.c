@@ -109,6 +109,7 @@ void lane_open_partition(struct lane *lane, struct lane_command *command)
            find_partition(lane, stage, command->u.open.place.shard,
                           command->u.open.place.group_lo) == NULL); /* the map has each once */
     struct partition *part = make_partition(lane, command);
+    part->lookup_tables = lane_tables(lane, stage);
     part->next = lane->parts;
     lane->parts = part;
     lane->state_count[PARTITION_OPENING]++;

@@ -4,6 +4,7 @@
 
 #include "base/sketch.h"
 #include "node/partition.h"
+#include "pipeline/lookup_table.h"
 
 /* Inside a lane. lane.c: turns, commands, stepping; lane_read.c: input shards; lane_open.c: owner, opening, closing,
  * reset; lane_commit.c: commits, floors, checkpoints; lane_report.c: figures. */
@@ -80,7 +81,8 @@ struct lane {
     struct waker waker;
     struct mailbox done, commands;
     struct lane_status status;
-    struct err_info problem;
+    struct err_info problem;       /* of the lane */
+    struct err_info first_failure; /* of a partition; written once, before status.failed tells */
     int64_t now_ns, begun_ns;
 
     struct partition *parts;
@@ -119,6 +121,10 @@ struct lane {
     struct lane_op size_op;
     int32_t size_stage, size_shard;
     int64_t size_largest, size_ns; /* when to poll next */
+
+    struct lookup_table ***tables; /* [stage_count][lookup_count]; made when first wanted */
+    struct lookup_table **old_tables;
+    int32_t old_count, old_cap;
 
     struct lane_command *stopping;
     struct cpu_bucket bucket;
@@ -177,6 +183,12 @@ void lane_checkpoint_done(struct lane *lane);
 void lane_size_done(struct lane *lane);
 int64_t lane_poll_sizes(struct lane *lane);
 int64_t lane_commit_deadline(const struct lane *lane);
+
+/* lane_tables.c */
+struct lookup_table *const *lane_tables(struct lane *lane, int32_t stage);
+void lane_take_table(struct lane *lane, struct lane_command *command);
+void lane_drop_old_tables(struct lane *lane);
+void lane_tables_free(struct lane *lane);
 
 /* lane_report.c */
 void lane_rates(struct lane *lane);

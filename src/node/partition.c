@@ -58,6 +58,9 @@ static void second_day_free(struct partition *part)
     }
 }
 
+/* A space's id is hash64 of its name in these bits; the other tells composite ones (pipeline/state.h). */
+#define SPACE_NAME_BITS UINT32_C(0x7fffffff)
+
 static uint32_t space_id(struct str name)
 {
     return (uint32_t)hash64(name.ptr, name.len);
@@ -108,7 +111,7 @@ static bool space_dropped(const struct partition *part, uint32_t space)
 {
     const struct second_day *day = part->second_day;
     for (int32_t i = 0; day != NULL && i < day->dropped_count; i++) {
-        if (day->dropped[i] == space) {
+        if (((day->dropped[i] ^ space) & SPACE_NAME_BITS) == 0) {
             return true;
         }
     }
@@ -215,7 +218,7 @@ enum err partition_make_chain(struct partition *part, struct err_info *info)
     }
     struct chain_options options = {.plan = part->stage->plan,
                                     .state = part->state_kept,
-                                    .lookup_tables = part->stage->lookup_tables,
+                                    .lookup_tables = part->lookup_tables,
                                     .shadow = part->twin};
     part->tick_ns = 0; /* early results, if it has any, are asked for */
     return chain_new(&options, &part->chain, info);

@@ -93,6 +93,7 @@ struct partition {
     int32_t floor_slot;
     struct lane_command *opening, *closing; /* to be answered */
 
+    struct lookup_table *const *lookup_tables; /* the lane's */
     struct lane_shard *shards[2];
     struct position_map restored[2];
     struct second_day

@@ -84,7 +84,7 @@ void runtime_enter(struct node_runtime *rt, enum runtime_state state)
         streams_begin(rt);
         return;
     case RUNTIME_LOOKUPS:
-        runtime_enter(rt, RUNTIME_MAPS);
+        tables_begin(rt);
         return;
     case RUNTIME_MAPS:
         maps_begin(rt);
@@ -153,6 +153,7 @@ void node_runtime_free(struct node_runtime *rt)
             floor_set_free(rs->floors[k]);
         }
     }
+    tables_free(rt);
     log_reader_free(rt->options.log, rt->reader);
     record_builder_release(&rt->builder);
     record_reader_release(&rt->records);
@@ -178,6 +179,8 @@ static void op_done(struct node_runtime *rt)
         streams_done(rt);
     } else if (state == RUNTIME_MAPS) {
         maps_done(rt);
+    } else if (rt->op.kind == LOG_OP_READ && state != RUNTIME_FAILED) {
+        tables_done(rt);
     }
 }
 
@@ -187,9 +190,11 @@ static void reply(struct node_runtime *rt, struct lane_command *command)
         opening_reply(rt, command);
         return;
     }
-    if (++rt->stopped == rt->lane_count) {
-        set_state(rt, RUNTIME_STOPPED);
+    if (command->kind == LANE_TABLE) {
+        tables_reply(rt, command);
+        return;
     }
+    rt->stopped++;
 }
 
 int64_t node_runtime_step(void *runtime, int64_t now_ns)
@@ -216,7 +221,12 @@ int64_t node_runtime_step(void *runtime, int64_t now_ns)
         (state == RUNTIME_OPENING || state == RUNTIME_RUNNING)) {
         runtime_enter(rt, RUNTIME_STOPPING);
     }
-    return rt->retry_ns;
+    state = node_runtime_state(rt);
+    if (state == RUNTIME_STOPPING && rt->stopped == rt->lane_count && !rt->op_busy) {
+        set_state(rt, RUNTIME_STOPPED);
+    }
+    int64_t next = state == RUNTIME_RUNNING ? tables_follow(rt) : CLOCK_NEVER;
+    return rt->retry_ns < next ? rt->retry_ns : next;
 }
 
 struct waker *node_runtime_waker(struct node_runtime *rt)
@@ -238,10 +248,9 @@ struct lane *node_runtime_lane(struct node_runtime *rt, int32_t index)
 const struct err_info *node_runtime_problem(const struct node_runtime *rt)
 {
     for (int32_t i = 0; i < rt->lane_count && rt->problem.text[0] == '\0'; i++) {
-        int32_t state =
-            atomic_load_explicit(&lane_status(rt->lanes[i])->state, memory_order_acquire);
-        if (state == LANE_FAILED || state == LANE_FENCED) {
-            return lane_problem(rt->lanes[i]);
+        const struct err_info *problem = lane_problem(rt->lanes[i]);
+        if (problem->text[0] != '\0') {
+            return problem;
         }
     }
     return &rt->problem;

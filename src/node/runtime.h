@@ -38,7 +38,8 @@ struct node_runtime_options {
     const struct config *config; /* outlives the runtime */
     struct log *log;
     const struct clock *clock;
-    const struct fs *fs; /* lookup files; NULL if there are none */
+    const struct fs
+        *fs; /* lookup files, whose paths are relative to its root; NULL if there are none */
     uint32_t flags;
     struct lane_tuning tuning;
 };

@@ -3,6 +3,7 @@
 #define NODE_RUNTIME_PRIV_H
 
 #include "node/runtime.h"
+#include "pipeline/lookup_table.h"
 
 /* Inside the runtime. runtime.c: its life and state machine; runtime_streams.c: streams, end markers; runtime_maps.c:
  * maps, owners, opening. One op of the log is in flight at a time. */
@@ -14,6 +15,8 @@ struct runtime_stage {
     struct floor_set **floors; /* [shard_count] */
     int32_t *slot_of;          /* [map.count]: place within its shard */
 };
+
+struct runtime_table; /* runtime_tables.c */
 
 struct runtime_open {
     struct lane_command command;
@@ -54,6 +57,9 @@ struct node_runtime {
     struct record_builder builder;
     struct record_reader records;
 
+    struct runtime_table *tables;
+    int32_t table_count;
+
     struct runtime_open *opens;
     int32_t open_count, open_stage, open_place, answered;
     struct lane_command *stops; /* [lane_count] */
@@ -70,6 +76,12 @@ void runtime_fail(struct node_runtime *rt, const struct err_info *info);
 void runtime_make_streams(struct node_runtime *rt);
 void streams_begin(struct node_runtime *rt);
 void streams_done(struct node_runtime *rt);
+void tables_begin(struct node_runtime *rt);
+void tables_done(struct node_runtime *rt);
+/* Follows table streams; returns the next deadline. */
+int64_t tables_follow(struct node_runtime *rt);
+void tables_reply(struct node_runtime *rt, const struct lane_command *command);
+void tables_free(struct node_runtime *rt);
 void maps_begin(struct node_runtime *rt);
 void maps_done(struct node_runtime *rt);
 void opening_begin(struct node_runtime *rt);

@@ -36,7 +36,7 @@ struct stage {
     struct stage_stream *changelog;
     int32_t shard_count; /* of its input 0: of its changelog, too */
     bool drop_state;     /* "the second day": forget state that the chain cannot continue */
-    struct lookup_table **lookup_tables; /* [plan->lookup_count] */
+    struct lookup_table **lookup_tables; /* [plan->lookup_count], as of the start */
 };
 
 /* The shard numbered `index` of a stream. */

@@ -31,7 +31,7 @@ static struct stream_spec *spec(struct rig *rig, const char *name, int32_t shard
         .internal = internal,
         .codec = rig->options.seed % 3 == 0 ? STREAM_CODEC_LZ4 : STREAM_CODEC_NONE,
     };
-    rig->config.streams[rig->config.stream_count++] = s;
+    rig->made.streams[rig->made.stream_count++] = s;
     return s;
 }
 
@@ -56,9 +56,10 @@ static void make_config(struct rig *rig)
 {
     const struct rig_options *options = &rig->options;
     arena_reset(&rig->arena);
-    rig->config = (struct config){.nodes = {.count = positive(options->nodes, 1),
-                                            .lanes = positive(options->lanes, 1),
-                                            .capacity = 1}};
+    rig->config = &rig->made;
+    rig->made = (struct config){.nodes = {.count = positive(options->nodes, 1),
+                                          .lanes = positive(options->lanes, 1),
+                                          .capacity = 1}};
     struct stream_spec *clicks = spec(rig, "clicks", positive(options->source_shards, 1), false);
     struct stream_spec *counts = spec(rig, "counts", positive(options->sink_shards, 1), false);
     struct stream_spec *internal =
@@ -85,8 +86,8 @@ static void make_config(struct rig *rig)
     count->output = counts;
     count->dead_letter = dead2;
     count->late = late;
-    rig->config.pipelines[0] = pipeline;
-    rig->config.pipeline_count = 1;
+    rig->made.pipelines[0] = pipeline;
+    rig->made.pipeline_count = 1;
 }
 
 /* --- world --- */
@@ -135,13 +136,21 @@ void rig_release(struct rig *rig)
 void rig_start(struct rig *rig)
 {
     CHECK(rig->runtime == NULL);
-    make_config(rig);
-    struct node_runtime_options options = {.config = &rig->config,
+    struct err_info info = {0};
+    if (rig->options.yaml != NULL) {
+        arena_reset(&rig->arena);
+        enum err err =
+            rig->load(&rig->arena, "rig.yaml", str_of(rig->options.yaml), &rig->config, &info);
+        CHECK_MSG(err == ERR_OK, "%s", info.text);
+    } else {
+        make_config(rig);
+    }
+    struct node_runtime_options options = {.config = rig->config,
+                                           .fs = rig->options.fs,
                                            .log = rig->log,
                                            .clock = world_clock(rig->world),
                                            .flags = rig->options.flags,
                                            .tuning = rig->options.tuning};
-    struct err_info info;
     CHECK(node_runtime_new(&options, &rig->runtime, &info) == ERR_OK);
     add(rig, "runtime", node_runtime_step, rig->runtime, node_runtime_waker(rig->runtime));
     for (int32_t i = 0; i < node_runtime_lane_count(rig->runtime); i++) {

@@ -24,6 +24,8 @@ struct rig_options {
     double stall_probability; /* of a thread being held up for up to 40 ms after a step */
     uint32_t flags;           /* enum runtime_flags */
     struct lane_tuning tuning;
+    const char *yaml; /* NULL: the two stages */
+    const struct fs *fs;
 };
 
 struct rig {
@@ -31,7 +33,11 @@ struct rig {
     struct world *world;
     struct log *log;
     struct arena arena; /* of the configuration */
-    struct config config;
+    struct config made;
+    const struct config *config;
+    /* config_load, set by tests with real chains (the others have chains of their own and must not link them) */
+    enum err (*load)(struct arena *arena, const char *file, struct str text,
+                     const struct config **ret_config, struct err_info *info);
     struct node_runtime *runtime; /* NULL: not running */
     int things[80];
     int thing_count;
