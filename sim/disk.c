@@ -499,12 +499,17 @@ static bool fault_strikes(struct disk *disk, const struct fs_op *op)
            (disk->fault.persistent && disk->fault_seen > disk->fault.nth);
 }
 
-/* Writes the first part of an op's bytes, as a device does that fails in the middle. */
+/* Writes the first part of an op's bytes, as happens when a process is killed or a device fails in the middle. Kernels
+ * copy by pages and look for a reason to stop between two, so the part ends at a page's border. */
 static void write_part(struct disk *disk, const struct fs_op *op)
 {
-    ptrdiff_t part = (ptrdiff_t)rng_range(&disk->fates, 0, op->len);
+    int64_t end = op->offset + rng_range(&disk->fates, 0, op->len);
+    end -= end % DISK_CHUNK;
     struct inode *inode = inode_of(disk, op, FS_O_WRITE);
-    disk_file_write(&inode->file, op->buf, part, op->offset, &disk->fates);
+    if (end > op->offset) {
+        disk_file_write(&inode->file, op->buf, (ptrdiff_t)(end - op->offset), op->offset,
+                        &disk->fates);
+    }
 }
 
 static void strike(struct disk *disk, struct flight *flight, enum err err, const char *what)
