@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/check.h"
+#include "base/mem.h"
+#include "log/embedded_priv.h"
+
+/* The syncer: slow file work that nobody waits for on the path of a commit. Three acts, each one struct with a state, go
+ * on beside each other; each has one file operation in flight.
+ *
+ *   spare       NONE -> ZERO (1 MiB at a time) -> SYNC -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
+ *               a zeroed, synced journal segment is kept ready; a request renames it to its number
+ *   round       files one by one: SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal segments go
+ *   checkpoint  HEADER -> DATA -> SYNC -> [rename] -> DIR -> the op goes to the committer, which journals it
+ *
+ * Names change by fs_run (they wait for no disk); what must be durable is synced by submit. */
+
+enum { ZERO_BYTES = 1 << 20, SYNCER_ROUNDS_MAX = 64 };
+
+enum spare_state { SPARE_NONE, SPARE_ZERO, SPARE_SYNC, SPARE_DIR, SPARE_READY, SPARE_HANDOVER };
+
+enum round_state { ROUND_NONE, ROUND_FILE, ROUND_FOLDER, ROUND_SHARDS };
+
+enum checkpoint_state {
+    CHECKPOINT_NONE,
+    CHECKPOINT_HEAD,
+    CHECKPOINT_DATA,
+    CHECKPOINT_SYNC,
+    CHECKPOINT_DIR
+};
+
+struct syncer {
+    struct embedded *engine;
+    struct waker waker;
+    struct mailbox in, ops, io;
+    uint8_t *zeros;
+
+    enum spare_state spare;
+    struct fs_op spare_op;
+    struct fs_file spare_file;
+    int64_t spare_bytes, spare_target;
+    bool spare_named; /* it is called `spare` already (being made larger) */
+    int64_t retry_ns; /* after a lack of space */
+    uint64_t next_segment;
+    struct segment_request *request;
+
+    enum round_state round;
+    struct fs_op round_op;
+    struct fs_file round_file;
+    struct sync_round *job;
+    int32_t job_index;
+    char folder[SHARD_PATH_MAX];
+
+    enum checkpoint_state checkpoint;
+    struct fs_op checkpoint_op;
+    struct fs_file checkpoint_file;
+    struct log_op *checkpoint_head, *checkpoint_tail; /* the first is being written */
+    uint8_t header[CHECKPOINT_HEADER];
+    int64_t now_ns;
+    bool reserve_looked_at;
+};
+
+struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment)
+{
+    struct syncer *s = MEM_NEW(struct syncer);
+    s->engine = engine;
+    waker_init(&s->waker);
+    mailbox_init(&s->in, &s->waker);
+    mailbox_init(&s->ops, &s->waker);
+    mailbox_init(&s->io, &s->waker);
+    s->zeros = mem_new_aligned(ZERO_BYTES, 4096);
+    s->next_segment = next_segment;
+    s->spare_file.fd = s->round_file.fd = s->checkpoint_file.fd = -1;
+    /* A spare that a run before left was synced before it got its name. */
+    if (fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &s->spare_file, NULL) == ERR_OK) {
+        if (fs_size(engine->fs, s->spare_file, &s->spare_bytes, NULL) == ERR_OK) {
+            s->spare = SPARE_READY;
+        } else {
+            fs_close(engine->fs, s->spare_file);
+            s->spare_file.fd = -1;
+        }
+    }
+    return s;
+}
+
+static void close_file(struct syncer *s, struct fs_file *file)
+{
+    if (file->fd >= 0) {
+        fs_close(s->engine->fs, *file);
+        file->fd = -1;
+    }
+}
+
+void syncer_free(struct syncer *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    struct msg *msg = mailbox_take_all(&s->in);
+    while (msg != NULL) {
+        struct msg *next = msg->next;
+        struct garbage_job *job = CONTAINER_OF(msg, struct garbage_job, msg);
+        if (job->kind == MSG_GARBAGE) {
+            mem_free(job->files);
+            mem_free(job);
+        }
+        msg = next;
+    }
+    close_file(s, &s->spare_file);
+    close_file(s, &s->round_file);
+    close_file(s, &s->checkpoint_file);
+    mem_free(s->zeros);
+    mem_free(s);
+}
+
+struct waker *syncer_waker(struct syncer *s)
+{
+    return &s->waker;
+}
+
+void syncer_send(struct syncer *s, struct msg *msg)
+{
+    mailbox_push(&s->in, msg);
+}
+
+void syncer_send_checkpoint(struct syncer *s, struct log_op *op)
+{
+    mailbox_push(&s->ops, &op->msg);
+}
+
+static void reply(struct syncer *s, struct msg *msg)
+{
+    mailbox_push(&s->engine->committer.replies, msg);
+}
+
+static void submit(struct syncer *s, struct fs_op *op, struct fs_op what)
+{
+    *op = what;
+    op->done = &s->io;
+    fs_submit(s->engine->fs, op);
+}
+
+/* ---- The spare segment */
+
+static void spare_zero(struct syncer *s)
+{
+    int64_t left = s->spare_target - s->spare_bytes;
+    s->spare = SPARE_ZERO;
+    submit(s, &s->spare_op,
+           (struct fs_op){.kind = FS_WRITE,
+                          .file = s->spare_file,
+                          .buf = s->zeros,
+                          .len = left < ZERO_BYTES ? (ptrdiff_t)left : ZERO_BYTES,
+                          .offset = s->spare_bytes});
+}
+
+static void spare_failed(struct syncer *s, enum err err, const struct err_info *info)
+{
+    close_file(s, &s->spare_file);
+    IGNORE_RESULT(fs_unlink(s->engine->fs, JOURNAL_NEXT, NULL)); /* made anew in any case */
+    if (s->spare_named) {
+        IGNORE_RESULT(fs_unlink(s->engine->fs, JOURNAL_SPARE, NULL));
+    }
+    s->spare = SPARE_NONE;
+    s->spare_bytes = 0;
+    s->spare_named = false;
+    s->retry_ns = s->now_ns + SPACE_RETRY_NS;
+    if (s->request != NULL) {
+        struct segment_request *request = s->request;
+        s->request = NULL;
+        request->err = err;
+        request->info = *info;
+        reply(s, &request->msg);
+    }
+}
+
+static void spare_begin(struct syncer *s)
+{
+    struct err_info info = {0};
+    enum err err = fs_open(s->engine->fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE,
+                           &s->spare_file, &info);
+    if (err == ERR_OK) {
+        err = fs_truncate(s->engine->fs, s->spare_file, 0, &info);
+    }
+    if (err != ERR_OK) {
+        spare_failed(s, err, &info);
+        return;
+    }
+    s->spare_bytes = 0;
+    s->spare_named = false;
+    s->spare_target = s->engine->options.journal_segment_bytes;
+    if (s->request != NULL && s->request->bytes_min > s->spare_target) {
+        s->spare_target = journal_align(s->request->bytes_min);
+    }
+    spare_zero(s);
+}
+
+/* Renames the spare to the number of the next segment. */
+static void spare_hand_over(struct syncer *s)
+{
+    char path[JOURNAL_PATH_MAX];
+    journal_path(path, s->next_segment);
+    struct err_info info = {0};
+    enum err err = fs_rename(s->engine->fs, JOURNAL_SPARE, path, &info);
+    if (err != ERR_OK) {
+        s->spare_named = true;
+        spare_failed(s, err, &info);
+        return;
+    }
+    s->spare = SPARE_HANDOVER;
+    submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
+}
+
+/* What to do next while nothing is in flight. */
+static void spare_advance(struct syncer *s)
+{
+    if (s->spare == SPARE_READY && s->request != NULL) {
+        if (s->spare_bytes >= s->request->bytes_min) {
+            spare_hand_over(s);
+            return;
+        }
+        s->spare_named = true;
+        s->spare_target = journal_align(s->request->bytes_min);
+        spare_zero(s);
+    } else if (s->spare == SPARE_NONE && s->now_ns >= s->retry_ns) {
+        spare_begin(s);
+    } else if (s->spare == SPARE_NONE && s->request != NULL) {
+        struct err_info info;
+        IGNORE_RESULT(err_set(&info, ERR_NO_SPACE, "no space for the next journal segment; writes "
+                                                   "go on when there is")); /* fills it */
+        struct segment_request *request = s->request;
+        s->request = NULL;
+        request->err = ERR_NO_SPACE;
+        request->info = info;
+        reply(s, &request->msg);
+    }
+}
+
+static void spare_done(struct syncer *s)
+{
+    const struct fs *fs = s->engine->fs;
+    struct err_info info = s->spare_op.info;
+    enum err err = s->spare_op.err;
+    if (err == ERR_OK && s->spare == SPARE_SYNC && !s->spare_named) {
+        err = fs_rename(fs, JOURNAL_NEXT, JOURNAL_SPARE, &info);
+    }
+    if (err != ERR_OK) {
+        spare_failed(s, err, &info);
+        return;
+    }
+    switch (s->spare) {
+    case SPARE_ZERO:
+        s->spare_bytes += s->spare_op.len;
+        if (s->spare_bytes < s->spare_target) {
+            spare_zero(s);
+        } else {
+            s->spare = SPARE_SYNC;
+            submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC, .file = s->spare_file});
+        }
+        break;
+    case SPARE_SYNC:
+        s->spare = SPARE_DIR;
+        submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
+        break;
+    case SPARE_DIR:
+        s->spare = SPARE_READY;
+        break;
+    case SPARE_HANDOVER: {
+        struct segment_request *request = s->request;
+        s->request = NULL;
+        request->err = ERR_OK;
+        request->segment = s->next_segment++;
+        request->file = s->spare_file;
+        request->bytes = s->spare_bytes;
+        s->spare_file.fd = -1;
+        s->spare = SPARE_NONE;
+        reply(s, &request->msg);
+        break;
+    }
+    case SPARE_NONE:
+    case SPARE_READY:
+        CHECK(false);
+    }
+}
+
+enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t bytes,
+                             struct fs_file *ret_file, struct err_info *info)
+{
+    char path[JOURNAL_PATH_MAX];
+    journal_path(path, segment);
+    struct fs_file file = {-1};
+    enum err err = fs_open(fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE, &file, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    uint8_t *zeros = mem_new(ZERO_BYTES, 1);
+    err = fs_truncate(fs, file, 0, info);
+    for (int64_t at = 0; err == ERR_OK && at < bytes; at += ZERO_BYTES) {
+        ptrdiff_t len = bytes - at < ZERO_BYTES ? (ptrdiff_t)(bytes - at) : ZERO_BYTES;
+        err = fs_write(fs, file, zeros, len, at, info);
+    }
+    mem_free(zeros);
+    if (err == ERR_OK) {
+        err = fs_sync(fs, file, info);
+    }
+    if (err == ERR_OK) {
+        err = fs_rename(fs, JOURNAL_NEXT, path, info);
+    }
+    if (err == ERR_OK) {
+        err = fs_sync_dir(fs, "log/journal", info);
+    }
+    if (err != ERR_OK) {
+        fs_close(fs, file);
+        return err;
+    }
+    *ret_file = file;
+    return ERR_OK;
+}
+
+/* ---- Syncing shards */
+
+static void round_end(struct syncer *s, enum err err, const struct err_info *info)
+{
+    struct sync_round *job = s->job;
+    if (err == ERR_OK) {
+        for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
+            char path[JOURNAL_PATH_MAX];
+            journal_path(path, n);
+            IGNORE_RESULT(fs_unlink(s->engine->fs, path, NULL)); /* or at the next start */
+        }
+    } else {
+        job->info = *info;
+    }
+    job->err = err;
+    s->job = NULL;
+    s->round = ROUND_NONE;
+    reply(s, &job->msg);
+}
+
+/* Begins with the next file that is still there, or ends with the folder of all. */
+static void round_next(struct syncer *s)
+{
+    struct err_info info = {0};
+    while (s->job_index < s->job->count) {
+        const struct dirty_file *file = &s->job->files[s->job_index];
+        char path[SHARD_PATH_MAX];
+        segment_path(path, file->shard, file->base_offset);
+        enum err err = fs_open(s->engine->fs, path, FS_O_READ | FS_O_WRITE, &s->round_file, &info);
+        if (err == ERR_OK) {
+            s->round = ROUND_FILE;
+            submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC, .file = s->round_file});
+            return;
+        }
+        if (err != ERR_NOT_FOUND) { /* trimmed or deleted meanwhile: nothing to keep */
+            s->round_file.fd = -1;
+            round_end(s, err, &info);
+            return;
+        }
+        s->job_index++;
+    }
+    s->round = ROUND_SHARDS;
+    submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/shards"});
+}
+
+static void round_done(struct syncer *s)
+{
+    const bool gone = s->round == ROUND_FOLDER && s->round_op.err == ERR_NOT_FOUND;
+    if (s->round == ROUND_FILE) {
+        close_file(s, &s->round_file);
+    }
+    if (s->round_op.err != ERR_OK && !gone) {
+        round_end(s, s->round_op.err, &s->round_op.info);
+        return;
+    }
+    if (s->round == ROUND_FILE && s->job->files[s->job_index].fresh) {
+        s->round = ROUND_FOLDER;
+        shard_folder_path(s->folder, s->job->files[s->job_index].shard);
+        submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = s->folder});
+        return;
+    }
+    if (s->round == ROUND_SHARDS) {
+        round_end(s, ERR_OK, NULL);
+        return;
+    }
+    s->job_index++;
+    round_next(s);
+}
+
+/* ---- Checkpoints */
+
+static void checkpoint_end(struct syncer *s, enum err err, const struct err_info *info)
+{
+    struct log_op *op = s->checkpoint_head;
+    s->checkpoint_head = op->engine_next;
+    s->checkpoint_tail = s->checkpoint_head == NULL ? NULL : s->checkpoint_tail;
+    op->engine_next = NULL;
+    s->checkpoint = CHECKPOINT_NONE;
+    close_file(s, &s->checkpoint_file);
+    if (err == ERR_OK) {
+        mailbox_push(&s->engine->committer.ops, &op->msg);
+        return;
+    }
+    IGNORE_RESULT(fs_unlink(s->engine->fs, CHECKPOINT_TEMP, NULL)); /* or overwritten by the next */
+    op->err = err;
+    op->info = *info;
+    op_complete(op);
+}
+
+static void checkpoint_begin(struct syncer *s)
+{
+    struct log_op *op = s->checkpoint_head;
+    struct err_info info = {0};
+    op->engine_word = atomic_fetch_add(&s->engine->next_checkpoint, 1);
+    checkpoint_header_put(s->header, op->u.checkpoint.changelog.v, &op->u.checkpoint);
+    enum err err = fs_open(s->engine->fs, CHECKPOINT_TEMP, FS_O_WRITE | FS_O_CREATE,
+                           &s->checkpoint_file, &info);
+    if (err == ERR_OK) {
+        err = fs_truncate(s->engine->fs, s->checkpoint_file, 0, &info);
+    }
+    if (err != ERR_OK) {
+        checkpoint_end(s, err, &info);
+        return;
+    }
+    s->checkpoint = CHECKPOINT_HEAD;
+    submit(s, &s->checkpoint_op,
+           (struct fs_op){.kind = FS_WRITE,
+                          .file = s->checkpoint_file,
+                          .buf = s->header,
+                          .len = CHECKPOINT_HEADER});
+}
+
+static void checkpoint_done(struct syncer *s)
+{
+    struct log_op *op = s->checkpoint_head;
+    struct log_checkpoint_op *what = &op->u.checkpoint;
+    struct err_info info = s->checkpoint_op.info;
+    enum err err = s->checkpoint_op.err;
+    if (err == ERR_OK && s->checkpoint == CHECKPOINT_SYNC) {
+        char path[SHARD_PATH_MAX];
+        checkpoint_path(path, op->engine_word);
+        err = fs_rename(s->engine->fs, CHECKPOINT_TEMP, path, &info);
+    }
+    if (err != ERR_OK || s->checkpoint == CHECKPOINT_DIR) {
+        checkpoint_end(s, err, &info);
+        return;
+    }
+    if (s->checkpoint == CHECKPOINT_HEAD && what->len > 0) {
+        s->checkpoint = CHECKPOINT_DATA;
+        /* FS_WRITE does not change what it writes. */
+        union {
+            const void *in;
+            void *out;
+        } bytes = {.in = what->bytes};
+        submit(s, &s->checkpoint_op,
+               (struct fs_op){.kind = FS_WRITE,
+                              .file = s->checkpoint_file,
+                              .buf = bytes.out,
+                              .len = what->len,
+                              .offset = CHECKPOINT_HEADER});
+    } else if (s->checkpoint == CHECKPOINT_SYNC) {
+        s->checkpoint = CHECKPOINT_DIR;
+        submit(s, &s->checkpoint_op,
+               (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/checkpoints"});
+    } else {
+        s->checkpoint = CHECKPOINT_SYNC;
+        submit(s, &s->checkpoint_op, (struct fs_op){.kind = FS_SYNC, .file = s->checkpoint_file});
+    }
+}
+
+/* ---- Files to remove, the reserve */
+
+void garbage_remove(const struct fs *fs, const struct garbage *files, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        char path[SHARD_PATH_MAX];
+        if (files[i].kind == GARBAGE_CHECKPOINT) {
+            checkpoint_path(path, files[i].number);
+        } else if (files[i].kind == GARBAGE_SEGMENT) {
+            segment_index_path(path, files[i].shard, files[i].number);
+            IGNORE_RESULT(fs_unlink(fs, path, NULL)); /* there may be none */
+            segment_path(path, files[i].shard, files[i].number);
+        } else {
+            shard_folder_path(path, files[i].shard);
+            struct fs_op op = {.kind = FS_RMDIR, .path = path};
+            IGNORE_RESULT(fs_run(fs, &op)); /* what stays is swept at the next start */
+            continue;
+        }
+        IGNORE_RESULT(fs_unlink(fs, path, NULL)); /* the same */
+    }
+}
+
+/* Bytes of space kept for the shards' tails when everything else is full. */
+static enum err reserve_make(struct syncer *s)
+{
+    const struct fs *fs = s->engine->fs;
+    int64_t bytes = s->engine->options.journal_segment_bytes / 8;
+    bytes = bytes < RESERVE_BYTES_MAX ? bytes : RESERVE_BYTES_MAX;
+    struct fs_file file = {-1};
+    enum err err = fs_open(fs, RESERVE_PATH, FS_O_WRITE | FS_O_CREATE, &file, NULL);
+    for (int64_t at = 0; err == ERR_OK && at < bytes; at += ZERO_BYTES) {
+        ptrdiff_t len = bytes - at < ZERO_BYTES ? (ptrdiff_t)(bytes - at) : ZERO_BYTES;
+        err = fs_write(fs, file, s->zeros, len, at, NULL);
+    }
+    if (file.fd >= 0) {
+        fs_close(fs, file);
+    }
+    if (err != ERR_OK) {
+        IGNORE_RESULT(fs_unlink(fs, RESERVE_PATH, NULL)); /* half of it helps nobody */
+    }
+    return err;
+}
+
+static void on_message(struct syncer *s, struct msg *msg)
+{
+    struct garbage_job *any = CONTAINER_OF(msg, struct garbage_job, msg); /* all begin alike */
+    switch (any->kind) {
+    case MSG_SEGMENT:
+        s->request = CONTAINER_OF(msg, struct segment_request, msg);
+        break;
+    case MSG_ROUND:
+        CHECK(s->job == NULL);
+        s->job = CONTAINER_OF(msg, struct sync_round, msg);
+        s->job_index = 0;
+        round_next(s);
+        break;
+    case MSG_GARBAGE:
+        garbage_remove(s->engine->fs, any->files, any->count);
+        mem_free(any->files);
+        mem_free(any);
+        break;
+    case MSG_RESERVE: {
+        struct reserve_request *request = CONTAINER_OF(msg, struct reserve_request, msg);
+        if (request->give_up) {
+            IGNORE_RESULT(fs_unlink(s->engine->fs, RESERVE_PATH, NULL)); /* it may be gone */
+        }
+        request->there = !request->give_up && reserve_make(s) == ERR_OK;
+        reply(s, msg);
+        break;
+    }
+    }
+}
+
+static void on_io(struct syncer *s, struct fs_op *op)
+{
+    if (op == &s->spare_op) {
+        spare_done(s);
+    } else if (op == &s->round_op) {
+        round_done(s);
+    } else {
+        CHECK(op == &s->checkpoint_op);
+        checkpoint_done(s);
+    }
+}
+
+static bool take(struct syncer *s)
+{
+    struct msg *in = mailbox_take_all(&s->in), *ops = mailbox_take_all(&s->ops);
+    struct msg *io = mailbox_take_all(&s->io);
+    const bool any = in != NULL || ops != NULL || io != NULL;
+    while (io != NULL) {
+        struct msg *next = io->next;
+        on_io(s, CONTAINER_OF(io, struct fs_op, msg));
+        io = next;
+    }
+    while (in != NULL) {
+        struct msg *next = in->next;
+        on_message(s, in);
+        in = next;
+    }
+    while (ops != NULL) {
+        struct log_op *op = CONTAINER_OF(ops, struct log_op, msg);
+        ops = ops->next;
+        op->engine_next = NULL;
+        *(s->checkpoint_tail != NULL ? &s->checkpoint_tail->engine_next : &s->checkpoint_head) = op;
+        s->checkpoint_tail = op;
+    }
+    return any;
+}
+
+int64_t syncer_step(void *ctx, int64_t now_ns)
+{
+    struct syncer *s = ctx;
+    s->now_ns = now_ns;
+    if (!s->reserve_looked_at) {
+        s->reserve_looked_at = true;
+        struct fs_file file = {-1};
+        if (fs_open(s->engine->fs, RESERVE_PATH, FS_O_READ, &file, NULL) == ERR_OK) {
+            fs_close(s->engine->fs, file);
+        } else {
+            IGNORE_RESULT(reserve_make(s)); /* without it a full disk stops writes a little earlier */
+        }
+    }
+    for (int i = 0; i < SYNCER_ROUNDS_MAX; i++) {
+        bool any = take(s);
+        if (s->spare == SPARE_NONE || s->spare == SPARE_READY) {
+            spare_advance(s);
+        }
+        if (s->checkpoint == CHECKPOINT_NONE && s->checkpoint_head != NULL) {
+            checkpoint_begin(s);
+            any = true;
+        }
+        if (!any) {
+            return s->spare == SPARE_NONE ? s->retry_ns : CLOCK_NEVER;
+        }
+    }
+    return now_ns;
+}
