@@ -377,7 +377,8 @@ static struct sim *sim_new(const struct sim_options *options)
     struct sim *sim = MEM_NEW(struct sim);
     sim->seed = options->seed;
     rng_init(&sim->rng, options->seed * 2 + 1);
-    sim->embedded = options->engine != NULL && strcmp(options->engine, "embedded") == 0;
+    bool embedded = rng_chance(&sim->rng, 0.75);
+    sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : embedded;
     sim->world = world_new(&(struct world_options){
         .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.01 : 0});
     sim->disk = disk_new(&(struct disk_options){
