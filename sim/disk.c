@@ -8,7 +8,7 @@
 #include "sim/disk_file.h"
 #include "sim/disk_names.h"
 
-enum { FILES_MAX = 1 << 16, HANDLES_MAX = 1 << 12, OPS_MAX = 1 << 12, NO_FILE = -1 };
+enum { FILES_MAX = 1 << 16, HANDLES_MAX = 1 << 12, OPS_MAX = 1 << 12 };
 static const int64_t SIZE_BYTES = 1LL << 40;
 
 struct inode {
@@ -19,7 +19,8 @@ struct inode {
 };
 
 struct handle {
-    int32_t inode; /* NO_FILE: closed */
+    int32_t number; /* what the process knows; not used again, so that a stale one is noticed */
+    int32_t inode;
     uint32_t flags;
 };
 
@@ -47,9 +48,9 @@ struct disk {
     struct disk_names names;
     struct inode *inodes;
     int32_t inode_count;
-    struct handle *handles; /* numbers are not used again, so that a stale one is noticed */
-    int32_t handle_first;   /* number of handles[0] */
+    struct handle *handles; /* open ones, by number */
     int32_t handle_count;
+    int32_t handle_next;
     struct flight flights[OPS_MAX];
     int32_t flight_count;
     struct waker waker;
@@ -165,37 +166,28 @@ static int32_t new_inode(struct disk *disk)
 
 static int32_t new_handle(struct disk *disk, int32_t inode, uint32_t flags)
 {
-    /* Closed ones at the front make room. */
-    int32_t gone = 0;
-    while (gone < disk->handle_count && disk->handles[gone].inode == NO_FILE) {
-        gone++;
-    }
-    disk->handle_first += gone;
-    disk->handle_count -= gone;
-    memmove(disk->handles, disk->handles + gone,
-            (size_t)disk->handle_count * sizeof(struct handle));
-    if (disk->handle_count ==
-        HANDLES_MAX) { /* one that stays open is at the front: reuse a closed one */
-        int32_t at = 0;
-        while (at < HANDLES_MAX && disk->handles[at].inode != NO_FILE) {
-            at++;
-        }
-        CHECK(at < HANDLES_MAX);
-        disk->handles[at] = (struct handle){.inode = inode, .flags = flags};
-        disk->inodes[inode].open_count++;
-        return disk->handle_first + at;
-    }
-    disk->handles[disk->handle_count] = (struct handle){.inode = inode, .flags = flags};
+    CHECK(disk->handle_count < HANDLES_MAX);
+    disk->handles[disk->handle_count++] =
+        (struct handle){.number = disk->handle_next, .inode = inode, .flags = flags};
     disk->inodes[inode].open_count++;
-    return disk->handle_first + disk->handle_count++;
+    return disk->handle_next++;
 }
 
 static struct handle *handle_of(struct disk *disk, struct fs_file file)
 {
-    int32_t at = file.fd - disk->handle_first;
-    bool open = at >= 0 && at < disk->handle_count && disk->handles[at].inode != NO_FILE;
-    CHECK_MSG(open, "file %d is not open", file.fd);
-    return &disk->handles[at];
+    int32_t low = 0;
+    int32_t high = disk->handle_count;
+    while (low < high) {
+        int32_t middle = (low + high) / 2;
+        if (disk->handles[middle].number < file.fd) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    CHECK_MSG(low < disk->handle_count && disk->handles[low].number == file.fd,
+              "file %d is not open", file.fd);
+    return &disk->handles[low];
 }
 
 static struct inode *inode_of(struct disk *disk, const struct fs_op *op, uint32_t access)
@@ -206,15 +198,16 @@ static struct inode *inode_of(struct disk *disk, const struct fs_op *op, uint32_
     return &disk->inodes[handle->inode];
 }
 
-static void close_handle(struct disk *disk, int32_t at)
+static void close_handle(struct disk *disk, struct handle *handle)
 {
-    struct handle *handle = &disk->handles[at];
     struct inode *inode = &disk->inodes[handle->inode];
-    if (inode->locked_by == disk->handle_first + at) {
+    if (inode->locked_by == handle->number) {
         inode->locked_by = -1;
     }
     inode->open_count--;
-    handle->inode = NO_FILE;
+    disk->handle_count--;
+    memmove(handle, handle + 1,
+            (size_t)(disk->handles + disk->handle_count - handle) * sizeof(struct handle));
 }
 
 int64_t disk_used_bytes(const struct disk *disk)
@@ -428,8 +421,7 @@ static void perform_file(struct disk *disk, struct flight *flight)
     struct fs_op *op = flight->op;
     switch (op->kind) {
     case FS_CLOSE:
-        handle_of(disk, op->file);
-        close_handle(disk, op->file.fd - disk->handle_first);
+        close_handle(disk, handle_of(disk, op->file));
         op->file.fd = -1;
         sweep(disk);
         break;
@@ -509,12 +501,17 @@ static bool fault_strikes(struct disk *disk, const struct fs_op *op)
            (disk->fault.persistent && disk->fault_seen > disk->fault.nth);
 }
 
-/* Writes the first part of an op's bytes, as a device does that fails in the middle. */
+/* Writes the first part of an op's bytes, as happens when a process is killed or a device fails in the middle. Kernels
+ * copy by pages and look for a reason to stop between two, so the part ends at a page's border. */
 static void write_part(struct disk *disk, const struct fs_op *op)
 {
-    ptrdiff_t part = (ptrdiff_t)rng_range(&disk->fates, 0, op->len);
+    int64_t end = op->offset + rng_range(&disk->fates, 0, op->len);
+    end -= end % DISK_CHUNK;
     struct inode *inode = inode_of(disk, op, FS_O_WRITE);
-    disk_file_write(&inode->file, op->buf, part, op->offset, &disk->fates);
+    if (end > op->offset) {
+        disk_file_write(&inode->file, op->buf, (ptrdiff_t)(end - op->offset), op->offset,
+                        &disk->fates);
+    }
 }
 
 static void strike(struct disk *disk, struct flight *flight, enum err err, const char *what)
@@ -646,6 +643,11 @@ int64_t disk_step(void *ctx, int64_t now_ns)
     }
 }
 
+int disk_in_flight(const struct disk *disk)
+{
+    return disk->flight_count;
+}
+
 /* ---- crashes and faults */
 
 /* Of the ops in flight some have happened, some have not, some half. */
@@ -673,10 +675,8 @@ static void end_processes(struct disk *disk)
     for (struct process *process = disk->processes; process != NULL; process = process->next) {
         process->dead = true;
     }
-    for (int32_t i = 0; i < disk->handle_count; i++) {
-        if (disk->handles[i].inode != NO_FILE) {
-            close_handle(disk, i);
-        }
+    while (disk->handle_count > 0) {
+        close_handle(disk, &disk->handles[disk->handle_count - 1]);
     }
     disk->faulty = false;
     disk->stop_after = -1;

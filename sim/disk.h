@@ -19,7 +19,7 @@
  *   D3  Names (creation, rename, unlink, folders) are durable once FS_SYNC_DIR of their folder has completed. A power
  *       cut keeps some of the others, each one whole: a rename happened or it did not. What lies in a lost folder is
  *       lost.
- *   D4  A killed process leaves what it had written. Of an op in flight a part may have happened.
+ *   D4  A killed process leaves what it had written. Of a write in flight a part may have happened, up to a page's border.
  *   D5  After a failed sync, what it should have made durable may be lost for good though reads still show it; a later
  *       sync that succeeds promises nothing about it.
  *   D6  Nothing else ever changes what was durable, but disk_corrupt.
@@ -47,6 +47,9 @@ struct fs disk_fs(struct disk *disk);
 /* For the world: completes what is due. `ctx` is the disk. */
 int64_t disk_step(void *ctx, int64_t now_ns);
 struct waker *disk_waker(struct disk *disk);
+
+/* Ops submitted that have not completed. */
+int disk_in_flight(const struct disk *disk);
 
 /* Power is cut (D2, D3), or all processes are killed (D4): files are closed, locks dropped, ops in flight forgotten
  * without a completion (they must still be in memory now, not later). Faults that were set are taken away. */

@@ -346,6 +346,9 @@ void log_model_crash(struct log_model *model)
             attempt->ended_life = model->life;
         }
     }
+    for (int i = 0; i < model->shard_count; i++) {
+        model->shards[i].start = 0; /* a trim that was not acknowledged may be forgotten */
+    }
     model->life++;
 }
 

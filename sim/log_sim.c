@@ -182,12 +182,6 @@ static void remove_loops(struct sim *sim)
     sim->loop_count = 0;
 }
 
-static enum err open_embedded(struct sim *sim, struct err_info *info)
-{
-    sim->fs = disk_fs(sim->disk);
-    return err_set(info, ERR_UNSUPPORTED, "this engine is not in the tree yet");
-}
-
 /* Opens the log; with `calm` unset the power may fail once in the middle of it. */
 static void open_log(struct sim *sim, bool calm)
 {
@@ -200,13 +194,17 @@ static void open_log(struct sim *sim, bool calm)
     if (fails) {
         disk_stop_after(sim->disk, rng_range(&sim->rng, 0, 30));
     }
-    enum err err = open_embedded(sim, &info);
+    enum err err = sim_open_embedded(sim, &info);
     if (err != ERR_OK && fails) {
         disk_power_cut(sim->disk);
         sim->crashes++;
-        err = open_embedded(sim, &info);
+        err = sim_open_embedded(sim, &info);
     }
     disk_stop_after(sim->disk, -1);
+    if (err == ERR_CORRUPT && sim->rotten) {
+        sim->log = NULL; /* refuses all of it: as it should where the journal is hit */
+        return;
+    }
     if (err != ERR_OK) {
         sim->log = NULL;
         log_model_fail(sim->model, "the log does not open: %s: %s", err_name(err), info.text);
@@ -250,6 +248,19 @@ static void drain(struct sim *sim)
     }
 }
 
+static bool disk_idle(void *ctx)
+{
+    return disk_in_flight(ctx) == 0;
+}
+
+/* The loops are stopped, as threads are, between two steps: what they have submitted still comes to its end. */
+static void stop_loops(struct sim *sim)
+{
+    remove_loops(sim);
+    int64_t until_ns = world_now_ns(sim->world) + (int64_t)DRAIN_MS * MS;
+    CHECK(world_run(sim->world, disk_idle, sim->disk, until_ns, STEPS_MAX) == WORLD_DONE);
+}
+
 enum crash { CRASH_POWER, CRASH_KILL, CRASH_NONE };
 
 /* Ends a life: the log object is gone, the disk is as the crash left it. */
@@ -262,6 +273,8 @@ static void end_life(struct sim *sim, enum crash crash)
         disk_power_cut(sim->disk);
     } else if (crash == CRASH_KILL) {
         disk_process_kill(sim->disk);
+    } else {
+        stop_loops(sim);
     }
     remove_loops(sim);
     for (int i = 0; i < sim->actor_count; i++) {
@@ -278,97 +291,6 @@ static void end_life(struct sim *sim, enum crash crash)
     if (crash == CRASH_NONE) {
         disk_process_kill(sim->disk); /* clean or not: nothing of it is left running */
     }
-}
-
-/* ---- reading all of it */
-
-static void scan_shard(struct sim *sim, struct sim_shard *shard, uint8_t *buf)
-{
-    struct log_reader *reader = log_reader_new(sim->log);
-    struct log_op get = {.kind = LOG_OP_SHARD_GET};
-    get.u.shard.shard = shard->id;
-    if (sim_do(sim, &get) != ERR_OK || get.u.shard.ret_info.health != ERR_OK) {
-        log_model_fail(sim->model, "shard %u cannot be read: %s%s", shard->id.v, get.info.text,
-                       get.u.shard.ret_info.problem);
-    }
-    int64_t start = get.u.shard.ret_info.start_offset;
-    int64_t offset = start;
-    int64_t end = get.u.shard.ret_info.end_offset;
-    log_model_check_start(sim->model, shard->model, log_model_start(sim->model, shard->model),
-                          start);
-    while (offset < end && log_model_problem(sim->model) == NULL) {
-        struct log_op op = {.kind = LOG_OP_READ};
-        op.u.read = (struct log_read_op){.reader = reader,
-                                         .shard = shard->id,
-                                         .offset = offset,
-                                         .buf = buf,
-                                         .cap = LOG_BATCH_BYTES_MAX};
-        enum err err = sim_do(sim, &op);
-        int64_t next = offset;
-        if (err == ERR_OK) {
-            log_model_saw(sim->model, shard->model, buf, op.u.read.ret_bytes, &next);
-        }
-        if (err != ERR_OK || op.u.read.ret_next_offset <= offset) {
-            log_model_fail(sim->model, "shard %u stops at %lld of [%lld, %lld): %s", shard->id.v,
-                           (long long)offset, (long long)start, (long long)end,
-                           err != ERR_OK ? op.info.text : "no progress");
-        }
-        offset = op.u.read.ret_next_offset;
-    }
-    log_model_scan_shard(sim->model, shard->model, start, end);
-    log_reader_free(sim->log, reader);
-}
-
-static void scan(struct sim *sim)
-{
-    uint8_t *buf = mem_new(1, LOG_BATCH_BYTES_MAX);
-    log_model_scan_begin(sim->model);
-    for (int i = 0; i < sim->shard_count && log_model_problem(sim->model) == NULL; i++) {
-        scan_shard(sim, &sim->shards[i], buf);
-    }
-    if (log_model_problem(sim->model) == NULL) {
-        log_model_scan_end(sim->model);
-    }
-    mem_free(buf);
-}
-
-/* Restores each changelog whole, at its last commit: nothing is open any more, so the model expects one answer. */
-static void restore_all(struct sim *sim)
-{
-    uint8_t *buf = mem_new(1, LOG_BATCH_BYTES_MAX);
-    struct restored(*restored)[MODEL_USER_KEYS] =
-        mem_new(MODEL_GROUPS, (ptrdiff_t)sizeof(*restored));
-    for (int c = 0; c < sim->changelog_count && log_model_problem(sim->model) == NULL; c++) {
-        struct sim_changelog *changelog = &sim->changelogs[c];
-        memset(restored, 0, MODEL_GROUPS * sizeof(*restored));
-        struct log_op op = {.kind = LOG_OP_RESTORE_OPEN};
-        op.u.restore = (struct log_restore_op){
-            .changelog = changelog->id, .group_hi = KEY_GROUP_COUNT, .at = LOG_AT_LAST};
-        enum err err = sim_do(sim, &op);
-        int64_t at = op.u.restore.ret_at;
-        bool more = err == ERR_OK;
-        while (more && err == ERR_OK) {
-            op.kind = LOG_OP_RESTORE_NEXT;
-            op.u.restore.buf = buf;
-            op.u.restore.cap = LOG_BATCH_BYTES_MAX;
-            err = sim_do(sim, &op);
-            if (err == ERR_OK) {
-                log_model_apply(sim->model, changelog->model, buf, op.u.restore.ret_bytes,
-                                restored);
-                more = op.u.restore.ret_more;
-            }
-        }
-        op.kind = LOG_OP_RESTORE_CLOSE;
-        if (err != ERR_OK || sim_do(sim, &op) != ERR_OK) {
-            log_model_fail(sim->model, "changelog %u cannot be restored: %s", changelog->id.v,
-                           op.info.text);
-            break;
-        }
-        log_model_check_restore(sim->model, changelog->model, 0, MODEL_GROUPS, at,
-                                log_model_life(sim->model), restored);
-    }
-    mem_free(restored);
-    mem_free(buf);
 }
 
 /* ---- lives */
@@ -405,10 +327,22 @@ static void reopen(struct sim *sim, bool calm)
     if (log_model_problem(sim->model) != NULL) {
         return;
     }
-    scan(sim);
-    restore_all(sim);
+    sim_scan(sim);
+    sim_restore_all(sim);
     for (int i = 0; i < sim->actor_count && log_model_problem(sim->model) == NULL; i++) {
         actor_revive(&sim->actors[i]);
+    }
+}
+
+/* Bytes rot while the log is closed: what it then gives is right, or it says CORRUPT (L7). */
+static void rot(struct sim *sim)
+{
+    end_life(sim, CRASH_NONE);
+    sim_rot(sim);
+    open_log(sim, true);
+    if (sim->log != NULL && log_model_problem(sim->model) == NULL) {
+        sim_scan(sim);
+        sim_restore_all(sim);
     }
 }
 
@@ -433,6 +367,9 @@ static void run_lives(struct sim *sim)
     if (log_model_problem(sim->model) == NULL) {
         reopen(sim, true);
     }
+    if (log_model_problem(sim->model) == NULL && sim->embedded && rng_chance(&sim->rng, 0.4)) {
+        rot(sim);
+    }
 }
 
 static struct sim *sim_new(const struct sim_options *options)
@@ -440,7 +377,8 @@ static struct sim *sim_new(const struct sim_options *options)
     struct sim *sim = MEM_NEW(struct sim);
     sim->seed = options->seed;
     rng_init(&sim->rng, options->seed * 2 + 1);
-    sim->embedded = options->engine != NULL && strcmp(options->engine, "embedded") == 0;
+    bool embedded = rng_chance(&sim->rng, 0.75);
+    sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : embedded;
     sim->world = world_new(&(struct world_options){
         .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.01 : 0});
     sim->disk = disk_new(&(struct disk_options){

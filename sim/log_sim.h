@@ -167,6 +167,7 @@ struct sim {
     bool died;         /* the log said that it has stopped */
     bool full_before;  /* the disk was full in this life */
     bool fault_before; /* a fault was set in this life */
+    bool rotten;       /* bytes on the disk were changed */
     int crashes;
 
     struct sim_shard shards[SIM_SHARDS_MAX];
@@ -197,5 +198,16 @@ void actor_free(struct actor *actor);
 
 /* Submits `op` and runs the world until it is back; AGAIN is tried again. Fails the model if it does not come. */
 enum err sim_do(struct sim *sim, struct log_op *op);
+
+/* Opens the embedded engine on sim->disk, with drawn sizes, as a new process. */
+ATTR_NODISCARD enum err sim_open_embedded(struct sim *sim, struct err_info *info);
+
+/* After a crash: reads every shard from start to end, and restores every changelog whole; the model judges. Where
+ * `rotten` is set, what refuses as CORRUPT is left out: anything else must still be right. */
+void sim_scan(struct sim *sim);
+void sim_restore_all(struct sim *sim);
+
+/* Flips bits of a file of the log, which is closed. */
+void sim_rot(struct sim *sim);
 
 #endif

@@ -52,7 +52,8 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, records_in, COUNTER, TABLE, "records processed since it was opened") \
     X(I64, records_out, COUNTER, TABLE, "records written since it was opened") \
     X(F64, records_in_per_second, NONE, TABLE, "records processed, over the last seconds") \
-    X(I64, lag_records, GAUGE, TABLE, "offsets between its position and the end of its inputs") \
+    X(I64, lag_records, GAUGE, TABLE, "records of its inputs not yet committed") \
+    X(F64, lag_seconds, GAUGE, WIDE, "age of the oldest record not yet committed") \
     X(I64, rejected, COUNTER, WIDE, "records sent to the dead-letter stream") \
     X(I64, late, COUNTER, WIDE, "records dropped by a window as late") \
     X(I64, commits, COUNTER, WIDE, "commits acknowledged") \
@@ -80,7 +81,6 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, name, LABEL, TABLE, "pipeline") \
     X(I64, stages, GAUGE, TABLE, "number of stages") \
     X(I64, partitions, GAUGE, TABLE, "number of partitions") \
-    X(I64, partitions_ended, GAUGE, TABLE, "partitions whose inputs have ended and are processed") \
     X(F64, objective_seconds, GAUGE, TABLE, "latency objective") \
     X(I64, memory_bytes, GAUGE, TABLE, "memory limit") \
     X(I64, state_bytes, GAUGE, TABLE, "bytes of keyed state") \

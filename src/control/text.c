@@ -72,7 +72,7 @@ struct str text_str(const struct text *text)
     return (struct str){text->ptr, text->len};
 }
 
-ptrdiff_t utf8_length(struct str at)
+ptrdiff_t text_utf8_length(struct str at)
 {
     if (at.len == 0) {
         return 0;
@@ -95,10 +95,10 @@ ptrdiff_t utf8_length(struct str at)
     return bad ? 0 : len;
 }
 
-bool utf8_valid(struct str text)
+bool text_utf8_valid(struct str text)
 {
     while (text.len > 0) {
-        ptrdiff_t len = utf8_length(text);
+        ptrdiff_t len = text_utf8_length(text);
         if (len == 0) {
             return false;
         }
@@ -139,7 +139,7 @@ void text_json_str(struct text *text, struct str value)
     ptrdiff_t at = 0;
     while (at < value.len) {
         char buf[8];
-        ptrdiff_t len = utf8_length((struct str){value.ptr + at, value.len - at});
+        ptrdiff_t len = text_utf8_length((struct str){value.ptr + at, value.len - at});
         const char *escape = len == 1   ? json_escape((unsigned char)value.ptr[at], buf)
                              : len == 0 ? "\xef\xbf\xbd"
                                         : NULL;

@@ -34,7 +34,7 @@ void text_json_f64(struct text *text, double value);
 void text_json_row(struct text *text, const struct entity *entity, const void *row);
 
 /* Length of the valid UTF-8 sequence that `at` begins with; 0 if there is none (overlong, surrogate, cut). */
-ptrdiff_t utf8_length(struct str at);
-bool utf8_valid(struct str text);
+ptrdiff_t text_utf8_length(struct str at);
+bool text_utf8_valid(struct str text);
 
 #endif

@@ -48,14 +48,13 @@ enum err checkpoint_check(struct embedded *engine, const struct log_checkpoint_o
                        op->group_hi);
     }
     int64_t end = atomic_load_explicit(&shard->end_offset, memory_order_acquire);
-    if (op->at > end) {
+    if (op->at < 0 || op->at > end) {
         return err_set(info, ERR_OFFSET_RANGE,
                        "a checkpoint at %lld of a changelog that ends at %lld", (long long)op->at,
                        (long long)end);
     }
-    if (op->at < 0 || op->len < 0 || (op->len > 0 && op->bytes == NULL)) {
-        return err_set(info, ERR_INVALID, "a checkpoint at %lld of %td bytes", (long long)op->at,
-                       op->len);
+    if (op->len < 0 || (op->len > 0 && op->bytes == NULL)) {
+        return err_set(info, ERR_INVALID, "a checkpoint of %td bytes", op->len);
     }
     const uint8_t *at = op->bytes;
     for (ptrdiff_t left = op->len; left > 0;) {

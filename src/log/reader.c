@@ -179,7 +179,8 @@ static enum err reader_seek(struct log_reader *reader, struct shard *shard, int6
 
 /* Counts the good batches of buf[got] below `end`. */
 static enum err take_batches(struct log_reader *reader, struct shard *shard, const uint8_t *buf,
-                             ptrdiff_t got, int64_t end, ptrdiff_t *ret_used, struct err_info *info)
+                             ptrdiff_t got, int64_t end, ptrdiff_t *ret_used,
+                             struct err_info *info)
 {
     ptrdiff_t used = 0;
     while (got - used >= RECORD_BATCH_HEADER && reader->next_offset < end) {
@@ -231,8 +232,8 @@ static enum err step_over(struct log_reader *reader, struct shard *shard, ptrdif
         reader_forget(reader);
         return corrupt(shard, base, reader->position, "the segment ends within a batch", info);
     }
-    return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no whole batch at offset %lld",
-                   cap, (long long)reader->next_offset);
+    return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no whole batch at offset %lld", cap,
+                   (long long)reader->next_offset);
 }
 
 enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct err_info *info)
@@ -242,6 +243,9 @@ enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct e
     op->ret_bytes = 0;
     if (shard == NULL) {
         return err_set(info, ERR_NOT_FOUND, "no shard %u", op->shard.v);
+    }
+    if (reader != NULL && op->buf != NULL && op->cap >= 0 && op->cap < RECORD_BATCH_HEADER) {
+        return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no batch", op->cap);
     }
     if (reader == NULL || op->buf == NULL || op->cap < 0) {
         return err_set(info, ERR_INVALID, "a read needs a reader and a buffer");
@@ -261,9 +265,6 @@ enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct e
     }
     if (op->offset == end) {
         return ERR_OK;
-    }
-    if (op->cap < RECORD_BATCH_HEADER) {
-        return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no batch", op->cap);
     }
     enum err err = ERR_OK;
     if (!reader->placed || reader->shard != shard->id || reader->next_offset != op->offset) {

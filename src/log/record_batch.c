@@ -199,12 +199,12 @@ enum err record_batch_parse(const void *bytes, ptrdiff_t len,
             (long long)header.base_offset, header.record_count,
             (long long)header.last_offset_delta + 1, total);
     }
+    *ret_header = header;
+    *ret_total = total;
     if (total > len) {
         return err_set(info, ERR_LIMIT, "record batch of %td bytes does not fit into %td", total,
                        len);
     }
-    *ret_header = header;
-    *ret_total = total;
     return ERR_OK;
 }
 

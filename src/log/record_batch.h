@@ -56,7 +56,8 @@ struct record_batch_header {
 
 /* Reads and checks the header of the batch at `bytes`: magic, leader epoch 0, lengths and counts against the limits and
  * against `len` (ERR_LIMIT: the batch is longer than `len`; needs 61 bytes at least). The CRC is record_batch_verify's.
- *   ret_total   bytes of the whole batch */
+ *   ret_header, ret_total   header and bytes of the whole batch; also written when a whole header's batch is longer than
+ *                           `len`, so that who walks headers need not have the bodies */
 ATTR_NODISCARD enum err record_batch_parse(const void *bytes, ptrdiff_t len,
                                            struct record_batch_header *ret_header,
                                            ptrdiff_t *ret_total, struct err_info *info);

@@ -22,13 +22,37 @@ struct recovery {
     struct embedded *engine;
     struct journal_scan scan;
     struct log_recovery_report *report;
+    bool gap; /* R3 */
     uint64_t last_frame;
-    char first_problem[160]; /* of a shard */
 };
 
 static void give_up_reserve(struct embedded *engine)
 {
     IGNORE_RESULT(fs_unlink(engine->fs, RESERVE_PATH, NULL)); /* it may be gone already */
+}
+
+/* Whether the journal goes on in the middle of a segment that has no file. Retention or a deletion took it, and the frame
+ * that says so comes later (if none does, check_shards finds it missing): it is not made again. */
+static enum err look_for_tail(struct embedded *engine, struct shard *shard,
+                              const struct place *place, bool *ret_absent, struct err_info *info)
+{
+    bool first = !shard->dirty || shard->dirty_base != place->segment_base;
+    *ret_absent = shard->absent && shard->absent_base == place->segment_base;
+    if (*ret_absent || !first || place->position == 0) {
+        return ERR_OK;
+    }
+    char path[SHARD_PATH_MAX];
+    struct fs_file file = {-1};
+    segment_path(path, shard->id, place->segment_base);
+    enum err err = fs_open(engine->fs, path, FS_O_READ, &file, info);
+    if (err == ERR_NOT_FOUND) {
+        shard->absent = true;
+        shard->absent_base = place->segment_base;
+        *ret_absent = true;
+        return ERR_OK;
+    }
+    fs_close(engine->fs, file);
+    return err;
 }
 
 /* Opens the segment; at its first touch brings it to the length the journal goes on from. */
@@ -64,7 +88,12 @@ static enum err write_batch(struct embedded *engine, struct shard *shard, const 
     if (shard_health(shard) != ERR_OK) {
         return ERR_OK;
     }
-    enum err err = open_tail(engine, shard, place, info);
+    bool absent = false;
+    enum err err = look_for_tail(engine, shard, place, &absent, info);
+    if (err != ERR_OK || absent) {
+        return err;
+    }
+    err = open_tail(engine, shard, place, info);
     if (err == ERR_OK && shard_health(shard) == ERR_OK) {
         err = fs_write(engine->fs, shard->file, bytes, (ptrdiff_t)entry->bytes, place->position,
                        info);
@@ -121,6 +150,22 @@ static enum err apply_frame(struct recovery *r, const struct frame_header *heade
     return ERR_OK;
 }
 
+static void forget_everything(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    while (c->lru_newest != NULL) {
+        struct shard *shard = c->lru_newest;
+        c->lru_newest = shard->lru_older;
+        fs_close(engine->fs, shard->file);
+    }
+    c->lru_oldest = NULL;
+    c->open_files = 0;
+    catalog_release(&engine->catalog);
+    shard_table_release(&engine->shards);
+    catalog_init(&engine->catalog, &engine->shards);
+    engine->catalog.now_ns = c->now_ns;
+}
+
 static enum err apply_segment(struct recovery *r, const struct scanned_segment *segment,
                               struct frame_reader *reader, struct err_info *info)
 {
@@ -139,7 +184,10 @@ static enum err apply_segment(struct recovery *r, const struct scanned_segment *
         if (err != ERR_OK) {
             break;
         }
-        if (header.kind == JOURNAL_SNAPSHOT && r->last_frame == 0) {
+        bool follows = r->last_frame != 0 && header.number == r->last_frame + 1;
+        if (header.kind == JOURNAL_SNAPSHOT && !follows) {
+            r->gap = r->gap || r->last_frame != 0;
+            forget_everything(r->engine);
             err = apply_frame(r, &header, reader->buf, info);
         } else if (header.kind == JOURNAL_GROUP) {
             err = apply_frame(r, &header, reader->buf, info);
@@ -153,34 +201,12 @@ static enum err apply_segment(struct recovery *r, const struct scanned_segment *
     return err;
 }
 
-/* Writes the last frame again and syncs: it was read from a cache that a killed process, or a failed sync, may have left
- * ahead of the disk, and the next snapshot will build on it. Zeroes what is behind it. */
-static enum err settle_tail(struct recovery *r, const struct scanned_segment *last,
-                            struct fs_file file, struct err_info *info)
-{
-    const struct fs *fs = r->engine->fs;
-    const ptrdiff_t piece = 1 << 20;
-    ptrdiff_t bytes = (ptrdiff_t)(last->end - last->last_at), got = 0;
-    uint8_t *frame = mem_new(bytes > piece ? bytes : piece, 1);
-    enum err err = fs_read(fs, file, frame, bytes, last->last_at, &got, info);
-    if (err == ERR_OK) {
-        err = fs_write(fs, file, frame, got, last->last_at, info);
-    }
-    memset(frame, 0, (size_t)piece);
-    for (int64_t at = last->end; err == ERR_OK && last->damaged && at < last->bytes; at += piece) {
-        ptrdiff_t len = last->bytes - at < piece ? (ptrdiff_t)(last->bytes - at) : piece;
-        err = fs_write(fs, file, frame, len, at, info);
-    }
-    mem_free(frame);
-    return err == ERR_OK ? fs_sync(fs, file, info) : err;
-}
-
-/* Segments behind the last good one go: they hold nothing that was acknowledged. */
+/* The tail is zeroed, segments behind the last good one go: they hold nothing that was acknowledged. */
 static enum err cut_tail(struct recovery *r, struct err_info *info)
 {
     const struct fs *fs = r->engine->fs;
-    char path[JOURNAL_PATH_MAX];
     for (int32_t i = r->scan.count - 1; i > r->scan.last_good; i--) {
+        char path[JOURNAL_PATH_MAX];
         journal_path(path, r->scan.segments[i].number);
         enum err err = fs_unlink(fs, path, info);
         if (err != ERR_OK) {
@@ -188,15 +214,27 @@ static enum err cut_tail(struct recovery *r, struct err_info *info)
         }
     }
     const struct scanned_segment *last = &r->scan.segments[r->scan.last_good];
+    if (!last->damaged) {
+        return ERR_OK;
+    }
+    char path[JOURNAL_PATH_MAX];
     struct fs_file file = {-1};
     journal_path(path, last->number);
-    enum err err = fs_open(fs, path, FS_O_READ | FS_O_WRITE, &file, info);
+    enum err err = fs_open(fs, path, FS_O_WRITE, &file, info);
     if (err != ERR_OK) {
         return err;
     }
-    err = settle_tail(r, last, file, info);
+    const ptrdiff_t piece = 1 << 20;
+    uint8_t *zeros = mem_new(piece, 1);
+    for (int64_t at = last->end; err == ERR_OK && at < last->bytes; at += piece) {
+        ptrdiff_t len = last->bytes - at < piece ? (ptrdiff_t)(last->bytes - at) : piece;
+        err = fs_write(fs, file, zeros, len, at, info);
+    }
+    mem_free(zeros);
+    if (err == ERR_OK) {
+        err = fs_sync(fs, file, info);
+    }
     fs_close(fs, file);
-    CRASHPOINT("log.recovery.tail_cut");
     return err;
 }
 
@@ -367,7 +405,7 @@ static enum err check_shard(struct recovery *r, struct shard *shard, int64_t *bu
         if (shard_health(shard) == ERR_OK) {
             err = check_length(engine, shard, lost && i == count - 1, segment, info);
         }
-        bool affordable = *budget >= segment->bytes || r->scan.gap;
+        bool affordable = *budget >= segment->bytes || r->gap;
         if (err == ERR_OK && affordable && shard_health(shard) == ERR_OK) {
             *budget -= segment->bytes;
             err = check_batches(engine, shard, i,
@@ -393,9 +431,7 @@ static enum err check_shards(struct recovery *r, struct err_info *info)
             if (err != ERR_OK) {
                 return err;
             }
-            if (shard_health(shard) != ERR_OK && r->report->shards_refused++ == 0) {
-                memcpy(r->first_problem, shard->problem, sizeof(r->first_problem));
-            }
+            r->report->shards_refused += shard_health(shard) != ERR_OK ? 1 : 0;
         }
     }
     return ERR_OK;
@@ -463,12 +499,43 @@ static enum err start_fresh(struct recovery *r, struct err_info *info)
     return err;
 }
 
+/* The last frame may never have been synced (the process was killed before), or its sync failed: then the page cache
+ * shows bytes that the disk does not have, and another sync would not bring them there. So it is written again. What is
+ * taken for good must stay good, or a power cut would leave a hole before the snapshot that comes next. */
+static enum err save_last_frame(struct recovery *r, struct err_info *info)
+{
+    const struct fs *fs = r->engine->fs;
+    const struct scanned_segment *last = &r->scan.segments[r->scan.last_good];
+    char path[JOURNAL_PATH_MAX];
+    struct fs_file file = {-1};
+    journal_path(path, last->number);
+    enum err err = fs_open(fs, path, FS_O_READ | FS_O_WRITE, &file, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    ptrdiff_t bytes = (ptrdiff_t)(last->end - last->last_at), got = 0;
+    void *frame = mem_new(bytes, 1);
+    err = fs_read(fs, file, frame, bytes, last->last_at, &got, info);
+    if (err == ERR_OK) {
+        err = fs_write(fs, file, frame, got, last->last_at, info);
+    }
+    if (err == ERR_OK) {
+        err = fs_sync(fs, file, info);
+    }
+    mem_free(frame);
+    fs_close(fs, file);
+    return err;
+}
+
 static enum err replay(struct recovery *r, struct err_info *info)
 {
     struct frame_reader reader = {.file = {-1}};
-    enum err err = ERR_OK;
+    enum err err = save_last_frame(r, info);
+    r->gap = r->scan.gap;
     for (int32_t i = r->scan.first_good; err == ERR_OK && i <= r->scan.last_good; i++) {
-        err = apply_segment(r, &r->scan.segments[i], &reader, info);
+        if (r->scan.segments[i].good) {
+            err = apply_segment(r, &r->scan.segments[i], &reader, info);
+        }
     }
     frame_reader_release(&reader);
     if (err == ERR_OK) {
@@ -494,9 +561,8 @@ static void tell(struct recovery *r)
     if (report->shards_refused > 0) {
         size_t used = strlen(report->text);
         IGNORE_RESULT(snprintf(report->text + used, sizeof(report->text) - used,
-                               "%s%d shards refuse to be read or written, the first because %s",
-                               used > 0 ? "; " : "", report->shards_refused,
-                               r->first_problem)); /* may be cut */
+                               "%s%d shards are corrupt and refuse to be read or written",
+                               used > 0 ? "; " : "", report->shards_refused)); /* may be cut */
     }
 }
 
@@ -509,8 +575,7 @@ enum err recovery_run(struct embedded *engine, struct log_recovery_report *ret_r
     if (err != ERR_OK) {
         return err;
     }
-    /* Numbers go on without gaps: segments behind the last good one are cut, so theirs is free again. */
-    uint64_t next = r.scan.last_good >= 0 ? r.scan.segments[r.scan.last_good].number + 1 : 1;
+    uint64_t next = r.scan.count > 0 ? r.scan.segments[r.scan.count - 1].number + 1 : 1;
     c->oldest_segment = r.scan.count > 0 ? r.scan.segments[0].number : next;
     if (r.scan.last_good < 0) {
         err = start_fresh(&r, info);

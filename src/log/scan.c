@@ -155,6 +155,12 @@ static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int
     }
     if (segment->good) { /* what was wrong before a good snapshot is past */
         *tail = (struct tail_finding){0};
+        bool follows = scan->last_good >= 0 &&
+                       scan->segments[scan->last_good].last_frame + 1 == segment->first_frame;
+        if (!follows) { /* its snapshot takes over, and nothing before it is touched */
+            scan->gap = scan->first_good >= 0;
+            scan->first_good = index;
+        }
         scan->last_good = index;
     }
     segment->damaged = !zero;
@@ -164,20 +170,6 @@ static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int
         tail->follows = tail->follows || higher > 0;
     }
     return ERR_OK;
-}
-
-/* The frames to replay: as far back from the last good segment as they go on without a gap. What lies before was
- * removed (a power cut may bring single segments back), or something in it is damaged. */
-static void find_start(struct journal_scan *scan)
-{
-    int32_t i = scan->last_good;
-    while (i > 0 && scan->segments[i - 1].good &&
-           scan->segments[i - 1].number + 1 == scan->segments[i].number &&
-           scan->segments[i - 1].last_frame + 1 == scan->segments[i].first_frame) {
-        i--;
-    }
-    scan->first_good = i;
-    scan->gap = i > 0 && scan->segments[i - 1].number + 1 == scan->segments[i].number;
 }
 
 enum err journal_scan(const struct fs *fs, bool unsynced, struct journal_scan *ret_scan,
@@ -195,7 +187,6 @@ enum err journal_scan(const struct fs *fs, bool unsynced, struct journal_scan *r
         journal_scan_release(&scan);
         return err;
     }
-    find_start(&scan);
     if (tail.damaged > 0) {
         bool lossy = unsynced || (scan.flags & JOURNAL_FLAG_UNSYNCED) != 0;
         scan.tail = tail.damaged == 1 && tail.torn && !tail.follows ? TAIL_TORN : TAIL_CORRUPT;

@@ -20,7 +20,7 @@ struct scanned_segment {
     bool good;            /* begins with a good snapshot */
     uint64_t first_frame; /* if good */
     uint64_t last_frame;
-    int64_t last_at; /* where the last good frame begins */
+    int64_t last_at; /* where it begins */
     int64_t end;     /* where the good frames end */
     bool damaged;    /* something that is no good frame follows */
 };
@@ -28,9 +28,8 @@ struct scanned_segment {
 struct journal_scan {
     struct scanned_segment *segments; /* by number */
     int32_t count;
-    int32_t first_good, last_good; /* indexes of the segments to replay; -1: none */
-    bool
-        gap; /* something before first_good is damaged: its batches are only in the shards' files */
+    int32_t first_good, last_good; /* indexes of the unbroken chain at the end; -1: none */
+    bool gap;                      /* there are frames before it, and some between are missing */
     uint64_t store;
     uint32_t flags; /* of the last good frame */
     enum journal_tail tail;

@@ -96,6 +96,9 @@ struct shard {
     struct shard *lru_newer, *lru_older;
     bool dirty; /* segment `dirty_base` has bytes that no shard sync has covered */
     int64_t dirty_base;
+    bool
+        absent; /* recovery: segment `absent_base` has no file: a later frame must say that it was let go */
+    int64_t absent_base;
     struct pending_batch *group_head, *group_tail;
     struct shard *group_next;
     struct shard_floor *floors;

@@ -50,7 +50,7 @@ struct lane *lane_new(const struct lane_options *options);
 void lane_free(struct lane *lane);
 
 /* A loop_step. */
-int64_t lane_step(void *lane, int64_t now_ns);
+int64_t lane_step(void *ctx, int64_t now_ns);
 struct waker *lane_waker(struct lane *lane);
 
 /* What other threads may look at at any time. */
@@ -67,7 +67,8 @@ struct lane_status {
 };
 const struct lane_status *lane_status(const struct lane *lane);
 
-/* Why the lane is LANE_FENCED or LANE_FAILED; only once it is. */
+/* Why the lane is LANE_FENCED or LANE_FAILED, else why the first partition of it failed that did; empty text: nothing
+ * of the kind. Any thread. */
 const struct err_info *lane_problem(const struct lane *lane);
 
 /* --- commands: the sender's memory until they are back in `reply` --- */
@@ -78,6 +79,7 @@ enum lane_command_kind {
     LANE_TWIN_OPEN,  /* a read-only twin from the last commit; answered when it runs */
     LANE_TWIN_CLOSE, /* ends it */
     LANE_SNAPSHOT,   /* figures */
+    LANE_TABLE,      /* a new snapshot of a lookup table */
     LANE_STOP        /* last commit of all, then nothing more; answered then */
 };
 
@@ -113,7 +115,7 @@ struct partition_report {
     int64_t next_offset[2]; /* processed */
     int64_t committed[2];
     struct partition_figures figures;
-    char problem[160]; /* why FAILED or STALLED; empty otherwise */
+    char problem[ERR_TEXT_MAX]; /* why FAILED or STALLED; empty otherwise */
 };
 
 /* Selected detail of one partition. */
@@ -150,6 +152,12 @@ struct lane_twin {
     uint32_t id;                 /* caller's number of it, for CLOSE */
 };
 
+/* A table's reference goes to the lane. */
+struct lane_table {
+    int32_t stage, index;
+    struct lookup_table *table;
+};
+
 struct lane_command {
     struct msg msg; /* first */
     enum lane_command_kind kind;
@@ -160,6 +168,7 @@ struct lane_command {
         struct lane_open open; /* also CLOSE: stage, shard, group_lo are looked at */
         struct lane_twin twin;
         struct lane_snapshot snapshot;
+        struct lane_table table;
     } u;
 };
 

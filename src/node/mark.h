@@ -20,6 +20,7 @@
 #define MARK_HEADER         "sc.mark"
 #define STAMP_HEADER        "sc.stamp"
 #define REASON_HEADER       "sc.reason"
+#define SOURCE_HEADER       "sc.source"
 #define RESERVED_HEADER_TOP "sc."
 
 enum mark_kind { MARK_WATERMARK = 1, MARK_IDLE = 2, MARK_END = 3 };

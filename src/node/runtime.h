@@ -38,7 +38,8 @@ struct node_runtime_options {
     const struct config *config; /* outlives the runtime */
     struct log *log;
     const struct clock *clock;
-    const struct fs *fs; /* lookup files; NULL if there are none */
+    const struct fs
+        *fs; /* lookup files, whose paths are relative to its root; NULL if there are none */
     uint32_t flags;
     struct lane_tuning tuning;
 };
@@ -48,42 +49,42 @@ ATTR_NODISCARD enum err node_runtime_new(const struct node_runtime_options *opti
                                          struct node_runtime **ret_runtime, struct err_info *info);
 
 /* Loops have ended, or the log dropped its ops. NULL is fine. */
-void node_runtime_free(struct node_runtime *runtime);
+void node_runtime_free(struct node_runtime *rt);
 
 /* A loop_step. */
 int64_t node_runtime_step(void *runtime, int64_t now_ns);
-struct waker *node_runtime_waker(struct node_runtime *runtime);
+struct waker *node_runtime_waker(struct node_runtime *rt);
 
 /* Lanes, fixed in number from node_runtime_new on: node-major. They may be stepped at once; they idle until opened. */
-int32_t node_runtime_lane_count(const struct node_runtime *runtime);
-struct lane *node_runtime_lane(struct node_runtime *runtime, int32_t index);
+int32_t node_runtime_lane_count(const struct node_runtime *rt);
+struct lane *node_runtime_lane(struct node_runtime *rt, int32_t index);
 
 /* Any thread. */
-enum runtime_state node_runtime_state(const struct node_runtime *runtime);
+enum runtime_state node_runtime_state(const struct node_runtime *rt);
 const char *runtime_state_name(enum runtime_state state);
 
 /* Why it is FAILED, or the first partition that needs an operator; empty text: no problem. The runtime's thread, or after
  * its loop has ended. */
-const struct err_info *node_runtime_problem(const struct node_runtime *runtime);
-int32_t node_runtime_failed_partitions(const struct node_runtime *runtime);
+const struct err_info *node_runtime_problem(const struct node_runtime *rt);
+int32_t node_runtime_failed_partitions(const struct node_runtime *rt);
 
 /* Any thread. All partitions run, all input is consumed up to its end markers, all of it is committed. */
-bool node_runtime_ended(const struct node_runtime *runtime);
+bool node_runtime_ended(const struct node_runtime *rt);
 
 /* Any thread. Nothing to read and nothing to commit anywhere just now. */
-bool node_runtime_quiet(const struct node_runtime *runtime);
+bool node_runtime_quiet(const struct node_runtime *rt);
 
 /* Any thread: asks for last commits; RUNTIME_STOPPED follows. */
-void node_runtime_stop(struct node_runtime *runtime);
+void node_runtime_stop(struct node_runtime *rt);
 
 /* Stages and their streams; from RUNTIME_LOOKUPS on. */
-int32_t node_runtime_stage_count(const struct node_runtime *runtime);
-const struct stage *node_runtime_stage(const struct node_runtime *runtime, int32_t index);
+int32_t node_runtime_stage_count(const struct node_runtime *rt);
+const struct stage *node_runtime_stage(const struct node_runtime *rt, int32_t index);
 
 /* The stream named `name`, or NULL; from RUNTIME_LOOKUPS on. */
-const struct stage_stream *node_runtime_stream(const struct node_runtime *runtime, struct str name);
+const struct stage_stream *node_runtime_stream(const struct node_runtime *rt, struct str name);
 
 /* The map of a stage; from RUNTIME_OPENING on. */
-const struct partition_map *node_runtime_map(const struct node_runtime *runtime, int32_t stage);
+const struct partition_map *node_runtime_map(const struct node_runtime *rt, int32_t stage);
 
 #endif

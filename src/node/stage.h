@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "log/log.h"
+#include "log/record_batch.h"
 #include "pipeline/chain.h"
 #include "pipeline/config.h"
 
@@ -35,13 +36,27 @@ struct stage {
     struct stage_stream *changelog;
     int32_t shard_count; /* of its input 0: of its changelog, too */
     bool drop_state;     /* "the second day": forget state that the chain cannot continue */
-    struct lookup_table **lookup_tables; /* [plan->lookup_count] */
+    struct lookup_table **lookup_tables; /* [plan->lookup_count], as of the start */
 };
 
 /* The shard numbered `index` of a stream. */
 static inline struct shard_id stage_shard(const struct stage_stream *stream, uint32_t index)
 {
     return (struct shard_id){stream->info.first_shard.v + index};
+}
+
+/* How what is written to it is compressed. */
+static inline enum record_codec stage_codec(const struct stage_stream *stream)
+{
+    switch (stream->spec->codec) {
+    case STREAM_CODEC_LZ4:
+        return RECORD_CODEC_LZ4;
+    case STREAM_CODEC_ZSTD:
+        return RECORD_CODEC_ZSTD;
+    case STREAM_CODEC_NONE:
+        break;
+    }
+    return RECORD_CODEC_NONE;
 }
 
 #endif

@@ -169,8 +169,8 @@ static void declare_spaces(struct compile_context *ctx, struct operator_plan *pl
 
 static enum err window_compile(struct compile_context *ctx, struct operator_plan *plan)
 {
-    static const char *const KEYS[] = {"name", "tumbling", "hopping", "session",
-                                       "emit", "out",      NULL};
+    static const char *const KEYS[] = {"name",    "input", "tumbling", "hopping",
+                                       "session", "emit",  "out",      NULL};
     struct window_plan *window = ARENA_NEW(ctx->arena, struct window_plan);
     enum err err = yaml_only_keys(ctx->node, KEYS, ctx->info);
     if (err == ERR_OK) {

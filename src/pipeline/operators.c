@@ -6,7 +6,14 @@
 
 /* The one list of operator types. */
 static const struct operator_type *const types[] = {
-    &operator_parse, &operator_filter, &operator_map, &operator_key_by, &operator_window,
+    &operator_parse,
+    &operator_filter,
+    &operator_map,
+    &operator_key_by,
+    &operator_window,
+    &operator_join,
+    &operator_dedupe,
+    &operator_lookup,
 };
 
 const struct operator_type *operator_type_find(struct str name)

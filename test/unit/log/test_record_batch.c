@@ -631,6 +631,17 @@ TEST(headers_that_cannot_be_are_refused)
     EXPECT_INT(record_batch_parse(short_one, 60, &header, &total, NULL), ERR_LIMIT);
 }
 
+TEST(record_batch_header_is_told_though_its_batch_goes_on_behind_the_bytes)
+{
+    ptrdiff_t len, total = 0;
+    uint8_t *bytes = one_record_batch(&len);
+    record_batch_set_base_offset(bytes, 77);
+    struct record_batch_header header = {0};
+    EXPECT_INT(record_batch_parse(bytes, RECORD_BATCH_HEADER, &header, &total, NULL), ERR_LIMIT);
+    EXPECT(header.base_offset == 77 && header.record_count == 1 && total == len);
+    free(bytes);
+}
+
 TEST(record_count_is_bounded_by_the_bytes_that_could_hold_them)
 {
     ptrdiff_t len, total;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "base/fs.h"
+#include "control/request.h"
+#include "log/log.h"
+#include "node/runtime.h"
+#include "pipeline/config.h"
+
+/* The control plane's shell: one loop that owns the runtime of all nodes, answers requests and takes records in. It
+ * stands between the API and everything else. Never blocks; all its waiting is for completions and deadlines.
+ *
+ *   STREAMS --> OWNER --> RESTORE --> AUDIT --> SERVING        any failure --> FAILED: answers health, refuses the rest
+ *
+ * Taking records in: all records of a call, of all its shards, are one part of one commit by control's own owner, beside
+ * an entry of the changelog `sc.ingest` if the call names a producer or an Idempotency-Key. So a call is stored whole or
+ * not at all, and what is remembered of it for its retries is exactly as durable as its records. */
+
+struct control;
+
+struct control_options {
+    const struct config *config; /* outlives control */
+    struct log *log;
+    const struct clock *clock;
+    const struct fs *fs; /* for lookup files; may be NULL */
+    uint64_t seed;
+    uint32_t runtime_flags; /* enum runtime_flags */
+    struct lane_tuning tuning;
+};
+
+/* Errors: as node_runtime_new. */
+ATTR_NODISCARD enum err control_new(const struct control_options *options,
+                                    struct control **ret_control, struct err_info *info);
+
+/* Its loop and the lanes' have ended, or the log dropped its ops. NULL is fine. */
+void control_free(struct control *control);
+
+/* A loop_step: also steps the runtime. */
+int64_t control_step(void *control, int64_t now_ns);
+struct waker *control_waker(struct control *control);
+
+/* Where requests go (struct control_request). Any thread pushes. */
+struct mailbox *control_mailbox(struct control *control);
+
+struct node_runtime *control_runtime(struct control *control);
+
+/* Any thread: whether it answers all requests; and if it never will: true, with why. */
+bool control_serving(const struct control *control);
+bool control_failed(const struct control *control, struct err_info *ret_why);
+
+/* Any thread: long reads are answered at once from now on. For the end of the process. */
+void control_drain(struct control *control);
+
+#endif

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CONTROL_CONTROL_PRIV_H
+#define CONTROL_CONTROL_PRIV_H
+
+#include "base/rng.h"
+#include "control/control.h"
+#include "control/dedupe.h"
+#include "log/record_batch.h"
+#include "pipeline/json.h"
+
+/* Inside of control. A *job* is one request being carried out: it submits ops to the log and goes on in `then` when all
+ * of them are back. Jobs come from a fixed pool; requests that find it empty wait in the order they came.
+ *
+ * Invariants:
+ *   J1  a job's `then` runs when op_count has fallen to 0, once, on control's loop; nothing else runs for it meanwhile.
+ *   J2  an op that completes as AGAIN is submitted again, unchanged, after a pause; its job does not see it.
+ *   J3  at most one commit of control's owner is in flight; its jobs are answered in the order they came. */
+
+enum {
+    JOBS_MAX = 512,
+    COMMIT_JOBS_MAX = 64,        /* calls in one commit */
+    COMMIT_BYTES_MAX = 16 << 20, /* their batches; one call alone may be larger */
+    COMMIT_BATCHES_MAX = 4096,
+    INGEST_RECORDS_MAX = 200000, /* in one call */
+    READ_SLOTS = 4,              /* reads carried out at once */
+    AGAIN_TRIES_MAX = 200
+};
+#define AGAIN_PAUSE_NS     (20 * 1000000LL)
+#define IDEMPOTENCY_MS     (24 * 3600000LL)
+#define PRODUCER_EXPIRY_MS (7 * 24 * 3600000LL)
+#define CHECKPOINT_BYTES   (16LL << 20)
+#define SNAPSHOT_FRESH_NS  (250 * 1000000LL)
+#define SNAPSHOT_WAIT_NS   (2000 * 1000000LL)
+#define INGEST_STREAM      "sc.ingest"
+#define AUDIT_STREAM       "sc.audit"
+
+struct job;
+typedef void (*job_fn)(struct job *job);
+
+/* An op of a job's; the job knows how many are out. */
+struct job_op {
+    struct log_op op; /* first */
+    struct job *job;
+    int64_t due_ns; /* of the next try, while it waits for one */
+    int32_t tries;
+    struct job_op *next; /* in the list of those that wait */
+};
+
+/* What an ingest call is on its way into a commit. */
+struct ingest_job {
+    struct stream_info info;
+    const struct stream_spec *spec; /* NULL: not configured: defaults */
+    struct log_batch *batches;      /* [batch_count], the request's arena */
+    int32_t batch_count;
+    int64_t bytes;
+    int64_t records, rejected;
+    int64_t keys;              /* lines in the call: what a producer's sequence counts */
+    char reason[ERR_TEXT_MAX]; /* of the first refusal */
+    bool remember;             /* has a dedupe entry */
+    bool had_before;
+    bool alone; /* was in a commit that failed: try it by itself */
+    struct dedupe_entry before, after;
+    char key[DEDUPE_KEY_MAX + 1];
+    ptrdiff_t key_len;
+};
+
+struct job {
+    struct job_op one; /* for jobs that have one op at a time */
+    struct control *control;
+    struct control_request *request;
+    job_fn then;
+    int32_t op_count; /* out */
+    struct job *next; /* in the pool or a list */
+    int32_t index, count;
+    void *rows;
+    struct stream_info *infos;
+    struct read_slot *slot;
+    struct ingest_job *ingest;
+};
+
+struct job_list {
+    struct job *first, *last;
+};
+
+struct read_slot {
+    struct log_reader *reader;
+    void *buf; /* LOG_BATCH_BYTES_MAX and JSON_PADDING behind it */
+    bool taken;
+};
+
+enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED };
+
+/* Snapshots of all lanes. */
+struct lane_view {
+    struct lane_command command; /* first */
+    struct control *control;
+    bool out;
+    struct lane_figures figures;
+    struct partition_report *reports;
+    int32_t report_cap, report_count;
+};
+
+struct control {
+    struct log *log;
+    const struct clock *clock;
+    const struct config *config;
+    struct node_runtime *runtime;
+    struct rng rng;
+    struct waker *waker; /* the runtime's: one loop, one waker */
+    struct mailbox requests, completions, lane_replies;
+    _Atomic int32_t state; /* enum control_state; written by the loop */
+    _Atomic bool draining;
+    struct err_info why; /* of FAILED */
+    int64_t now_ns, started_ns;
+    /* jobs */
+    struct job *pool;
+    struct job *free_jobs;
+    struct control_request *waiting_first, *waiting_last; /* found no job */
+    struct job_op *again;                                 /* ops that wait for their next try */
+    struct job start_job;
+    /* reading */
+    struct read_slot slots[READ_SLOTS];
+    struct job_list want_slot;
+    struct job_list sleepers; /* long reads; request->deadline_ns */
+    struct record_reader record_reader;
+    struct json_reader *json;     /* of whole records, and of times */
+    struct json_reader *key_json; /* of keys: a reader learns the order of one shape's fields, */
+    char key_json_field[CONTROL_FIELD_MAX + 1]; /* so it is for this field */
+    struct arena scratch;                       /* reset whenever a job has used it */
+    /* taking in */
+    struct owner_id owner;
+    uint32_t incarnation;
+    int64_t commit_sequence;
+    bool commit_out;
+    struct job commit_job;
+    struct job_list pending;    /* calls that wait for a commit */
+    struct job_list committing; /* those in it */
+    struct log_batch *commit_batches;
+    struct shard_id ingest_shard;
+    struct dedupe *dedupe;
+    struct record_builder *builders; /* [LOG_SHARDS_PER_STREAM_MAX] */
+    struct record_builder entries;   /* of the changelog's batch */
+    struct record_builder audit_builder;
+    int64_t changelog_bytes, changelog_end;
+    bool checkpoint_out;
+    struct job checkpoint_job;
+    void *checkpoint_bytes;
+    /* audit */
+    struct shard_id audit_shard;
+    uint32_t audit_chain; /* CRC32C over all records' values */
+    bool audit_out;
+    struct job_list auditing; /* first: in flight */
+    /* figures */
+    struct lane_view *lanes;
+    int32_t lane_count, lanes_out;
+    int64_t snapshot_ns;
+    struct job_list want_snapshot;
+    struct process_row process;
+    int64_t no_space_ns; /* when the log last had no space; 0: never */
+};
+
+/* control.c */
+struct log_op *job_op(struct job *job, enum log_op_kind kind, job_fn then);
+void job_submit(struct job *job, struct job_op *op);
+void job_answer(struct job *job); /* OK */
+void job_fail(struct job *job, enum err err, const struct err_info *info);
+void job_done(struct job *job); /* gives the request back as it is */
+void control_fail(struct control *control, const struct err_info *why);
+int64_t wall_ms(const struct control *control);
+void job_failf(struct job *job, enum err err, const char *fmt, ...) ATTR_PRINTF(3, 4);
+bool job_op_failed(struct job *job); /* its one op failed: answered so */
+void job_list_push(struct job_list *list, struct job *job);
+struct job *job_list_pop(struct job_list *list);
+bool name_reserved(struct str name);
+
+/* start.c */
+void start_begin(struct control *control);
+
+/* streams.c */
+void stream_list_begin(struct job *job);
+void stream_get_begin(struct job *job);
+void stream_create_begin(struct job *job);
+void stream_alter_begin(struct job *job);
+void stream_delete_begin(struct job *job);
+void shard_list_begin(struct job *job);
+
+/* ingest.c, ingest_commit.c */
+void ingest_begin(struct job *job);
+void end_begin(struct job *job);
+void producer_begin(struct job *job);
+void ingest_committed(struct job *job); /* its records are durable: answers */
+void ingest_forget(struct job *job);    /* nothing of it took effect */
+void ingest_commit_add(struct job *job);
+void ingest_commit_step(struct control *control);
+
+/* ingest_parse.c: body -> batches in the request's arena. Errors: LIMIT, INVALID (nothing of it can be taken). */
+ATTR_NODISCARD enum err ingest_parse(struct control *control, struct control_request *request,
+                                     struct ingest_job *ingest, struct err_info *info);
+
+/* read.c */
+void read_begin(struct job *job);
+int64_t read_step(struct control *control); /* next deadline */
+
+/* figures.c */
+void figures_begin(struct job *job);
+void figures_reply(struct control *control, struct lane_command *command);
+int64_t figures_step(struct control *control); /* next deadline */
+void health_answer(struct job *job);
+
+/* audit.c: appends the record of an order, then answers its request. */
+void audit_add(struct job *job);
+void audit_step(struct control *control);
+
+#endif

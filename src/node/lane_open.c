@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "node/lane_priv.h"
+
+/* Coming and going of partitions. A primary's key-group range is fenced below its epoch first, so that nothing an older
+ * owner still has on the way can land behind what the restore reads; then its changelog is read back. A twin only reads. */
+
+/* --- owner --- */
+
+static void ask_owner(struct lane *lane)
+{
+    struct log_owner_op *owner = &lane->owner_op.op.u.owner;
+    *owner = (struct log_owner_op){0};
+    IGNORE_RESULT(snprintf(owner->name, sizeof(owner->name), "%u.%u", lane->options.node,
+                           lane->options.lane)); /* two numbers fit */
+    lane->owner = OWNER_ASKING;
+    lane_submit(lane, &lane->owner_op, LOG_OP_OWNER_INIT);
+}
+
+static void lane_failed(struct lane *lane, const struct err_info *info)
+{
+    lane->problem = *info;
+    atomic_store_explicit(&lane->status.state, LANE_FAILED, memory_order_release);
+}
+
+void lane_owner_done(struct lane *lane)
+{
+    const struct log_op *op = &lane->owner_op.op;
+    if (op->err == ERR_OK) {
+        lane->owner = OWNER_KNOWN;
+        lane->sequence = 0;
+    } else if (err_may_retry(op->err)) {
+        lane->owner = OWNER_NONE;
+        lane->owner_retry_ns = lane->now_ns + lane->tuning.retry_backoff_ns;
+    } else {
+        lane->owner = OWNER_NONE;
+        lane_failed(lane, &op->info);
+    }
+}
+
+/* --- opening --- */
+
+static struct partition *find_partition(struct lane *lane, int32_t stage, uint32_t shard,
+                                        uint32_t group_lo)
+{
+    for (struct partition *part = lane->parts; part != NULL; part = part->next) {
+        if (!part->twin && part->stage->index == stage && part->place.shard == shard &&
+            part->place.group_lo == group_lo) {
+            return part;
+        }
+    }
+    return NULL;
+}
+
+static struct partition *find_twin(struct lane *lane, uint32_t id)
+{
+    for (struct partition *part = lane->parts; part != NULL; part = part->next) {
+        if (part->twin && part->twin_id == id) {
+            return part;
+        }
+    }
+    return NULL;
+}
+
+static struct partition *make_partition(struct lane *lane, const struct lane_command *command)
+{
+    if (command->kind == LANE_OPEN) {
+        const struct lane_open *open = &command->u.open;
+        struct partition *part = partition_new(lane->options.stages[open->stage], &open->place);
+        part->floors = open->floors;
+        part->floor_slot = open->floor_slot;
+        return part;
+    }
+    const struct lane_twin *twin = &command->u.twin;
+    struct partition_place place = {.shard = twin->shard,
+                                    .group_lo = twin->group_lo,
+                                    .group_hi = twin->group_hi,
+                                    .node = lane->options.node,
+                                    .lane = lane->options.lane};
+    struct partition *part = partition_new(lane->options.stages[twin->stage], &place);
+    part->twin = true;
+    part->twin_id = twin->id;
+    part->sample_below = twin->sample_below;
+    part->collector = twin->collector;
+    part->cut_each = false;
+    return part;
+}
+
+void lane_open_partition(struct lane *lane, struct lane_command *command)
+{
+    bool twin = command->kind == LANE_TWIN_OPEN;
+    struct err_info info = {0};
+    int32_t stage = twin ? command->u.twin.stage : command->u.open.stage;
+    CHECK(stage >= 0 && stage < lane->options.stage_count);
+    if (atomic_load_explicit(&lane->status.state, memory_order_relaxed) != LANE_RUNNING) {
+        lane_answer(lane, command, err_set(&info, ERR_CLOSED, "the lane is stopping or has failed"),
+                    &info);
+        return;
+    }
+    if (twin && find_twin(lane, command->u.twin.id) != NULL) {
+        lane_answer(lane, command,
+                    err_set(&info, ERR_EXISTS, "twin %u is open", command->u.twin.id), &info);
+        return;
+    }
+    DCHECK(twin ||
+           find_partition(lane, stage, command->u.open.place.shard,
+                          command->u.open.place.group_lo) == NULL); /* the map has each once */
+    struct partition *part = make_partition(lane, command);
+    part->lookup_tables = lane_tables(lane, stage);
+    part->next = lane->parts;
+    lane->parts = part;
+    lane->state_count[PARTITION_OPENING]++;
+    part->opening = command;
+    enum err err = lane_attach(lane, part, &info);
+    if (err != ERR_OK) {
+        lane_fail_partition(lane, part, &info);
+        return;
+    }
+    queue_push(&lane->to_open, part);
+}
+
+static void start_restore(struct opening *opening)
+{
+    struct partition *part = opening->part;
+    opening->state = OPENING_RESTORING;
+    restore_start(&opening->restore, stage_shard(part->stage->changelog, part->place.shard),
+                  part->place.group_lo, part->place.group_hi, LOG_AT_LAST);
+}
+
+static void start_opening(struct lane *lane, struct opening *opening)
+{
+    struct partition *part = opening->part;
+    opening->op.op.done = &lane->done;
+    if (part->twin) {
+        opening->op.in_flight = true;
+        start_restore(opening);
+        return;
+    }
+    opening->state = OPENING_FENCING;
+    opening->op.op.u.fence =
+        (struct log_fence_op){.changelog = stage_shard(part->stage->changelog, part->place.shard),
+                              .group_lo = part->place.group_lo,
+                              .group_hi = part->place.group_hi,
+                              .epoch = part->place.epoch};
+    lane_submit(lane, &opening->op, LOG_OP_RANGE_FENCE);
+}
+
+static bool owner_needed(struct lane *lane, const struct partition *part)
+{
+    if (part->twin || lane->owner == OWNER_KNOWN) {
+        return false;
+    }
+    if (lane->owner == OWNER_NONE && lane->now_ns >= lane->owner_retry_ns) {
+        ask_owner(lane);
+    }
+    return true;
+}
+
+int64_t lane_advance_openings(struct lane *lane)
+{
+    int64_t next = CLOCK_NEVER;
+    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+        struct opening *opening = &lane->openings[i];
+        if (opening->state == OPENING_WAITING && lane->now_ns >= opening->retry_ns) {
+            start_opening(lane, opening);
+        }
+        if (opening->state == OPENING_WAITING) {
+            next = opening->retry_ns < next ? opening->retry_ns : next;
+        }
+        if (opening->state != OPENING_FREE || lane->to_open.first == NULL || lane->reset_wanted ||
+            atomic_load_explicit(&lane->status.state, memory_order_relaxed) != LANE_RUNNING) {
+            continue;
+        }
+        if (owner_needed(lane, lane->to_open.first)) {
+            return lane->owner == OWNER_NONE && lane->owner_retry_ns < next ? lane->owner_retry_ns
+                                                                            : next;
+        }
+        opening->part = queue_pop(&lane->to_open);
+        opening->backoff_ns = 0;
+        start_opening(lane, opening);
+    }
+    return next;
+}
+
+bool lane_opening_busy(const struct lane *lane)
+{
+    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+        if (lane->openings[i].state != OPENING_FREE) {
+            return true;
+        }
+    }
+    return lane->owner == OWNER_ASKING;
+}
+
+/* The slot is free again; its buffers go when nobody waits for one. */
+static void opening_free(struct lane *lane, struct opening *opening)
+{
+    opening->state = OPENING_FREE;
+    opening->part = NULL;
+    if (lane->to_open.first == NULL) {
+        restore_release(&opening->restore);
+        restore_init(&opening->restore, lane->options.log, &opening->op.op);
+    }
+}
+
+static void opening_failed(struct lane *lane, struct opening *opening, enum err err,
+                           const struct err_info *info)
+{
+    struct partition *part = opening->part;
+    if (err_may_retry(err)) {
+        int64_t most = INT64_C(5000000000);
+        opening->backoff_ns =
+            opening->backoff_ns == 0 ? lane->tuning.again_backoff_ns : 2 * opening->backoff_ns;
+        opening->backoff_ns = opening->backoff_ns < most ? opening->backoff_ns : most;
+        opening->retry_ns = lane->now_ns + opening->backoff_ns;
+        opening->state = OPENING_WAITING;
+        lane_clear_partition(lane, part);
+        return;
+    }
+    struct err_info told = *info;
+    told.code = err;
+    lane_fail_partition(lane, part, &told);
+    opening_free(lane, opening);
+}
+
+static void opening_ready(struct lane *lane, struct opening *opening)
+{
+    struct partition *part = opening->part;
+    struct err_info info = {0};
+    enum err err = partition_begin(part, lane->now_ns, &info);
+    if (err != ERR_OK) {
+        opening_failed(lane, opening, err, &info);
+        return;
+    }
+    lane_count(lane, part);
+    opening_free(lane, opening);
+    if (part->opening != NULL) {
+        lane_answer(lane, part->opening, ERR_OK, NULL);
+        part->opening = NULL;
+    }
+    if (!part->twin && partition_has_news(part)) {
+        lane_dirty(lane, part);
+    }
+    lane->tick_ns = lane->now_ns;
+    lane->recount = true;
+    lane_ready(lane, part);
+}
+
+static void apply_entries(struct opening *opening)
+{
+    struct restore *restore = &opening->restore;
+    struct changelog_key key;
+    struct str raw_key, value;
+    struct err_info info = {0};
+    enum err err;
+    while ((err = restore_entry(restore, &key, &raw_key, &value, &info)) == ERR_OK) {
+        err = partition_restore(opening->part, &key, raw_key, value, &info);
+        if (err != ERR_OK) {
+            break;
+        }
+    }
+    if (err == ERR_NOT_FOUND) {
+        restore_more(restore);
+        return;
+    }
+    info.code = err;
+    restore_fail(restore, &info);
+}
+
+void lane_opening_done(struct lane *lane, struct opening *opening)
+{
+    struct log_op *op = &opening->op.op;
+    if (opening->state == OPENING_FENCING) {
+        if (op->err != ERR_OK) {
+            opening_failed(lane, opening, op->err, &op->info);
+            return;
+        }
+        opening->op.in_flight = true;
+        start_restore(opening);
+        return;
+    }
+    CHECK(opening->state == OPENING_RESTORING);
+    struct restore *restore = &opening->restore;
+    restore_completed(restore);
+    opening->op.in_flight = restore->state != RESTORE_ENTRIES && restore->state != RESTORE_DONE;
+    if (restore->state == RESTORE_ENTRIES) {
+        opening->op.in_flight = true; /* either way something is submitted */
+        apply_entries(opening);
+    } else if (restore->state == RESTORE_DONE && restore->err != ERR_OK) {
+        opening_failed(lane, opening, restore->err, &restore->info);
+    } else if (restore->state == RESTORE_DONE) {
+        opening_ready(lane, opening);
+    }
+}
+
+/* --- closing --- */
+
+static void remove_partition(struct lane *lane, struct partition *part)
+{
+    struct partition **at = &lane->parts;
+    while (*at != part) {
+        at = &(*at)->next;
+    }
+    *at = part->next;
+    lane_clear_partition(lane, part);
+    lane_detach(lane, part);
+    lane->state_count[part->counted]--;
+    lane->recount = true;
+    struct lane_command *closing = part->closing;
+    partition_free(part);
+    if (closing != NULL) {
+        lane_answer(lane, closing, ERR_OK, NULL);
+    }
+}
+
+void lane_close_partition(struct lane *lane, struct lane_command *command)
+{
+    struct partition *part =
+        command->kind == LANE_TWIN_CLOSE
+            ? find_twin(lane, command->u.twin.id)
+            : find_partition(lane, command->u.open.stage, command->u.open.place.shard,
+                             command->u.open.place.group_lo);
+    struct err_info info = {0};
+    if (part == NULL) {
+        lane_answer(lane, command, err_set(&info, ERR_NOT_FOUND, "it is not open on this lane"),
+                    &info);
+        return;
+    }
+    if (part->closing != NULL || part->state == PARTITION_OPENING) {
+        lane_answer(lane, command, err_set(&info, ERR_BUSY, "it is being opened or closed"), &info);
+        return;
+    }
+    part->closing = command;
+    lane_set_state(lane, part, PARTITION_CLOSING);
+    if (part->dirty || part->claimed) {
+        lane->commit_due_ns = lane->now_ns;
+    }
+}
+
+void lane_close_ready(struct lane *lane)
+{
+    if (lane->state_count[PARTITION_CLOSING] == 0) {
+        return;
+    }
+    for (struct partition *part = lane->parts; part != NULL;) {
+        struct partition *next = part->next;
+        if (part->state == PARTITION_CLOSING && !part->ready && !part->dirty && !part->claimed &&
+            !part->in_flight) {
+            remove_partition(lane, part);
+        }
+        part = next;
+    }
+}
+
+/* --- reset: what the commit being filled holds cannot be committed; all begin again at their last commits --- */
+
+void lane_reset(struct lane *lane)
+{
+    CHECK(lane->flying == NULL);
+    lane->reset_wanted = false;
+    struct part_queue twins = {0};
+    for (struct partition *part; (part = queue_pop(&lane->ready)) != NULL;) {
+        part->ready = false;
+        if (part->twin) {
+            part->ready = true;
+            queue_push(&twins, part);
+        }
+    }
+    lane->ready = twins;
+    for (struct partition *part = lane->parts; part != NULL; part = part->next) {
+        part->in_flight = part->dirty = false;
+        if (part->twin || part->state == PARTITION_OPENING) {
+            continue;
+        }
+        lane_clear_partition(lane, part);
+        if (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED) {
+            lane_set_state(lane, part, PARTITION_OPENING);
+            queue_push(&lane->to_open, part);
+        }
+    }
+    lane->dirty = NULL;
+    commit_reset(lane->filling);
+    lane->commit_due_ns = CLOCK_NEVER;
+    lane->dump_claim = -1;
+    lane->owner = OWNER_NONE; /* a new incarnation, so that sequences begin anew */
+    lane->owner_retry_ns = lane->now_ns;
+}

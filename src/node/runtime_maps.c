@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "node/bytes.h"
+#include "node/runtime_priv.h"
+
+/* Partition maps: read, owners of before fenced, new layout written, partitions opened on their lanes.
+ *
+ *   for each stage: GET   then for each owner of before: FENCE   then for each stage that changed: SET
+ *   then, if any changed: GET, SET layout/version */
+
+#define LAYOUT_KEY "layout/version"
+
+enum maps_part { MAPS_READ, MAPS_FENCE, MAPS_WRITE, MAPS_LAYOUT };
+
+/* `rt->sub` counts parts; `rt->step` stages or owners within one. */
+
+static void maps_next(struct node_runtime *rt);
+
+static enum err stage_layout(struct node_runtime *rt, struct runtime_stage *rs, int64_t *turn,
+                             struct err_info *info)
+{
+    const struct config *config = rt->options.config;
+    enum err err = partition_map_default(&rt->arena, rs->stage.shard_count,
+                                         rs->stage.plan->partitions_per_shard, &rs->map, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    partition_map_place(&rs->map, config->nodes.count, config->nodes.lanes, turn);
+    IGNORE_RESULT(
+        partition_map_follow(&rs->map, &rs->old)); /* its version tells whether it changed */
+    rs->floors = ARENA_NEW_ARRAY(&rt->arena, struct floor_set *, rs->stage.shard_count);
+    rs->slot_of = ARENA_NEW_ARRAY(&rt->arena, int32_t, rs->map.count);
+    int32_t per_shard = rs->stage.plan->partitions_per_shard;
+    for (int32_t i = 0; i < rs->stage.shard_count; i++) {
+        rs->floors[i] = floor_set_new(per_shard, rs->stage.plan->input_count);
+    }
+    for (int32_t i = 0; i < rs->map.count; i++) {
+        rs->slot_of[i] = i % per_shard;
+    }
+    rt->partition_count += rs->map.count;
+    return partition_map_check(&rs->map, rs->stage.shard_count, info);
+}
+
+static void map_key(const struct node_runtime *rt, int32_t stage, char key[128])
+{
+    const struct stage_plan *plan = rt->stages[stage]->plan;
+    if (!partition_map_key(key, plan->pipeline, plan->name)) {
+        CHECK_MSG(false, "names of pipeline and stage are checked when they are loaded");
+    }
+}
+
+static void control_get(struct node_runtime *rt)
+{
+    rt->op.u.control.value = rt->buf;
+    rt->op.u.control.len = LOG_CONTROL_VALUE_MAX;
+    runtime_submit(rt, LOG_OP_CONTROL_GET);
+}
+
+static void read_next(struct node_runtime *rt)
+{
+    if (rt->step < rt->stage_count) {
+        rt->op.u.control = (struct log_control_op){0};
+        map_key(rt, rt->step, rt->op.u.control.key);
+        control_get(rt);
+        return;
+    }
+    int64_t turn = 0;
+    struct err_info info = {0};
+    for (int32_t i = 0; i < rt->stage_count; i++) {
+        if (stage_layout(rt, &rt->stage_table[i], &turn, &info) != ERR_OK) {
+            runtime_fail(rt, &info);
+            return;
+        }
+    }
+    rt->sub = MAPS_FENCE;
+    rt->step = 0;
+    maps_next(rt);
+}
+
+static void read_done(struct node_runtime *rt)
+{
+    struct log_op *op = &rt->op;
+    struct runtime_stage *rs = &rt->stage_table[rt->step];
+    struct err_info info = op->info;
+    enum err err = op->err;
+    if (err == ERR_OK && op->u.control.ret_version > 0) {
+        rs->control_version = op->u.control.ret_version;
+        err = partition_map_decode(&rt->arena, (struct str){rt->buf, op->u.control.ret_len},
+                                   &rs->old, &info);
+    }
+    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        runtime_fail(rt, &info);
+        return;
+    }
+    rt->step++;
+    read_next(rt);
+}
+
+/* The `index`th owner (node, lane) that maps of before name; false: there are no more. */
+static bool old_owner(const struct node_runtime *rt, int32_t index, uint16_t *ret_node,
+                      uint16_t *ret_lane)
+{
+    /* Owners are few and maps are walked once each: numbers up to the largest, those that nobody had are harmless. */
+    int32_t nodes = 0, lanes = 0;
+    for (int32_t i = 0; i < rt->stage_count; i++) {
+        const struct partition_map *old = &rt->stage_table[i].old;
+        for (int32_t k = 0; k < old->count; k++) {
+            nodes = old->places[k].node >= nodes ? old->places[k].node + 1 : nodes;
+            lanes = old->places[k].lane >= lanes ? old->places[k].lane + 1 : lanes;
+        }
+    }
+    if (lanes == 0 || index >= nodes * lanes) {
+        return false;
+    }
+    *ret_node = (uint16_t)(index / lanes);
+    *ret_lane = (uint16_t)(index % lanes);
+    return true;
+}
+
+static void write_next(struct node_runtime *rt)
+{
+    while (rt->step < rt->stage_count &&
+           rt->stage_table[rt->step].map.version == rt->stage_table[rt->step].old.version) {
+        rt->step++;
+    }
+    if (rt->step == rt->stage_count) {
+        if (rt->end_seen) { /* some map was written */
+            rt->sub = MAPS_LAYOUT;
+            rt->op.u.control = (struct log_control_op){.key = LAYOUT_KEY};
+            control_get(rt);
+        } else {
+            runtime_enter(rt, RUNTIME_OPENING);
+        }
+        return;
+    }
+    struct runtime_stage *rs = &rt->stage_table[rt->step];
+    struct err_info info = {0};
+    ptrdiff_t len = partition_map_bytes(&rs->map);
+    if (len > LOG_CONTROL_VALUE_MAX) {
+        IGNORE_RESULT(err_set(&info, ERR_LIMIT, "a map of %d partitions is too large",
+                              rs->map.count)); /* told */
+        runtime_fail(rt, &info);
+        return;
+    }
+    partition_map_encode(&rs->map, rt->buf);
+    rt->op.u.control = (struct log_control_op){
+        .expected_version = rs->control_version, .value = rt->buf, .len = len};
+    map_key(rt, rt->step, rt->op.u.control.key);
+    rt->end_seen = true;
+    runtime_submit(rt, LOG_OP_CONTROL_SET);
+}
+
+static void layout_done(struct node_runtime *rt)
+{
+    struct log_op *op = &rt->op;
+    if (op->kind == LOG_OP_CONTROL_SET && op->err == ERR_OK) {
+        runtime_enter(rt, RUNTIME_OPENING);
+        return;
+    }
+    if (op->kind == LOG_OP_CONTROL_SET || (op->err != ERR_OK && op->err != ERR_NOT_FOUND)) {
+        runtime_fail(rt, &op->info);
+        return;
+    }
+    bool there = op->err == ERR_OK && op->u.control.ret_version > 0;
+    struct str value = {rt->buf, there ? op->u.control.ret_len : 0};
+    uint64_t count;
+    IGNORE_RESULT(take_u64(&value, &count)); /* 0 if it was not there */
+    int64_t version = there ? op->u.control.ret_version : 0;
+    put_u64(rt->buf, count + 1);
+    op->u.control = (struct log_control_op){
+        .key = LAYOUT_KEY, .expected_version = version, .value = rt->buf, .len = 8};
+    runtime_submit(rt, LOG_OP_CONTROL_SET);
+}
+
+static void maps_next(struct node_runtime *rt)
+{
+    if (rt->sub == MAPS_READ) {
+        read_next(rt);
+        return;
+    }
+    uint16_t node, lane;
+    if (rt->sub == MAPS_FENCE && old_owner(rt, rt->step, &node, &lane)) {
+        rt->op.u.owner = (struct log_owner_op){0};
+        IGNORE_RESULT(snprintf(rt->op.u.owner.name, sizeof(rt->op.u.owner.name), "%u.%u", node,
+                               lane)); /* fits */
+        runtime_submit(rt, LOG_OP_OWNER_FENCE);
+        return;
+    }
+    rt->sub = MAPS_WRITE;
+    rt->step = 0;
+    rt->end_seen = false;
+    write_next(rt);
+}
+
+void maps_begin(struct node_runtime *rt)
+{
+    rt->sub = MAPS_READ;
+    rt->step = 0;
+    maps_next(rt);
+}
+
+void maps_done(struct node_runtime *rt)
+{
+    const struct log_op *op = &rt->op;
+    switch ((enum maps_part)rt->sub) {
+    case MAPS_READ:
+        read_done(rt);
+        return;
+    case MAPS_FENCE:
+        if (op->err != ERR_OK && op->err != ERR_NOT_FOUND) {
+            runtime_fail(rt, &op->info);
+            return;
+        }
+        rt->step++;
+        maps_next(rt);
+        return;
+    case MAPS_WRITE:
+        if (op->err != ERR_OK) {
+            runtime_fail(rt, &op->info);
+            return;
+        }
+        rt->step++;
+        write_next(rt);
+        return;
+    case MAPS_LAYOUT:
+        layout_done(rt);
+        return;
+    }
+}
+
+/* --- opening --- */
+
+/* Gives the next partition to its lane; false: all have been given out. */
+static bool open_next(struct node_runtime *rt, struct runtime_open *open)
+{
+    while (rt->open_stage < rt->stage_count &&
+           rt->open_place == rt->stage_table[rt->open_stage].map.count) {
+        rt->open_stage++;
+        rt->open_place = 0;
+    }
+    if (rt->open_stage == rt->stage_count) {
+        return false;
+    }
+    struct runtime_stage *rs = &rt->stage_table[rt->open_stage];
+    int32_t at = rt->open_place++;
+    const struct partition_place *place = &rs->map.places[at];
+    open->busy = true;
+    open->command = (struct lane_command){
+        .kind = LANE_OPEN,
+        .reply = &rt->replies,
+        .u.open = {.stage = rt->open_stage,
+                   .place = *place,
+                   .floors = rs->floors[place->shard],
+                   .floor_slot = rs->slot_of[at]},
+    };
+    int32_t lane = place->node * rt->options.config->nodes.lanes + place->lane;
+    CHECK(lane < rt->lane_count);
+    lane_send(rt->lanes[lane], &open->command);
+    return true;
+}
+
+void opening_begin(struct node_runtime *rt)
+{
+    rt->open_count = RUNTIME_OPENS_PER_LANE * rt->lane_count;
+    rt->opens = MEM_NEW_ARRAY(struct runtime_open, rt->open_count);
+    if (rt->partition_count == 0) {
+        runtime_enter(rt, RUNTIME_RUNNING);
+        return;
+    }
+    for (int32_t i = 0; i < rt->open_count && open_next(rt, &rt->opens[i]); i++) {
+    }
+}
+
+void opening_reply(struct node_runtime *rt, struct lane_command *command)
+{
+    struct runtime_open *open = CONTAINER_OF(command, struct runtime_open, command);
+    open->busy = false;
+    if (command->err != ERR_OK && rt->problem.text[0] == '\0') {
+        char id[PARTITION_ID_MAX];
+        const struct stage_plan *plan = rt->stages[command->u.open.stage]->plan;
+        const struct partition_place *place = &command->u.open.place;
+        partition_id_text(id, plan->pipeline, plan->name, place->shard, place->group_lo,
+                          place->group_hi);
+        IGNORE_RESULT(err_set(&rt->problem, command->err, "partition %s: %s", id,
+                              command->info.text)); /* kept */
+    }
+    rt->answered++;
+    if (node_runtime_state(rt) == RUNTIME_OPENING && !open_next(rt, open) &&
+        rt->answered == rt->partition_count) {
+        runtime_enter(rt, RUNTIME_RUNNING);
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef NODE_RUNTIME_PRIV_H
+#define NODE_RUNTIME_PRIV_H
+
+#include "node/runtime.h"
+#include "pipeline/lookup_table.h"
+
+/* Inside the runtime. runtime.c: its life and state machine; runtime_streams.c: streams, end markers; runtime_maps.c:
+ * maps, owners, opening. One op of the log is in flight at a time. */
+
+struct runtime_stage {
+    struct stage stage;
+    struct partition_map old, map;
+    int64_t control_version;
+    struct floor_set **floors; /* [shard_count] */
+    int32_t *slot_of;          /* [map.count]: place within its shard */
+};
+
+struct runtime_table; /* runtime_tables.c */
+
+struct runtime_open {
+    struct lane_command command;
+    bool busy;
+};
+
+enum { RUNTIME_OPENS_PER_LANE = 16 };
+
+struct node_runtime {
+    struct node_runtime_options options;
+    struct arena arena;
+    struct waker waker;
+    struct mailbox done;    /* log ops */
+    struct mailbox replies; /* lane commands */
+    _Atomic int32_t state;
+    _Atomic bool stop_wanted;
+    struct err_info problem;
+    int64_t now_ns, retry_ns;
+
+    struct lane **lanes;
+    int32_t lane_count;
+    struct stage **stages; /* as lanes see them; each within a runtime_stage */
+    struct runtime_stage *stage_table;
+    int32_t stage_count;
+    int32_t partition_count;
+    struct stage_stream *streams;
+    int32_t stream_count;
+
+    struct log_op op;
+    bool op_busy;
+    int32_t step;       /* within the state: which stream, stage, ... */
+    int32_t sub;        /* within that: which shard, ... */
+    int64_t end_offset; /* of the shard whose end is looked for */
+    int64_t read_offset;
+    bool end_seen;
+    struct log_reader *reader;
+    void *buf; /* for control values and reads */
+    struct record_builder builder;
+    struct record_reader records;
+
+    struct runtime_table *tables;
+    int32_t table_count;
+
+    struct runtime_open *opens;
+    int32_t open_count, open_stage, open_place, answered;
+    struct lane_command *stops; /* [lane_count] */
+    int32_t stopped;
+};
+
+enum { RUNTIME_BUF_BYTES = LOG_BATCH_BYTES_MAX };
+
+void runtime_submit(struct node_runtime *rt, enum log_op_kind kind);
+void runtime_enter(struct node_runtime *rt, enum runtime_state state);
+void runtime_fail(struct node_runtime *rt, const struct err_info *info);
+
+/* Each: begin() submits the state's first op, done() takes its completion and goes on. */
+void runtime_make_streams(struct node_runtime *rt);
+void streams_begin(struct node_runtime *rt);
+void streams_done(struct node_runtime *rt);
+void tables_begin(struct node_runtime *rt);
+void tables_done(struct node_runtime *rt);
+/* Follows table streams; returns the next deadline. */
+int64_t tables_follow(struct node_runtime *rt);
+void tables_reply(struct node_runtime *rt, const struct lane_command *command);
+void tables_free(struct node_runtime *rt);
+void maps_begin(struct node_runtime *rt);
+void maps_done(struct node_runtime *rt);
+void opening_begin(struct node_runtime *rt);
+void opening_reply(struct node_runtime *rt, struct lane_command *command);
+
+#endif

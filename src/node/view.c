@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/view.h"
+
+#include "base/check.h"
+#include "base/hash.h"
+
+/* Rows looked at in one call at most, so that a view with few rows of its own still gives way. */
+enum { SCAN_MAX = 8192, REJECTS_MAX = 1024 };
+
+int32_t rows_from(const struct rows *rows, int64_t offset)
+{
+    int32_t lo = 0, hi = rows->count;
+    while (lo < hi) {
+        int32_t mid = lo + (hi - lo) / 2;
+        if (rows->offset[mid] < offset) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+void view_init(struct view *view, const struct view_options *options, struct position_map positions)
+{
+    position_map_clip(&positions, options->group_lo, options->group_hi);
+    CHECK(positions.count >= 1);
+    int32_t lowest = 0;
+    for (int32_t i = 1; i < positions.count; i++) {
+        if (positions.segments[i].position.next_offset <
+            positions.segments[lowest].position.next_offset) {
+            lowest = i;
+        }
+    }
+    const struct position *from = &positions.segments[lowest].position;
+    *view = (struct view){.options = *options, .coverage_changed = true};
+    view->position = (struct position){.next_offset = from->next_offset, .time = from->time};
+    coverage_copy(&view->position.coverage, &from->coverage);
+    view->fresh = from->next_offset == 0;
+    view->ahead = positions;
+    view_begin_at(view, from->next_offset);
+}
+
+void view_release(struct view *view)
+{
+    position_release(&view->position);
+    position_map_release(&view->ahead);
+}
+
+/* Once the cursor has passed every segment they are one: a tick that one of them had seen holds for all. */
+static void view_passed(struct view *view)
+{
+    for (int32_t i = 0; i < view->ahead.count; i++) {
+        if (view->ahead.segments[i].position.next_offset > view->position.next_offset) {
+            return;
+        }
+    }
+    struct shard_time *time = &view->position.time;
+    for (int32_t i = 0; i < view->ahead.count; i++) {
+        const struct position *other = &view->ahead.segments[i].position;
+        time->max_ms = other->time.max_ms > time->max_ms ? other->time.max_ms : time->max_ms;
+        time->watermark_ms = other->time.watermark_ms > time->watermark_ms
+                                 ? other->time.watermark_ms
+                                 : time->watermark_ms;
+        coverage_join(&view->position.coverage, &other->coverage);
+    }
+    view->coverage_changed = true;
+    position_map_release(&view->ahead);
+}
+
+void view_begin_at(struct view *view, int64_t offset)
+{
+    CHECK(offset >= view->position.next_offset);
+    view->position.next_offset = offset;
+    view_passed(view);
+}
+
+int64_t view_watermark(struct view *view, bool *ret_idle)
+{
+    struct shard_time *time = &view->position.time;
+    if (view->options.internal && view->coverage_changed) {
+        int64_t low =
+            coverage_watermark(&view->position.coverage, view->options.source_shards, &time->idle);
+        time->watermark_ms = low > time->watermark_ms ? low : time->watermark_ms;
+        view->coverage_changed = false;
+    }
+    *ret_idle = time->idle;
+    return time->watermark_ms;
+}
+
+bool view_tick(struct view *view)
+{
+    struct shard_time *time = &view->position.time;
+    if (view->options.internal || time->watermark_ms == TIME_END) {
+        return false;
+    }
+    if (time->max_ms == TIME_NONE) {
+        bool changed = !time->idle;
+        time->idle = true;
+        return changed;
+    }
+    if (time->watermark_ms >= time->max_ms) {
+        return false;
+    }
+    time->watermark_ms = time->max_ms;
+    return true;
+}
+
+/* Whether the row is the view's own and not already in its key group's past. */
+static bool view_owns(const struct view *view, uint64_t hash, int64_t offset)
+{
+    uint32_t group = key_group_of(hash);
+    if (group < view->options.group_lo || group >= view->options.group_hi ||
+        sample_bucket_of(hash) >= view->options.sample_below) {
+        return false;
+    }
+    for (int32_t i = 0; i < view->ahead.count; i++) {
+        const struct position_segment *segment = &view->ahead.segments[i];
+        if (group < segment->group_hi) {
+            return offset >= segment->position.next_offset;
+        }
+    }
+    return true;
+}
+
+/* A source row's time: its stamp, and the watermark behind it. */
+static int64_t source_stamp(struct shard_time *time, int64_t out_of_order_ms, int64_t time_ms)
+{
+    int64_t stamp = time_ms < time->watermark_ms ? time->watermark_ms : STAMP_NONE;
+    if (time_ms > time->max_ms) {
+        time->max_ms = time_ms;
+        int64_t low = time_ms - out_of_order_ms;
+        time->watermark_ms = low > time->watermark_ms ? low : time->watermark_ms;
+    }
+    time->idle = false;
+    return stamp;
+}
+
+static void take_mark(struct view *view, const struct mark *mark)
+{
+    if (view->options.internal) {
+        coverage_mark(&view->position.coverage, mark);
+        view->coverage_changed = true;
+    } else if (mark->kind == MARK_END) {
+        view->position.time.watermark_ms = TIME_END;
+        view->position.time.idle = false;
+    }
+}
+
+/* The rows that were chosen, as numbers in `rows`, and their stamps. */
+struct choice {
+    int32_t *rows;
+    int64_t *stamps;
+    int32_t count;
+    bool stamped;
+    int32_t *rejects;
+    int32_t reject_count;
+};
+
+static int32_t view_choose(struct view *view, const struct rows *rows, int32_t from,
+                           int32_t rows_max, int64_t bytes_max, struct choice *choice)
+{
+    const struct view_options *options = &view->options;
+    int64_t bytes = 0;
+    int32_t end = rows->count - from > SCAN_MAX ? from + SCAN_MAX : rows->count;
+    int32_t row = from;
+    for (; row < end && choice->count < rows_max && choice->reject_count < REJECTS_MAX; row++) {
+        enum row_kind kind = rows->kind == NULL ? ROW_DATA : (enum row_kind)rows->kind[row];
+        if (UNLIKELY(kind == ROW_MARK)) {
+            take_mark(view, &rows->marks[rows->time_ms[row]]);
+            continue;
+        }
+        bool own = view_owns(view, rows->hash[row], rows->offset[row]);
+        if (UNLIKELY(kind == ROW_BAD_TIME)) {
+            choice->rejects[choice->reject_count] = row;
+            choice->reject_count += own;
+            continue;
+        }
+        int64_t stamp =
+            options->internal
+                ? rows->stamp_ms[row]
+                : source_stamp(&view->position.time, options->out_of_order_ms, rows->time_ms[row]);
+        if (!own) {
+            continue;
+        }
+        choice->rows[choice->count] = row;
+        choice->stamps[choice->count] = stamp;
+        choice->stamped |= stamp != STAMP_NONE;
+        choice->count++;
+        bytes += rows->key[row].len + rows->value[row].len;
+        if (bytes >= bytes_max) {
+            row++;
+            break;
+        }
+    }
+    return row;
+}
+
+/* A batch that points into `rows`: rows [base, base + span), of which the chosen ones are selected. */
+static struct batch *batch_window(const struct rows *rows, const struct choice *choice,
+                                  int32_t span, struct arena *arena)
+{
+    int32_t base = choice->rows[0];
+    struct batch *batch = ARENA_NEW(arena, struct batch);
+    *batch = (struct batch){
+        .count = span,
+        .sel_count = choice->count,
+        .sel = choice->rows,
+        .time_ms = rows->time_ms + base,
+        .hash = rows->hash + base,
+        .key = rows->key + base,
+        .value = rows->value + base,
+        .headers = rows->any_headers ? rows->headers + base : NULL,
+        .header_count = rows->any_headers ? rows->header_count + base : NULL,
+        .offset = rows->offset + base,
+        .arena = arena,
+    };
+    if (choice->stamped) {
+        batch->stamp_ms = ARENA_NEW_ARRAY(arena, int64_t, span);
+        for (int32_t i = 0; i < choice->count; i++) {
+            batch->stamp_ms[choice->rows[i] - base] = choice->stamps[i];
+        }
+    }
+    for (int32_t i = 0; i < choice->count; i++) {
+        choice->rows[i] -= base;
+    }
+    return batch;
+}
+
+/* A batch of copies of the chosen rows' parts: for views whose rows are few among the others'. */
+static struct batch *batch_gather(const struct rows *rows, const struct choice *choice,
+                                  struct arena *arena)
+{
+    struct batch *batch = batch_new(arena, choice->count);
+    if (rows->any_headers) {
+        batch->headers = ARENA_NEW_ARRAY(arena, struct str, choice->count);
+        batch->header_count = ARENA_NEW_ARRAY(arena, int32_t, choice->count);
+    }
+    batch->stamp_ms = choice->stamped ? choice->stamps : NULL;
+    int64_t *offset = ARENA_NEW_ARRAY(arena, int64_t, choice->count);
+    batch->offset = offset;
+    for (int32_t i = 0; i < choice->count; i++) {
+        int32_t row = choice->rows[i];
+        offset[i] = rows->offset[row];
+        batch->time_ms[i] = rows->time_ms[row];
+        batch->hash[i] = rows->hash[row];
+        batch->key[i] = rows->key[row];
+        batch->value[i] = rows->value[row];
+        if (rows->any_headers) {
+            batch->headers[i] = rows->headers[row];
+            batch->header_count[i] = rows->header_count[row];
+        }
+    }
+    return batch;
+}
+
+void view_take(struct view *view, const struct rows *rows, int32_t rows_max, int64_t bytes_max,
+               struct arena *arena, struct view_slice *ret_slice)
+{
+    CHECK(rows_max >= 1 && rows_max <= BATCH_ROWS_MAX);
+    CHECK(view->position.next_offset >= rows->first_offset &&
+          view->position.next_offset < rows->next_offset);
+    int32_t from = rows_from(rows, view->position.next_offset);
+    struct choice choice = {
+        .rows = arena_new_raw(arena, rows_max, sizeof(int32_t)),
+        .stamps = arena_new_raw(arena, rows_max, sizeof(int64_t)),
+        .rejects =
+            rows->kind != NULL ? arena_new_raw(arena, REJECTS_MAX + 1, sizeof(int32_t)) : NULL,
+    };
+    int32_t end = view_choose(view, rows, from, rows_max, bytes_max, &choice);
+    struct view_slice slice = {
+        .scanned = end - from, .reject_count = choice.reject_count, .rejects = choice.rejects};
+    for (int32_t i = 0; i < choice.count; i++) {
+        slice.bytes += rows->key[choice.rows[i]].len + rows->value[choice.rows[i]].len;
+        slice.stamped += choice.stamps[i] != STAMP_NONE;
+    }
+    if (choice.count > 0) {
+        int32_t span = choice.rows[choice.count - 1] - choice.rows[0] + 1;
+        slice.batch = span <= BATCH_ROWS_MAX && span <= 2 * choice.count
+                          ? batch_window(rows, &choice, span, arena)
+                          : batch_gather(rows, &choice, arena);
+    }
+    view->position.next_offset = end < rows->count ? rows->offset[end] : rows->next_offset;
+    view->fresh = false;
+    if (view->ahead.count > 0) {
+        view_passed(view);
+    }
+    *ret_slice = slice;
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/fs.h"
+#include "rig.h"
+#include "sim/disk.h"
+#include "test.h"
+
+/* The runtime with real chains, from configurations as people write them. */
+
+static void start(struct rig *rig, const char *yaml, const struct fs *fs)
+{
+    struct rig_options options = {.seed = test_seed(), .source_shards = 2, .yaml = yaml, .fs = fs};
+    rig_init(rig, &options);
+    rig->load = config_load;
+    rig_start(rig);
+    enum runtime_state state = rig_run_up(rig);
+    CHECK_MSG(state == RUNTIME_RUNNING, "%s", node_runtime_problem(rig->runtime)->text);
+}
+
+static int32_t rows_of(struct rig *rig, struct arena *arena, const char *stream,
+                       struct rig_row **ret_rows)
+{
+    arena_reset(arena);
+    return rig_read(rig, stream, arena, ret_rows);
+}
+
+static const char LOOKUP_STREAM[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 2}, rates: {shards: 2}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - name: s\n        from: clicks\n        partitions: 3\n        to: out\n        chain:\n"
+    "          - parse: {name: p, fields: {cur: string}}\n"
+    "          - lookup: {name: l, table: {stream: rates}, on: cur, fields: {rate: int}}\n";
+
+TEST(lookup_follows_its_table_stream)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, LOOKUP_STREAM, NULL);
+    rig_produce(&rig, "rates", 0, &(struct rig_record){"usd", "{\"rate\":7}", 1}, 1);
+    rig_run(&rig, 2500000000);
+    rig_produce(&rig, "clicks", 0, &(struct rig_record){"a", "{\"cur\":\"usd\"}", 1}, 1);
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 1);
+    EXPECT(str_find(rows[0].value, STR("\"rate\":7")) >= 0);
+    /* A process that starts later has the table before its first record. */
+    rig_kill(&rig);
+    rig_produce(&rig, "rates", 0, &(struct rig_record){"usd", "{\"rate\":8}", 2}, 1);
+    rig_produce(&rig, "clicks", 1, &(struct rig_record){"b", "{\"cur\":\"usd\"}", 2}, 1);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 2);
+    EXPECT(str_find(rows[1].value, STR("\"rate\":8")) >= 0);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
+static const char LOOKUP_FILE[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 2}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: eager\n    stages:\n"
+    "      - name: s\n        from: clicks\n        to: out\n        chain:\n"
+    "          - parse: {name: p, fields: {id: string}}\n"
+    "          - lookup: {name: l, table: {file: users.csv, format: csv, key: id}, on: id, fields: {name: string}}\n";
+
+static void write_file(const struct fs *fs, const char *path, struct str text)
+{
+    struct fs_file file;
+    CHECK(fs_open(fs, path, FS_O_WRITE | FS_O_CREATE, &file, NULL) == ERR_OK);
+    CHECK(fs_write(fs, file, text.ptr, text.len, 0, NULL) == ERR_OK);
+    fs_close(fs, file);
+}
+
+TEST(lookup_reads_its_file_and_a_missing_one_is_named)
+{
+    struct disk *disk = disk_new(&(struct disk_options){.seed = 1});
+    struct fs fs = disk_fs(disk);
+    write_file(&fs, "users.csv", STR("id,name\n17,Ada\n18,Grace\n"));
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, LOOKUP_FILE, &fs);
+    rig_produce(&rig, "clicks", 0, &(struct rig_record){"a", "{\"id\":\"18\"}", 1}, 1);
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 1);
+    EXPECT(str_find(rows[0].value, STR("Grace")) >= 0);
+    rig_stop(&rig);
+    CHECK(fs_unlink(&fs, "users.csv", NULL) == ERR_OK);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_FAILED);
+    EXPECT(str_find(str_of(node_runtime_problem(rig.runtime)->text), STR("users.csv")) >= 0);
+    rig_release(&rig);
+    disk_free(disk);
+    arena_release(&arena);
+}
+
+static const char EVENT_TIME[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 2, time: {field: ts, out_of_order: 0s}}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - {name: w, from: clicks, to: out, partitions: 2, chain: [{window: {name: w, tumbling: 1s, out: {n: count}}}]}\n";
+
+TEST(event_time_from_a_field_and_a_record_without_it_is_a_dead_letter)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, EVENT_TIME, NULL);
+    rig_produce(
+        &rig, "clicks", 0,
+        (struct rig_record[]){{"a", "{\"ts\":1000}", 9}, {"a", "{\"ts\":1999}", 9}, {"a", "{}", 9}},
+        3);
+    rig_end(&rig, "clicks");
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 1);
+    EXPECT_INT(rows[0].time_ms, 1999);
+    EXPECT(str_find(rows[0].value, STR("\"n\":2")) >= 0);
+    EXPECT_INT(rows_of(&rig, &arena, "p.w.dead", &rows), 1);
+    EXPECT(str_find(rows[0].headers, STR("clicks/0/")) >= 0);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
+static const char JOIN[] =
+    "version: 1\n"
+    "streams: {orders: {shards: 2}, payments: {shards: 2}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - name: j\n        from: [orders, payments]\n        to: out\n        partitions: 3\n        chain:\n"
+    "          - parse: {name: a, input: 1, fields: {amount: int}}\n"
+    "          - parse: {name: b, input: 2, fields: {paid: int}}\n"
+    "          - join: {name: j, within: 2s, kind: left}\n";
+
+TEST(join_of_two_streams_pairs_them_and_both_positions_are_kept)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, JOIN, NULL);
+    rig_produce(
+        &rig, "orders", 0,
+        (struct rig_record[]){{"k1", "{\"amount\":5}", 1000}, {"k2", "{\"amount\":6}", 1000}}, 2);
+    EXPECT(rig_run_quiet(&rig));
+    rig_kill(&rig);
+    rig_produce(&rig, "payments", 0, &(struct rig_record){"k1", "{\"paid\":5}", 2000}, 1);
+    for (int i = 0; i < 4; i++) {
+        rig_start(&rig);
+        rig_run(&rig, 6000000 * i);
+        rig_kill(&rig);
+    }
+    rig_end(&rig, "orders");
+    rig_end(&rig, "payments");
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 2);
+    int pairs = 0;
+    for (int i = 0; i < 2; i++) {
+        pairs += str_find(rows[i].value, STR("\"r.paid\":5")) >= 0 &&
+                 str_find(rows[i].value, STR("\"l.amount\":5")) >= 0;
+    }
+    EXPECT_MSG(pairs == 1, "%.*s / %.*s", STR_ARG(rows[0].value), STR_ARG(rows[1].value));
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/rng.h"
+#include "fake_chain.h"
+#include "scene.h"
+#include "test.h"
+
+static struct rig_options two_stages(uint64_t seed)
+{
+    return (struct rig_options){.seed = seed,
+                                .source_shards = 3,
+                                .internal_shards = 4,
+                                .sink_shards = 2,
+                                .partitions = 1,
+                                .out_of_order_ms = 500};
+}
+
+/* Runs the scene from its beginning to its end in one process. */
+static bool run_whole(struct rig *rig, struct scene *scene)
+{
+    scene_produce(scene, rig, INT32_MAX / 2);
+    rig_end(rig, "clicks");
+    rig_start(rig);
+    if (rig_run_up(rig) != RUNTIME_RUNNING) {
+        printf("  %s\n", node_runtime_problem(rig->runtime)->text);
+        return false;
+    }
+    return rig_run_to_end(rig);
+}
+
+TEST(two_stages_with_a_rekey_count_as_an_independent_recount_does)
+{
+    struct rig rig;
+    struct rig_options options = two_stages(test_seed());
+    static struct scene scene;
+    scene_init(&scene, test_seed(), 3, 2000, 20, 500);
+    rig_init(&rig, &options);
+    EXPECT(run_whole(&rig, &scene));
+    EXPECT(scene.expected_late > 0);
+    EXPECT(scene_holds(&scene, &rig));
+    rig_stop(&rig);
+    rig_release(&rig);
+    scene_release(&scene);
+}
+
+TEST(output_is_the_same_for_every_number_of_partitions_and_nodes)
+{
+    static const int32_t partitions[] = {1, 2, 7, 64};
+    static const int32_t nodes[] = {1, 2, 8};
+    for (ptrdiff_t i = 0; i < COUNT_OF(partitions); i++) {
+        for (ptrdiff_t k = 0; k < COUNT_OF(nodes); k++) {
+            static struct scene scene;
+            struct rig rig;
+            struct rig_options options = two_stages(test_seed() + (uint64_t)(10 * i + k));
+            options.partitions = partitions[i];
+            options.nodes = nodes[k];
+            scene_init(&scene, test_seed(), 3, 600, 20, 500);
+            rig_init(&rig, &options);
+            EXPECT_MSG(run_whole(&rig, &scene), "%d partitions, %d nodes", partitions[i], nodes[k]);
+            EXPECT_MSG(scene_holds(&scene, &rig), "%d partitions, %d nodes", partitions[i],
+                       nodes[k]);
+            rig_release(&rig);
+            scene_release(&scene);
+        }
+    }
+}
+
+TEST(reopened_in_another_layout_it_goes_on_from_the_last_commit)
+{
+    static const struct {
+        int32_t partitions, nodes;
+    } layouts[] = {{2, 1}, {7, 2}, {1, 1}, {64, 3}, {3, 8}, {1, 2}};
+    static struct scene scene;
+    struct rig rig;
+    struct rig_options options = two_stages(test_seed());
+    scene_init(&scene, test_seed(), 3, 1200, 20, 500);
+    rig_init(&rig, &options);
+    scene_produce(&scene, &rig, 200);
+    for (ptrdiff_t i = 0; i < COUNT_OF(layouts); i++) {
+        rig.options.partitions = layouts[i].partitions;
+        rig.options.nodes = layouts[i].nodes;
+        rig_start(&rig);
+        EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+        scene_produce(&scene, &rig, 200);
+        rig_run(&rig, 15000000); /* somewhere in between */
+        if (i % 2 == 0) {
+            rig_stop(&rig);
+        } else {
+            rig_kill(&rig);
+        }
+    }
+    rig_end(&rig, "clicks");
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT(scene_holds(&scene, &rig));
+    rig_release(&rig);
+    scene_release(&scene);
+}
+
+/* A process with a drawn layout, killed at a drawn moment. */
+static void live_and_die(struct rig *rig, struct scene *scene, bool *ret_more)
+{
+    struct rng *rng = world_rng(rig->world);
+    rig->options.partitions = (int32_t)rng_range(rng, 1, 9);
+    rig->options.nodes = (int32_t)rng_range(rng, 1, 3);
+    rig->options.commit_ns = rng_range(rng, 1, 20) * 1000000;
+    rig->options.tuning.batch_rows = (int32_t)rng_range(rng, 1, 50);
+    rig->options.tuning.slice_batches = (int32_t)rng_range(rng, 1, 3);
+    rig->options.tuning.read_bytes = rng_range(rng, 1, 20) * 1000;
+    rig->options.tuning.commit_bytes = rng_range(rng, 1, 20) * 500;
+    rig_start(rig);
+    rig_run(rig, rng_range(rng, 1000, 40000000));
+    *ret_more = scene_produce(scene, rig, (int32_t)rng_range(rng, 0, 200));
+    rig_run(rig, rng_range(rng, 1000, 60000000));
+    rig_kill(rig);
+}
+
+TEST(killed_at_random_with_lost_replies_nothing_is_lost_or_doubled)
+{
+    for (uint64_t seed = test_seed(); seed < test_seed() + 40; seed++) {
+        static struct scene scene;
+        struct rig rig;
+        struct rig_options options = two_stages(seed);
+        options.again_probability = 0.2;
+        options.stall_probability = 0.05;
+        options.tuning.floor_interval_ns = 1;
+        scene_init(&scene, seed, 3, 1000, 20, 500);
+        rig_init(&rig, &options);
+        scene_produce(&scene, &rig, 100);
+        for (bool more = true; more;) {
+            live_and_die(&rig, &scene, &more);
+        }
+        rig_end(&rig, "clicks");
+        for (int i = 0; i < 4; i++) {
+            bool more;
+            live_and_die(&rig, &scene, &more);
+        }
+        rig_start(&rig);
+        EXPECT_MSG(rig_run_up(&rig) == RUNTIME_RUNNING, "seed %llu", (unsigned long long)seed);
+        EXPECT_MSG(rig_run_to_end(&rig), "seed %llu", (unsigned long long)seed);
+        EXPECT_MSG(scene_holds(&scene, &rig), "seed %llu", (unsigned long long)seed);
+        rig_release(&rig);
+        scene_release(&scene);
+    }
+}
