@@ -10,8 +10,11 @@
 
 void catalog_init(struct catalog *catalog, struct shard_table *shards)
 {
-    *catalog = (struct catalog){.shards = shards, .next_stream = 1, .next_shard = 1,
-                                .next_producer = 1, .next_checkpoint = 1};
+    *catalog = (struct catalog){.shards = shards,
+                                .next_stream = 1,
+                                .next_shard = 1,
+                                .next_producer = 1,
+                                .next_checkpoint = 1};
 }
 
 static void control_free(struct control *control)
@@ -291,8 +294,8 @@ static bool apply_owner(struct catalog *catalog, struct wire_in *in)
     if (id == (uint32_t)catalog->owner_count) {
         if (catalog->owner_count == catalog->owner_cap) {
             catalog->owner_cap = catalog->owner_cap == 0 ? 16 : catalog->owner_cap * 2;
-            catalog->owners = mem_resize(catalog->owners, catalog->owner_cap,
-                                         (ptrdiff_t)sizeof(struct owner *));
+            catalog->owners =
+                mem_resize(catalog->owners, catalog->owner_cap, (ptrdiff_t)sizeof(struct owner *));
         }
         catalog->owners[catalog->owner_count] = MEM_NEW(struct owner);
         memcpy(catalog->owners[catalog->owner_count]->name, name.ptr, (size_t)name.len);
@@ -347,9 +350,8 @@ static bool apply_control(struct catalog *catalog, struct wire_in *in)
     int32_t at = catalog_control_index(catalog, key);
     bool there = at < catalog->control_count && str_is(key, catalog->controls[at]->key);
     if (version < 0) {
-        catalog->control_version_floor = -version > catalog->control_version_floor
-                                             ? -version
-                                             : catalog->control_version_floor;
+        catalog->control_version_floor =
+            -version > catalog->control_version_floor ? -version : catalog->control_version_floor;
         if (there) {
             control_remove(catalog, at);
         }
@@ -415,7 +417,8 @@ static bool apply_trim(struct catalog *catalog, struct wire_in *in)
     if (start > shard->next_offset) {
         return (shard->flags & STREAM_SCRATCH) != 0; /* replayed: its records are gone */
     }
-    int32_t first = atomic_load(&shard->segments.first), count = atomic_load(&shard->segments.count);
+    int32_t first = atomic_load(&shard->segments.first),
+            count = atomic_load(&shard->segments.count);
     while (first < count) {
         int64_t end = first + 1 < count ? segment_at(&shard->segments, first + 1)->base_offset
                                         : INT64_MAX; /* the last one stays: it is written to */
@@ -473,8 +476,8 @@ static const apply_fn apply_table[ENTRY_KIND_END] = {
 
 enum err catalog_apply(struct catalog *catalog, uint32_t kind, struct wire_in body)
 {
-    if (kind >= ENTRY_KIND_END || apply_table[kind] == NULL ||
-        !apply_table[kind](catalog, &body) || body.bad || body.at != body.end) {
+    if (kind >= ENTRY_KIND_END || apply_table[kind] == NULL || !apply_table[kind](catalog, &body) ||
+        body.bad || body.at != body.end) {
         return ERR_CORRUPT;
     }
     return ERR_OK;
@@ -550,9 +553,9 @@ enum err catalog_apply_batch(struct catalog *catalog, const struct batch_entry *
     if (entry->base_offset != shard->next_offset) {
         return ERR_CORRUPT;
     }
-    *ret_place = shard_place(shard, (ptrdiff_t)entry->bytes, (int32_t)entry->records,
-                             (entry->flags & BATCH_ROLLED) != 0 ? 0 : INT64_MAX, time_ms,
-                             catalog->now_ns);
+    *ret_place =
+        shard_place(shard, (ptrdiff_t)entry->bytes, (int32_t)entry->records,
+                    (entry->flags & BATCH_ROLLED) != 0 ? 0 : INT64_MAX, time_ms, catalog->now_ns);
     if ((entry->flags & BATCH_PRODUCER) != 0) {
         struct record_batch_header header;
         ptrdiff_t total = 0;

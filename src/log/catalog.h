@@ -143,9 +143,10 @@ ATTR_NODISCARD enum err batch_entry_get(struct wire_in body, struct batch_entry 
 
 /* Replays a batch: its place in the shard's files, its producer's state. CORRUPT if its base offset is not the end.
  * *ret_shard NULL: the shard is not there any more, nothing to do. */
-ATTR_NODISCARD enum err catalog_apply_batch(struct catalog *catalog, const struct batch_entry *entry,
-                                            const uint8_t *bytes, int64_t time_ms,
-                                            struct shard **ret_shard, struct place *ret_place);
+ATTR_NODISCARD enum err catalog_apply_batch(struct catalog *catalog,
+                                            const struct batch_entry *entry, const uint8_t *bytes,
+                                            int64_t time_ms, struct shard **ret_shard,
+                                            struct place *ret_place);
 
 /* Appends the entries of a snapshot; returns how many. */
 uint32_t catalog_snapshot(const struct catalog *catalog, struct wire_out *out);

@@ -225,6 +225,7 @@ static void lru_add(struct committer *c, struct shard *shard)
 
 static void shard_file_close(struct embedded *engine, struct shard *shard)
 {
+    CHECK(shard != NULL);
     fs_close(engine->fs, shard->file);
     shard->file.fd = -1;
     lru_remove(&engine->committer, shard);

@@ -214,7 +214,8 @@ static enum err take_folder(struct embedded *engine, struct err_info *info)
             return err;
         }
     }
-    enum err err = fs_open(fs, "log/lock", FS_O_READ | FS_O_WRITE | FS_O_CREATE, &engine->lock, info);
+    enum err err =
+        fs_open(fs, "log/lock", FS_O_READ | FS_O_WRITE | FS_O_CREATE, &engine->lock, info);
     if (err != ERR_OK) {
         engine->lock.fd = -1;
         return err;
@@ -240,9 +241,8 @@ enum err log_embedded_open(const struct log_embedded_options *options, struct lo
                            struct log_recovery_report *ret_report, struct err_info *info)
 {
     struct embedded *engine = MEM_NEW(struct embedded);
-    engine->log = (struct log){.vtable = &embedded_vtable,
-                               .engine = "embedded",
-                               .synced = options->sync == LOG_SYNC};
+    engine->log = (struct log){
+        .vtable = &embedded_vtable, .engine = "embedded", .synced = options->sync == LOG_SYNC};
     engine->fs = options->fs;
     engine->clock = options->clock;
     engine->options = *options;

@@ -122,8 +122,8 @@ enum committer_state {
     COMMITTER_SNAPSHOT_SYNC,
     COMMITTER_WRITE,
     COMMITTER_SYNC,
-    COMMITTER_SHARDS,  /* writes the group's batches to the shards' files */
-    COMMITTER_STALLED, /* the same, waiting for space */
+    COMMITTER_SHARDS,      /* writes the group's batches to the shards' files */
+    COMMITTER_STALLED,     /* the same, waiting for space */
     COMMITTER_JOURNAL_SYNC /* unsynced mode: the sync of every interval */
 };
 
@@ -142,7 +142,7 @@ struct committer {
     bool must_write;     /* a frame is due even without batches */
 
     struct fs_file journal;
-    uint64_t segment;       /* number of the journal segment written to */
+    uint64_t segment; /* number of the journal segment written to */
     uint64_t oldest_segment;
     int64_t segment_bytes, at;
     uint64_t store, frame_number; /* of the last frame */
@@ -245,15 +245,15 @@ void restore_free_all(struct embedded *engine);
 enum { CHECKPOINT_HEADER = 64 };
 void checkpoint_header_put(uint8_t header[CHECKPOINT_HEADER], uint32_t shard,
                            const struct log_checkpoint_op *op);
-ATTR_NODISCARD enum err checkpoint_check(struct embedded *engine, const struct log_checkpoint_op *op,
-                                         struct err_info *info);
+ATTR_NODISCARD enum err checkpoint_check(struct embedded *engine,
+                                         const struct log_checkpoint_op *op, struct err_info *info);
 
 /* ---- syncer.c */
 struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment);
 void syncer_free(struct syncer *syncer);
 int64_t syncer_step(void *ctx, int64_t now_ns); /* ctx: struct syncer */
 struct waker *syncer_waker(struct syncer *syncer);
-void syncer_send(struct syncer *syncer, struct msg *msg);             /* an engine message */
+void syncer_send(struct syncer *syncer, struct msg *msg);              /* an engine message */
 void syncer_send_checkpoint(struct syncer *syncer, struct log_op *op); /* a LOG_OP_CHECKPOINT */
 /* Removes files at once; what is not there is fine. */
 void garbage_remove(const struct fs *fs, const struct garbage *files, int32_t count);
@@ -262,7 +262,8 @@ ATTR_NODISCARD enum err syncer_make_segment(const struct fs *fs, uint64_t segmen
                                             struct fs_file *ret_file, struct err_info *info);
 
 /* ---- recovery.c */
-ATTR_NODISCARD enum err recovery_run(struct embedded *engine, struct log_recovery_report *ret_report,
+ATTR_NODISCARD enum err recovery_run(struct embedded *engine,
+                                     struct log_recovery_report *ret_report,
                                      uint64_t *ret_next_segment, struct err_info *info);
 
 #define JOURNAL_SPARE   "log/journal/spare"

@@ -135,9 +135,8 @@ static enum err stream_find(struct embedded *engine, struct log_stream_op *op,
         return err_set(info, ERR_INVALID, "a stream's name has at most %d bytes", LOG_NAME_MAX);
     }
     *ret_stream = catalog_stream(&engine->catalog, str_of(op->config.name));
-    return *ret_stream != NULL
-               ? ERR_OK
-               : err_set(info, ERR_NOT_FOUND, "no stream %.200s", op->config.name);
+    return *ret_stream != NULL ? ERR_OK
+                               : err_set(info, ERR_NOT_FOUND, "no stream %.200s", op->config.name);
 }
 
 static enum err stream_alter(struct embedded *engine, struct log_stream_op *op,
@@ -148,6 +147,7 @@ static enum err stream_alter(struct embedded *engine, struct log_stream_op *op,
     if (err != ERR_OK) {
         return err;
     }
+    CHECK(stream != NULL);
     struct stream_config config = stream->config;
     config.retention_ms = op->config.retention_ms;
     config.retention_bytes = op->config.retention_bytes;
@@ -163,6 +163,7 @@ static enum err stream_get(struct embedded *engine, struct log_stream_op *op, st
     struct stream_info *stream = NULL;
     enum err err = stream_find(engine, op, &stream, info);
     if (err == ERR_OK) {
+        CHECK(stream != NULL);
         op->ret_info = *stream;
     }
     return err;
@@ -174,6 +175,7 @@ static enum err stream_delete(struct embedded *engine, struct log_stream_op *op,
     struct stream_info *stream = NULL;
     enum err err = stream_find(engine, op, &stream, info);
     if (err == ERR_OK) {
+        CHECK(stream != NULL);
         struct wire_out *out = &engine->committer.entries;
         ptrdiff_t begun = entry_begin(out, ENTRY_STREAM_DELETE);
         wire_put_u32(out, stream->id.v);
@@ -309,8 +311,7 @@ static enum err append(struct embedded *engine, struct log_append_op *op, struct
             return ERR_OK;
         }
     }
-    op->ret_base_offset =
-        place_batch(engine, shard, op->batch, op->bytes, header.producer_id >= 0);
+    op->ret_base_offset = place_batch(engine, shard, op->batch, op->bytes, header.producer_id >= 0);
     if (header.producer_id >= 0) {
         producers_note(producers_find(&engine->catalog.producers, header.producer_id), shard->id,
                        &header, op->ret_base_offset, engine->committer.time_ms);
@@ -435,7 +436,8 @@ static enum err commit_check(struct embedded *engine, struct log_commit_op *op, 
         uint64_t epoch = range_epochs_highest(shard, claim->group_lo, claim->group_hi);
         if (epoch > claim->epoch) {
             op->ret_fenced_claim = i;
-            return err_set(info, ERR_FENCED, "key groups %u..%u are at epoch %llu, the claim at %llu",
+            return err_set(info, ERR_FENCED,
+                           "key groups %u..%u are at epoch %llu, the claim at %llu",
                            claim->group_lo, claim->group_hi, (unsigned long long)epoch,
                            (unsigned long long)claim->epoch);
         }
@@ -465,7 +467,8 @@ static enum err commit(struct embedded *engine, struct log_commit_op *op, struct
         for (ptrdiff_t left = batch->len; left > 0;) {
             place_batch(engine, shard, at, left, false);
             ptrdiff_t total =
-                (ptrdiff_t)engine->committer.pending[engine->committer.pending_count - 1].entry.bytes;
+                (ptrdiff_t)engine->committer.pending[engine->committer.pending_count - 1]
+                    .entry.bytes;
             at += total;
             left -= total;
         }
@@ -601,9 +604,9 @@ static enum err control_list(struct embedded *engine, struct log_control_op *op,
         used += key.len + 1;
     }
     op->ret_len = used;
-    return used <= op->len ? ERR_OK
-                           : err_set(info, ERR_LIMIT, "the keys have %td bytes, the buffer %td",
-                                     used, op->len);
+    return used <= op->len
+               ? ERR_OK
+               : err_set(info, ERR_LIMIT, "the keys have %td bytes, the buffer %td", used, op->len);
 }
 
 /* Its file is durable; op->engine_word names it. */
@@ -613,8 +616,8 @@ static enum err checkpoint_done(struct embedded *engine, const struct log_op *lo
     const struct log_checkpoint_op *op = &log_op->u.checkpoint;
     struct shard *shard = NULL;
     enum err err = live_shard(engine, op->changelog, &shard, info);
-    bool older = err == ERR_OK &&
-                 op->at < checkpoint_covers_highest(shard, op->group_lo, op->group_hi);
+    bool older =
+        err == ERR_OK && op->at < checkpoint_covers_highest(shard, op->group_lo, op->group_hi);
     if (err != ERR_OK || older) { /* an older one than there is changes nothing */
         catalog_add_garbage(&engine->catalog, GARBAGE_CHECKPOINT, 0, log_op->engine_word);
         return err;
@@ -650,10 +653,9 @@ static enum err floor_set(struct embedded *engine, struct log_floor_op *op, stru
         }
     }
     if (!known && (shard->floor_count >= FLOORS_PER_SHARD_MAX || op->offset == INT64_MAX)) {
-        return op->offset == INT64_MAX
-                   ? ERR_OK
-                   : err_set(info, ERR_LIMIT, "shard %u has %d readers", shard->id,
-                             shard->floor_count);
+        return op->offset == INT64_MAX ? ERR_OK
+                                       : err_set(info, ERR_LIMIT, "shard %u has %d readers",
+                                                 shard->id, shard->floor_count);
     }
     bool must_write = engine->committer.must_write;
     struct wire_out *out = &engine->committer.entries;
@@ -682,7 +684,8 @@ static enum err trim(struct embedded *engine, struct log_trim_op *op, struct err
          restore = restore->next) {
         limit = restore->from < limit ? restore->from : limit;
     }
-    if (retention_trim(engine, shard, op->before_offset < limit ? op->before_offset : limit, true)) {
+    if (retention_trim(engine, shard, op->before_offset < limit ? op->before_offset : limit,
+                       true)) {
         engine->committer.must_write = true;
     }
     return ERR_OK;

@@ -13,7 +13,8 @@ enum { MAGIC = 0x314a4353, SEARCH_BYTES = 1 << 20 };
 
 void journal_path(char path[JOURNAL_PATH_MAX], uint64_t segment)
 {
-    int len = snprintf(path, JOURNAL_PATH_MAX, "log/journal/%016llx.j", (unsigned long long)segment);
+    int len =
+        snprintf(path, JOURNAL_PATH_MAX, "log/journal/%016llx.j", (unsigned long long)segment);
     CHECK(len > 0 && len < JOURNAL_PATH_MAX);
 }
 
@@ -39,8 +40,7 @@ void frame_seal(uint8_t *bytes, struct frame_header *header)
     header->entries_crc = crc32c(0, bytes + JOURNAL_HEADER, (ptrdiff_t)header->entries_bytes);
     wire_store_u64(bytes + total - JOURNAL_TRAILER, ~header->number);
     /* The first sector holds the header and is never zero. */
-    header->zero_sectors =
-        journal_zero_sectors(bytes + JOURNAL_SECTOR, total - JOURNAL_SECTOR);
+    header->zero_sectors = journal_zero_sectors(bytes + JOURNAL_SECTOR, total - JOURNAL_SECTOR);
     wire_store_u32(bytes, MAGIC);
     wire_store_u64(bytes + 8, header->store);
     wire_store_u64(bytes + 16, header->number);

@@ -82,19 +82,19 @@ ATTR_NODISCARD enum err frame_parse(const uint8_t *bytes, struct frame_header *r
 /* What stands at one place of a segment. */
 enum frame_verdict {
     FRAME_GOOD,
-    FRAME_END,   /* zero, or the end of the file */
+    FRAME_END, /* zero, or the end of the file */
     FRAME_SHORT, /* not written whole: sectors or the trailer that were not zero are, or the file ends in it */
     FRAME_HEADLESS, /* no header, no trailer in its sector: short if nothing stands behind the sector */
-    FRAME_BAD /* anything else */
+    FRAME_BAD       /* anything else */
 };
 
 /* Reads frames of one segment. */
 struct frame_reader {
     const struct fs *fs;
     struct fs_file file;
-    int64_t size; /* of the file */
+    int64_t size;   /* of the file */
     uint64_t store; /* 0: not yet known, taken from the first good frame */
-    uint8_t *buf; /* the last frame read */
+    uint8_t *buf;   /* the last frame read */
     int64_t cap;
 };
 

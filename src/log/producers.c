@@ -109,8 +109,8 @@ struct producer_shard *producer_shard_put(struct producer *producer, uint32_t sh
     }
     if (producer->shard_count == producer->shard_cap) {
         producer->shard_cap = producer->shard_cap == 0 ? 2 : producer->shard_cap * 2;
-        producer->shards = mem_resize(producer->shards, producer->shard_cap,
-                                      (ptrdiff_t)sizeof(*producer->shards));
+        producer->shards =
+            mem_resize(producer->shards, producer->shard_cap, (ptrdiff_t)sizeof(*producer->shards));
     }
     memmove(producer->shards + at + 1, producer->shards + at,
             (size_t)(producer->shard_count - at) * sizeof(*producer->shards));
@@ -140,7 +140,7 @@ enum err producers_check(const struct producers *producers, uint32_t shard,
     int32_t at = shard_index(producer, shard);
     const struct producer_shard *state =
         at < producer->shard_count && producer->shards[at].shard == shard ? &producer->shards[at]
-                                                                           : NULL;
+                                                                          : NULL;
     int32_t expected = 0;
     if (state != NULL && state->count > 0) {
         for (int32_t i = 0; i < state->count; i++) {
@@ -169,8 +169,7 @@ void producers_note(struct producer *producer, uint32_t shard,
                 (PRODUCER_BATCHES - 1) * sizeof(state->batches[0]));
         state->count--;
     }
-    state->batches[state->count++] = (struct producer_batch){.first = header->base_sequence,
-                                                             .last = sequence_last(header),
-                                                             .offset = base_offset};
+    state->batches[state->count++] = (struct producer_batch){
+        .first = header->base_sequence, .last = sequence_last(header), .offset = base_offset};
     producer->last_ms = time_ms > producer->last_ms ? time_ms : producer->last_ms;
 }

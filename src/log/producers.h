@@ -17,14 +17,14 @@ struct producer_batch {
 
 struct producer_shard {
     uint32_t shard;
-    int32_t count;                                  /* of batches */
+    int32_t count;                                   /* of batches */
     struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
 };
 
 struct producer {
     int64_t id;
     int16_t epoch;
-    int64_t last_ms; /* trusted wall time of its last sign of life */
+    int64_t last_ms;               /* trusted wall time of its last sign of life */
     struct producer_shard *shards; /* sorted by shard */
     int32_t shard_count, shard_cap;
 };

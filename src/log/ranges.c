@@ -40,7 +40,8 @@ void range_epochs_raise(struct shard *shard, uint32_t lo, uint32_t hi, uint64_t 
     }
     int32_t kept = 0; /* join equal neighbours */
     for (int32_t i = 0; i < count; i++) {
-        if (kept > 0 && fresh[kept - 1].hi == fresh[i].lo && fresh[kept - 1].epoch == fresh[i].epoch) {
+        if (kept > 0 && fresh[kept - 1].hi == fresh[i].lo &&
+            fresh[kept - 1].epoch == fresh[i].epoch) {
             fresh[kept - 1].hi = fresh[i].hi;
         } else {
             fresh[kept++] = fresh[i];
@@ -76,8 +77,8 @@ void checkpoint_covers_put(struct shard *shard, struct checkpoint *checkpoint,
         struct checkpoint_cover old = shard->covers[i];
         if (old.lo < lo) { /* what stands before */
             old.checkpoint->refs++;
-            fresh[count++] = (struct checkpoint_cover){old.lo, old.hi < lo ? old.hi : lo,
-                                                       old.checkpoint};
+            fresh[count++] =
+                (struct checkpoint_cover){old.lo, old.hi < lo ? old.hi : lo, old.checkpoint};
         }
         if (!placed && old.hi > lo) {
             fresh[count++] = (struct checkpoint_cover){lo, hi, checkpoint};
@@ -85,8 +86,8 @@ void checkpoint_covers_put(struct shard *shard, struct checkpoint *checkpoint,
         }
         if (old.hi > hi) { /* what stands behind */
             old.checkpoint->refs++;
-            fresh[count++] = (struct checkpoint_cover){old.lo > hi ? old.lo : hi, old.hi,
-                                                       old.checkpoint};
+            fresh[count++] =
+                (struct checkpoint_cover){old.lo > hi ? old.lo : hi, old.hi, old.checkpoint};
         }
         if (--old.checkpoint->refs == 0) {
             drop(ctx, old.checkpoint);

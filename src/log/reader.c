@@ -179,8 +179,7 @@ static enum err reader_seek(struct log_reader *reader, struct shard *shard, int6
 
 /* Counts the good batches of buf[got] below `end`. */
 static enum err take_batches(struct log_reader *reader, struct shard *shard, const uint8_t *buf,
-                             ptrdiff_t got, int64_t end, ptrdiff_t *ret_used,
-                             struct err_info *info)
+                             ptrdiff_t got, int64_t end, ptrdiff_t *ret_used, struct err_info *info)
 {
     ptrdiff_t used = 0;
     while (got - used >= RECORD_BATCH_HEADER && reader->next_offset < end) {
@@ -232,8 +231,8 @@ static enum err step_over(struct log_reader *reader, struct shard *shard, ptrdif
         reader_forget(reader);
         return corrupt(shard, base, reader->position, "the segment ends within a batch", info);
     }
-    return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no whole batch at offset %lld", cap,
-                   (long long)reader->next_offset);
+    return err_set(info, ERR_LIMIT, "a buffer of %td bytes holds no whole batch at offset %lld",
+                   cap, (long long)reader->next_offset);
 }
 
 enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct err_info *info)

@@ -110,6 +110,25 @@ static enum err write_batch(struct embedded *engine, struct shard *shard, const 
     return err;
 }
 
+/* A batch into the catalog and its shard's file. `*ret_fits` false: it does not fit what came before. */
+static enum err apply_batch(struct recovery *r, const struct frame_header *header,
+                            struct wire_in body, const uint8_t **data, bool *ret_fits,
+                            struct err_info *info)
+{
+    struct batch_entry entry;
+    struct shard *shard = NULL;
+    struct place place = {0};
+    *ret_fits = batch_entry_get(body, &entry) == ERR_OK &&
+                catalog_apply_batch(&r->engine->catalog, &entry, *data, header->time_ms, &shard,
+                                    &place) == ERR_OK;
+    if (!*ret_fits) {
+        return ERR_OK;
+    }
+    const uint8_t *bytes = *data;
+    *data += entry.bytes;
+    return shard != NULL ? write_batch(r->engine, shard, &place, &entry, bytes, info) : ERR_OK;
+}
+
 static enum err apply_frame(struct recovery *r, const struct frame_header *header,
                             const uint8_t *bytes, struct err_info *info)
 {
@@ -121,26 +140,16 @@ static enum err apply_frame(struct recovery *r, const struct frame_header *heade
         header->time_ms > engine->committer.time_ms ? header->time_ms : engine->committer.time_ms;
     while (entry_next(&in, &kind, &body)) {
         enum err err = ERR_OK;
+        bool fits = true;
         if (kind == ENTRY_BATCH) {
-            struct batch_entry entry;
-            struct shard *shard = NULL;
-            struct place place = {0};
-            err = batch_entry_get(body, &entry);
-            if (err == ERR_OK) {
-                err = catalog_apply_batch(&engine->catalog, &entry, data, header->time_ms, &shard,
-                                          &place);
-            }
-            if (err == ERR_OK && shard != NULL) {
-                err = write_batch(engine, shard, &place, &entry, data, info);
-                if (err != ERR_OK) {
-                    return err;
-                }
-            }
-            data += entry.bytes;
+            err = apply_batch(r, header, body, &data, &fits, info);
         } else {
-            err = catalog_apply(&engine->catalog, kind, body);
+            fits = catalog_apply(&engine->catalog, kind, body) == ERR_OK;
         }
         if (err != ERR_OK) {
+            return err;
+        }
+        if (!fits) {
             return err_set(info, ERR_CORRUPT,
                            "frame %llu of journal segment %016llx has an entry of kind %u that "
                            "does not fit what came before",
@@ -300,16 +309,24 @@ static enum err sweep_shards(struct recovery *r, struct err_info *info)
     return err;
 }
 
+static bool shard_has_checkpoint(const struct shard *shard, int64_t number)
+{
+    for (int32_t c = 0; c < shard->cover_count; c++) {
+        if (shard->covers[c].checkpoint->number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool checkpoint_known(const struct catalog *catalog, int64_t number)
 {
     for (int32_t i = 0; i < catalog->stream_count; i++) {
         const struct stream_info *stream = catalog->streams[i];
         for (uint32_t s = 0; s < (uint32_t)stream->config.shard_count; s++) {
-            const struct shard *shard = shard_get(catalog->shards, stream->first_shard.v + s);
-            for (int32_t c = 0; c < shard->cover_count; c++) {
-                if (shard->covers[c].checkpoint->number == number) {
-                    return true;
-                }
+            if (shard_has_checkpoint(shard_get(catalog->shards, stream->first_shard.v + s),
+                                     number)) {
+                return true;
             }
         }
     }

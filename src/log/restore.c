@@ -53,12 +53,13 @@ enum err restore_open(struct embedded *engine, struct log_restore_op *op, struct
     if (at > shard->next_offset ||
         at < checkpoint_covers_highest(shard, op->group_lo, op->group_hi) ||
         from < atomic_load(&shard->start_offset)) {
-        return err_set(info, ERR_OFFSET_RANGE,
-                       "shard %u cannot be restored at %lld: it holds %lld..%lld, checkpoints reach "
-                       "up to %lld",
-                       shard->id, (long long)at, (long long)atomic_load(&shard->start_offset),
-                       (long long)shard->next_offset,
-                       (long long)checkpoint_covers_highest(shard, op->group_lo, op->group_hi));
+        return err_set(
+            info, ERR_OFFSET_RANGE,
+            "shard %u cannot be restored at %lld: it holds %lld..%lld, checkpoints reach "
+            "up to %lld",
+            shard->id, (long long)at, (long long)atomic_load(&shard->start_offset),
+            (long long)shard->next_offset,
+            (long long)checkpoint_covers_highest(shard, op->group_lo, op->group_hi));
     }
     if (engine->restore_count >= RESTORES_MAX) {
         return err_set(info, ERR_LIMIT, "%d restores are open", RESTORES_MAX);
@@ -161,8 +162,7 @@ static enum err checkpoint_next(struct log_restore *restore, struct log_restore_
                                 struct err_info *info)
 {
     const struct checkpoint *checkpoint = restore->checkpoints[restore->checkpoint_index];
-    enum err err =
-        restore->file.fd < 0 ? checkpoint_open(restore, checkpoint, info) : ERR_OK;
+    enum err err = restore->file.fd < 0 ? checkpoint_open(restore, checkpoint, info) : ERR_OK;
     if (err != ERR_OK) {
         return err;
     }
@@ -187,7 +187,7 @@ static enum err checkpoint_next(struct log_restore *restore, struct log_restore_
     if (err == ERR_CORRUPT || (err == ERR_OK && left > 0 && used == 0)) {
         return err_set(info, ERR_CORRUPT, "checkpoint %lld of shard %u is corrupt at byte %lld",
                        (long long)checkpoint->number, restore->shard->id,
-                       (long long)(restore->position + used));
+                       (long long)restore->position + used);
     }
     if (err != ERR_OK) {
         return err;

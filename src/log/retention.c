@@ -23,7 +23,8 @@ int64_t retention_limit(const struct shard *shard)
 
 bool retention_trim(struct embedded *engine, struct shard *shard, int64_t offset, bool exact)
 {
-    int32_t first = atomic_load(&shard->segments.first), count = atomic_load(&shard->segments.count);
+    int32_t first = atomic_load(&shard->segments.first),
+            count = atomic_load(&shard->segments.count);
     int64_t start = atomic_load(&shard->start_offset);
     if (!exact) { /* to the border of a segment */
         int64_t border = start;
@@ -33,7 +34,8 @@ bool retention_trim(struct embedded *engine, struct shard *shard, int64_t offset
         }
         offset = border;
     }
-    bool frees = first + 1 < count && segment_at(&shard->segments, first + 1)->base_offset <= offset;
+    bool frees =
+        first + 1 < count && segment_at(&shard->segments, first + 1)->base_offset <= offset;
     if (offset <= start || (exact && !frees && offset - start < 1)) {
         return false;
     }
@@ -57,16 +59,18 @@ static int64_t wanted_start(const struct embedded *engine, const struct shard *s
                             const struct stream_config *config)
 {
     const struct committer *c = &engine->committer;
-    int32_t first = atomic_load(&shard->segments.first), count = atomic_load(&shard->segments.count);
+    int32_t first = atomic_load(&shard->segments.first),
+            count = atomic_load(&shard->segments.count);
     int64_t wanted = 0, size = shard->size_bytes;
     for (int32_t i = first; i + 1 < count; i++) {
         const struct segment *segment = segment_at(&shard->segments, i);
         int64_t age_min_ms = config->retention_ms < RETENTION_MIN_AGE_MS ? config->retention_ms
-                                                                          : RETENTION_MIN_AGE_MS;
+                                                                         : RETENTION_MIN_AGE_MS;
         bool old = config->retention_ms >= 0 &&
                    segment->last_append_ms < c->time_ms - config->retention_ms &&
                    c->now_ns - segment->seen_ns >= age_min_ms * 1000000;
-        bool much = config->retention_bytes >= 0 && size - segment->bytes >= config->retention_bytes;
+        bool much =
+            config->retention_bytes >= 0 && size - segment->bytes >= config->retention_bytes;
         if (!old && !much) {
             break;
         }
@@ -79,7 +83,8 @@ static int64_t wanted_start(const struct embedded *engine, const struct shard *s
 static bool retain_shard(struct embedded *engine, struct shard *shard,
                          const struct stream_config *config)
 {
-    int32_t first = atomic_load(&shard->segments.first), count = atomic_load(&shard->segments.count);
+    int32_t first = atomic_load(&shard->segments.first),
+            count = atomic_load(&shard->segments.count);
     if (count - first < 2) {
         return false; /* the last segment stays */
     }

@@ -80,8 +80,8 @@ enum err segment_walk(const struct segment_walk *walk, int64_t *ret_position, in
     int64_t position = walk->position, offset = walk->expected;
     bool stop = walk->end_offset <= offset, at_end = false;
     while (!stop && !at_end && position < walk->bytes_max) {
-        ptrdiff_t want = walk->bytes_max - position < cap ? (ptrdiff_t)(walk->bytes_max - position)
-                                                          : cap;
+        ptrdiff_t want =
+            walk->bytes_max - position < cap ? (ptrdiff_t)(walk->bytes_max - position) : cap;
         ptrdiff_t got = 0;
         err = fs_read(walk->fs, file, buf, want, position, &got, info);
         if (err != ERR_OK) {

@@ -185,7 +185,7 @@ void shard_set_problem(struct shard *shard, enum err health, const char *fmt, ..
 enum err shard_health(const struct shard *shard)
 {
     return atomic_load_explicit(&shard->problem_state, memory_order_acquire) == 2 ? shard->health
-                                                                                   : ERR_OK;
+                                                                                  : ERR_OK;
 }
 
 void shard_publish(struct shard *shard)

@@ -513,6 +513,15 @@ static enum err reserve_make(struct syncer *s)
     return err;
 }
 
+static void on_reserve(struct syncer *s, struct reserve_request *request)
+{
+    if (request->give_up) {
+        IGNORE_RESULT(fs_unlink(s->engine->fs, RESERVE_PATH, NULL)); /* it may be gone */
+    }
+    request->there = !request->give_up && reserve_make(s) == ERR_OK;
+    reply(s, &request->msg);
+}
+
 static void on_message(struct syncer *s, struct msg *msg)
 {
     struct garbage_job *any = CONTAINER_OF(msg, struct garbage_job, msg); /* all begin alike */
@@ -532,15 +541,9 @@ static void on_message(struct syncer *s, struct msg *msg)
         mem_free(any->files);
         mem_free(any);
         break;
-    case MSG_RESERVE: {
-        struct reserve_request *request = CONTAINER_OF(msg, struct reserve_request, msg);
-        if (request->give_up) {
-            IGNORE_RESULT(fs_unlink(s->engine->fs, RESERVE_PATH, NULL)); /* it may be gone */
-        }
-        request->there = !request->give_up && reserve_make(s) == ERR_OK;
-        reply(s, msg);
+    case MSG_RESERVE:
+        on_reserve(s, CONTAINER_OF(msg, struct reserve_request, msg));
         break;
-    }
     }
 }
 
