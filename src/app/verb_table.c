@@ -80,13 +80,6 @@ static const struct cli_option top_options[] = {
     OPTIONS_END,
 };
 
-static const struct cli_option bench_options[] = {
-    {"pairs", 0, CLI_I64, "N", "15", "pairs of slices a row, 3 to 400; each takes 0.2 s of CPU"},
-    {"noisy", 0, CLI_FLAG, NULL, NULL,
-     "count pairs that others disturbed, too: to look, not to tell"},
-    OPTIONS_END,
-};
-
 const struct cli_verb cli_verbs[] = {
     {"produce", verb_produce, "append lines of standard input to a stream", "STREAM",
      produce_options, CLI_CLIENT,
@@ -113,9 +106,6 @@ const struct cli_verb cli_verbs[] = {
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},
-    {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
-     bench_options, CLI_OUTPUT,
-     "Rows: passthrough, json, count-1k, count-100k, count-10m; all if none is named."},
     {"manual", verb_manual, "print the reference of all verbs, as Markdown", "", NULL, 0, NULL},
     {"version", verb_version, "print the version", "", NULL, 0, NULL},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL},

@@ -132,7 +132,8 @@ void restore_start(struct restore *restore, struct shard_id changelog, uint32_t 
 {
     CHECK(restore->state == RESTORE_IDLE || restore->state == RESTORE_DONE);
     if (restore->buf == NULL) {
-        restore->buf = mem_new(RESTORE_BUF_BYTES, 1);
+        restore->buf =
+            mem_resize(NULL, RESTORE_BUF_BYTES, 1); /* not zeroed: most restores are short */
     }
     restore->group_lo = group_lo;
     restore->group_hi = group_hi;

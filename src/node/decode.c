@@ -185,7 +185,7 @@ struct decoded *decode_begin(struct decode_cache *cache, int64_t read_bytes, voi
     if (entry->raw_cap < read_bytes + DECODE_PADDING) {
         mem_free(entry->raw);
         entry->raw_cap = read_bytes + DECODE_PADDING;
-        entry->raw = mem_new(entry->raw_cap, 1);
+        entry->raw = mem_resize(NULL, entry->raw_cap, 1);
     }
     charge(cache, entry);
     *ret_buf = entry->raw;

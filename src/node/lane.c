@@ -57,6 +57,14 @@ void lane_ready(struct lane *lane, struct partition *part)
     }
 }
 
+void lane_note_ended(struct lane *lane, struct partition *part)
+{
+    bool ended = !part->twin && part->state == PARTITION_RUNNING && partition_ended(part) &&
+                 !part->dirty && !part->claimed && !part->in_flight;
+    lane->ended += ended - part->counted_ended;
+    part->counted_ended = ended;
+}
+
 void lane_dirty(struct lane *lane, struct partition *part)
 {
     CHECK(!part->twin);
@@ -65,6 +73,7 @@ void lane_dirty(struct lane *lane, struct partition *part)
         part->dirty_next = lane->dirty;
         lane->dirty = part;
     }
+    lane_note_ended(lane, part);
     int64_t due = lane->now_ns + part->stage->pipeline->plan->commit_ns;
     lane->commit_due_ns = due < lane->commit_due_ns ? due : lane->commit_due_ns;
 }
@@ -74,6 +83,7 @@ void lane_count(struct lane *lane, struct partition *part)
     lane->state_count[part->counted]--;
     lane->state_count[part->state]++;
     part->counted = part->state;
+    lane_note_ended(lane, part);
 }
 
 void lane_set_state(struct lane *lane, struct partition *part, enum partition_state state)
@@ -400,7 +410,6 @@ static bool turn_step(struct lane *lane, struct partition *part)
         if (part->stage->pipeline->plan->commit_eager && (part->dirty || part->claimed)) {
             lane->commit_due_ns = lane->now_ns;
         }
-        lane->recount = true;
         return false;
     case STEP_READ:
         lane_want(lane, part->shards[input], part->views[input].position.next_offset);
@@ -521,15 +530,7 @@ static void publish(struct lane *lane)
     bool quiet = lane->ready.first == NULL && lane->to_open.first == NULL && lane->dirty == NULL &&
                  lane->filling->claim_count == 0 && lane->flying == NULL && !lane_reading(lane) &&
                  !lane_opening_busy(lane) && count[PARTITION_STALLED] == 0;
-    if (lane->recount) {
-        lane->recount = false;
-        int32_t ended = 0;
-        for (struct partition *part = lane->parts; part != NULL; part = part->next) {
-            ended += !part->twin && part->state == PARTITION_RUNNING && partition_ended(part) &&
-                     !part->dirty && !part->claimed && !part->in_flight;
-        }
-        atomic_store_explicit(&status->ended, ended, memory_order_relaxed);
-    }
+    atomic_store_explicit(&status->ended, lane->ended, memory_order_relaxed);
     atomic_store_explicit(&status->opening, count[PARTITION_OPENING], memory_order_relaxed);
     atomic_store_explicit(&status->running, count[PARTITION_RUNNING], memory_order_relaxed);
     atomic_store_explicit(&status->stalled, count[PARTITION_STALLED], memory_order_relaxed);
@@ -572,6 +573,9 @@ static int64_t deadline(const struct lane *lane, int64_t next)
     } else if (lane->ready.first != NULL && !lane->blocked && !lane->reset_wanted &&
                state_of(lane) == LANE_RUNNING) {
         return lane->now_ns;
+    }
+    if (lane->buffers_held) {
+        next = least(next, lane->rates_ns + INT64_C(1000000000));
     }
     next = least(next, least(lane->tick_ns, lane->stall_ns));
     return least(next, lane_commit_deadline(lane));

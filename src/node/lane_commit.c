@@ -240,6 +240,7 @@ static void committed(struct lane *lane)
         for (int32_t k = 0; k < claim->part->stage->plan->input_count; k++) {
             claim->part->committed[k] = claim->offset[k];
         }
+        lane_note_ended(lane, claim->part);
         report_floors(lane, claim->part);
     }
     submit_checkpoint(lane);
@@ -247,7 +248,6 @@ static void committed(struct lane *lane)
     lane->figures.commits++;
     lane->figures.commit_ns =
         lane->figures.commit_ns == 0 ? took : (7 * lane->figures.commit_ns + took) / 8;
-    lane->recount = true;
     lane->flying = NULL;
     commit_reset(commit);
 }

@@ -134,6 +134,7 @@ static void start_opening(struct lane *lane, struct opening *opening)
 {
     struct partition *part = opening->part;
     opening->op.op.done = &lane->done;
+    lane->buffers_held = true;
     if (part->twin) {
         opening->op.in_flight = true;
         start_restore(opening);
@@ -195,14 +196,21 @@ bool lane_opening_busy(const struct lane *lane)
     return lane->owner == OWNER_ASKING;
 }
 
-/* The slot is free again; its buffers go when nobody waits for one. */
-static void opening_free(struct lane *lane, struct opening *opening)
+static void opening_free(struct opening *opening)
 {
     opening->state = OPENING_FREE;
     opening->part = NULL;
-    if (lane->to_open.first == NULL) {
-        restore_release(&opening->restore);
-        restore_init(&opening->restore, lane->options.log, &opening->op.op);
+}
+
+void lane_release_openings(struct lane *lane)
+{
+    lane->buffers_held &= lane->state_count[PARTITION_OPENING] > 0;
+    for (int32_t i = 0; lane->state_count[PARTITION_OPENING] == 0 && i < lane->tuning.opens; i++) {
+        struct opening *slot = &lane->openings[i];
+        if (slot->restore.buf != NULL) {
+            restore_release(&slot->restore);
+            restore_init(&slot->restore, lane->options.log, &slot->op.op);
+        }
     }
 }
 
@@ -223,7 +231,7 @@ static void opening_failed(struct lane *lane, struct opening *opening, enum err 
     struct err_info told = *info;
     told.code = err;
     lane_fail_partition(lane, part, &told);
-    opening_free(lane, opening);
+    opening_free(opening);
 }
 
 static void opening_ready(struct lane *lane, struct opening *opening)
@@ -236,7 +244,7 @@ static void opening_ready(struct lane *lane, struct opening *opening)
         return;
     }
     lane_count(lane, part);
-    opening_free(lane, opening);
+    opening_free(opening);
     if (part->opening != NULL) {
         lane_answer(lane, part->opening, ERR_OK, NULL);
         part->opening = NULL;
@@ -244,8 +252,9 @@ static void opening_ready(struct lane *lane, struct opening *opening)
     if (!part->twin && partition_has_news(part)) {
         lane_dirty(lane, part);
     }
-    lane->tick_ns = lane->now_ns;
-    lane->recount = true;
+    if (part->tick_ns < lane->tick_ns) {
+        lane->tick_ns = part->tick_ns;
+    }
     lane_ready(lane, part);
 }
 
@@ -308,7 +317,7 @@ static void remove_partition(struct lane *lane, struct partition *part)
     lane_clear_partition(lane, part);
     lane_detach(lane, part);
     lane->state_count[part->counted]--;
-    lane->recount = true;
+    lane->ended -= part->counted_ended;
     struct lane_command *closing = part->closing;
     partition_free(part);
     if (closing != NULL) {

@@ -90,7 +90,7 @@ struct lane {
     struct part_queue to_open; /* OPENING, waiting for a slot */
     struct partition *dirty;
     int32_t state_count[PARTITION_STATE_COUNT];
-    bool recount;     /* status.ended is out of date */
+    int32_t ended;    /* partitions counted as that */
     int64_t tick_ns;  /* next early results of any partition */
     int64_t stall_ns; /* next retry of any stalled partition */
 
@@ -103,6 +103,7 @@ struct lane {
     int64_t owner_retry_ns;
     int64_t sequence;         /* of the last commit sealed */
     struct opening *openings; /* [tuning.opens] */
+    bool buffers_held;        /* by openings */
 
     struct lane_op commit_op;
     struct commit commits[2];
@@ -143,6 +144,8 @@ void queue_push(struct part_queue *queue, struct partition *part);
 struct partition *queue_pop(struct part_queue *queue);
 /* Counts a partition under its present state. */
 void lane_count(struct lane *lane, struct partition *part);
+/* Counts it as ended, or not any more. */
+void lane_note_ended(struct lane *lane, struct partition *part);
 void lane_set_state(struct lane *lane, struct partition *part, enum partition_state state);
 void lane_fail_partition(struct lane *lane, struct partition *part, const struct err_info *info);
 /* Everything of a partition but its place in the list is given back. */
@@ -173,6 +176,8 @@ void lane_opening_done(struct lane *lane, struct opening *opening);
 void lane_owner_done(struct lane *lane);
 void lane_close_ready(struct lane *lane);
 void lane_reset(struct lane *lane);
+/* Once a second: buffers of slots that nobody needs. */
+void lane_release_openings(struct lane *lane);
 bool lane_opening_busy(const struct lane *lane);
 
 /* lane_commit.c */

@@ -45,6 +45,7 @@ void lane_rates(struct lane *lane)
     if (span < RATES_NS) {
         return;
     }
+    lane_release_openings(lane);
     double seconds = (double)span * 1e-9;
     struct lane_figures *f = &lane->figures;
     bool first = lane->rates_ns == lane->begun_ns;

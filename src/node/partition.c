@@ -309,7 +309,7 @@ enum err partition_begin(struct partition *part, int64_t now_ns, struct err_info
     part->marked_idle = false;
     part->advancing = partition_watermark(part, &idle) != TIME_NONE;
     part->idle = idle;
-    part->tick_ns = now_ns;
+    part->tick_ns = part->chain != NULL ? now_ns : CLOCK_NEVER;
     part->sampled_ns = now_ns;
     part->sampled_end[0] = part->sampled_end[1] = -1;
     part->state = PARTITION_RUNNING;

@@ -85,6 +85,7 @@ struct partition {
     struct partition_place place;
     enum partition_state state;
     enum partition_state counted; /* as the lane last counted it */
+    bool counted_ended;           /* the same */
     enum stall_reason stall;
     bool twin;
     uint32_t twin_id, sample_below;

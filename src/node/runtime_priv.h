@@ -23,7 +23,7 @@ struct runtime_open {
     bool busy;
 };
 
-enum { RUNTIME_OPENS_PER_LANE = 16 };
+enum { RUNTIME_OPENS_PER_LANE = 64 };
 
 struct node_runtime {
     struct node_runtime_options options;
