@@ -30,6 +30,9 @@ extern const struct sim_part sim_parts[];
 /* log_sim.c: producers, owners, readers and restores on a log, crashes and disk faults, judged by log_model.h. */
 void sim_log_run(const struct sim_options *options, struct sim_result *ret_result);
 
+/* pipeline_sim.c: drawn pipelines in changing layouts, killed and cut, judged by a recount. */
+void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_result);
+
 /* Runs `count` seeds from `first` on of one part (NULL: all), printing a line for each that fails with the command that
  * repeats it. Returns how many failed. */
 int64_t sim_run_seeds(const char *part, const char *engine, uint64_t first, int64_t count,

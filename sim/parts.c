@@ -8,6 +8,7 @@
 
 const struct sim_part sim_parts[] = {
     {"log", sim_log_run},
+    {"pipeline", sim_pipeline_run},
     {NULL, NULL},
 };
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef SIM_PIPELINE_CHECK_H
+#define SIM_PIPELINE_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/str.h"
+
+/* What a drawn pipeline must make of what its source shards hold: a recount that knows the meaning of the pipelines the
+ * seed can draw and nothing of how the product runs them. */
+
+enum pipe_kind {
+    PIPE_STATELESS, /* parse, filter, map: one stage */
+    PIPE_TUMBLING,  /* parse, filter, key_by; window */
+    PIPE_HOPPING,
+    PIPE_SESSION,
+    PIPE_DEDUPE, /* parse, filter, key_by; dedupe by key */
+    PIPE_KIND_COUNT
+};
+
+struct pipe_plan {
+    enum pipe_kind kind;
+    int32_t source_shards, internal_shards, sink_shards, users;
+    int64_t size_ms, slide_ms, gap_ms, out_of_order_ms;
+    int64_t below;   /* the filter keeps records with n < this */
+    bool time_field; /* event time is payload field t */
+    double bad;      /* share of records that cannot be read */
+    const char *codec;
+};
+
+void pipe_plan_draw(struct pipe_plan *plan, struct rng *rng);
+
+/* The configuration of the plan in one layout. */
+struct pipe_layout {
+    int32_t partitions[2], nodes, lanes;
+    const char *commit;
+};
+const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
+                      const struct pipe_layout *layout);
+
+/* Draws the next record of a source shard. `now_ms` rises from call to call. */
+struct pipe_record {
+    struct str key, value; /* in `arena` */
+    int64_t time_ms;       /* the record's timestamp */
+};
+struct pipe_record pipe_record_draw(const struct pipe_plan *plan, struct rng *rng,
+                                    struct arena *arena, int64_t id, int64_t *now_ms);
+
+/* A record as read back from a stream, in (shard, offset) order. */
+struct pipe_row {
+    int32_t shard;
+    int64_t offset, time_ms;
+    struct str key, value;
+};
+
+struct pipe_rows {
+    const struct pipe_row *rows;
+    int32_t count;
+};
+
+/* Whether sink, dead letters and late records are what the source's rows make. False: `text` says what is not. */
+bool pipe_check(const struct pipe_plan *plan, struct arena *arena, struct pipe_rows source,
+                struct pipe_rows sink, struct pipe_rows dead, struct pipe_rows late,
+                char text[300]);
+
+#endif

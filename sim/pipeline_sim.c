@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "log/embedded.h"
+#include "log/memory.h"
+#include "log/record_batch.h"
+#include "node/mark.h"
+#include "node/runtime.h"
+#include "pipeline/config.h"
+#include "sim/disk.h"
+#include "sim/part.h"
+#include "sim/pipeline_check.h"
+#include "sim/world.h"
+
+/* The pipelines' part of the simulator. A seed draws a pipeline, its records, and lives: in each the process runs the
+ * pipeline in another layout while a producer writes, until it is killed, the power is cut, or it is stopped. After the
+ * last life the sink must hold exactly what the sources make (pipeline_check.h). */
+
+enum { MS = 1000000, STEPS_MAX = 3000000, THINGS_MAX = 80, BATCH_MAX = 60 };
+#define SIM_WAIT_NS INT64_C(300000000000)
+
+/* Writes records one append at a time, a shard at a time; survives crashes with what was acknowledged. */
+struct writer {
+    struct waker waker;
+    struct mailbox done;
+    struct log_op op;
+    struct record_builder builder;
+    bool busy, again, paused;
+    int64_t next_ns, now_ms;
+    int64_t left; /* records still to write */
+    int64_t next_id, acked;
+};
+
+struct pipe_sim {
+    bool embedded;
+    struct rng rng;
+    struct world *world;
+    struct disk *disk;
+    struct fs fs;
+    struct log *log;
+    int log_things[LOG_LOOPS_MAX];
+    int log_thing_count;
+    int things[THINGS_MAX];
+    int thing_count;
+    struct pipe_plan plan;
+    struct arena config_arena, record_arena;
+    struct node_runtime *runtime;
+    struct writer writer;
+    struct waker waker;
+    struct mailbox done;
+    int crashes, lives;
+    bool failed;
+    char text[400];
+};
+
+static void fail(struct pipe_sim *sim, const char *what, const char *detail)
+{
+    if (!sim->failed) {
+        sim->failed = true;
+        IGNORE_RESULT(
+            snprintf(sim->text, sizeof(sim->text), "%s: %s", what, detail)); /* may be cut */
+    }
+}
+
+/* --- the log and its loops --- */
+
+static void open_log(struct pipe_sim *sim)
+{
+    if (sim->embedded) {
+        sim->fs = disk_fs(sim->disk);
+        struct log_embedded_options options = {
+            .fs = &sim->fs,
+            .clock = world_clock(sim->world),
+            .journal_segment_bytes = 256 << 10,
+            .shard_segment_bytes = 64 << 10,
+        };
+        struct log_recovery_report report;
+        struct err_info info = {0};
+        if (log_embedded_open(&options, &sim->log, &report, &info) != ERR_OK) {
+            fail(sim, "the log cannot be opened", info.text);
+            return;
+        }
+    }
+    struct log_loop loops[LOG_LOOPS_MAX];
+    sim->log_thing_count = log_loops(sim->log, loops);
+    for (int i = 0; i < sim->log_thing_count; i++) {
+        sim->log_things[i] =
+            world_add(sim->world, loops[i].name, loops[i].step, loops[i].ctx, loops[i].waker);
+    }
+}
+
+static void remove_all(struct world *world, const int *things, int *count)
+{
+    for (int i = 0; i < *count; i++) {
+        world_remove(world, things[i]);
+    }
+    *count = 0;
+}
+
+enum crash { CRASH_POWER, CRASH_KILL, CRASH_NONE };
+
+/* The process and what it had in flight are gone. */
+static void end_process(struct pipe_sim *sim, enum crash crash)
+{
+    sim->crashes += crash != CRASH_NONE;
+    if (crash == CRASH_POWER) {
+        disk_power_cut(sim->disk);
+    } else {
+        disk_process_kill(sim->disk);
+    }
+    remove_all(sim->world, sim->things, &sim->thing_count);
+    remove_all(sim->world, sim->log_things, &sim->log_thing_count);
+    if (!sim->embedded) {
+        log_memory_drop_clients(sim->log);
+    }
+    node_runtime_free(sim->runtime);
+    sim->runtime = NULL;
+    if (sim->embedded) {
+        log_close(sim->log);
+        sim->log = NULL;
+    }
+    sim->writer.busy = sim->writer.again = false;
+    mailbox_init(&sim->writer.done, &sim->writer.waker);
+    mailbox_init(&sim->done, &sim->waker);
+}
+
+/* --- ops of the scene --- */
+
+static bool has_mail(void *ctx)
+{
+    const struct mailbox *box = ctx;
+    return atomic_load(&box->head) != NULL;
+}
+
+static enum err scene_op(struct pipe_sim *sim, struct log_op *op)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        op->done = &sim->done;
+        log_submit(sim->log, op);
+        enum world_end end = world_run(sim->world, has_mail, &sim->done,
+                                       world_now_ns(sim->world) + SIM_WAIT_NS, STEPS_MAX);
+        if (end != WORLD_DONE) {
+            fail(sim, "an op of the scene never completed", world_last(sim->world));
+            return ERR_TIMEOUT;
+        }
+        IGNORE_RESULT(mailbox_take_all(&sim->done)); /* it is the op */
+        if (op->err != ERR_AGAIN) {
+            return op->err;
+        }
+    }
+    return ERR_AGAIN;
+}
+
+static bool find_stream(struct pipe_sim *sim, const char *name, struct stream_info *ret_info)
+{
+    struct log_op op = {.kind = LOG_OP_STREAM_GET};
+    IGNORE_RESULT(
+        snprintf(op.u.stream.config.name, sizeof(op.u.stream.config.name), "%s", name)); /* fits */
+    if (scene_op(sim, &op) != ERR_OK) {
+        return false;
+    }
+    *ret_info = op.u.stream.ret_info;
+    return true;
+}
+
+/* --- the writer --- */
+
+static void writer_submit(struct pipe_sim *sim)
+{
+    struct writer *writer = &sim->writer;
+    const struct stage_stream *stream = node_runtime_stream(sim->runtime, STR("src"));
+    uint32_t shard = (uint32_t)rng_below(&sim->rng, (uint64_t)sim->plan.source_shards);
+    int64_t count = rng_range(&sim->rng, 1, BATCH_MAX);
+    count = count < writer->left ? count : writer->left;
+    record_builder_reset(&writer->builder);
+    arena_reset(&sim->record_arena);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t id = 8 * writer->next_id++ + shard;
+        struct pipe_record drawn =
+            pipe_record_draw(&sim->plan, &sim->rng, &sim->record_arena, id, &writer->now_ms);
+        struct record record = {
+            .key = drawn.key, .value = drawn.value, .timestamp_ms = drawn.time_ms};
+        CHECK(record_builder_add(&writer->builder, &record) == ERR_OK);
+    }
+    writer->left -= count;
+    void *bytes;
+    ptrdiff_t len;
+    CHECK(record_builder_finish(&writer->builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) ==
+          ERR_OK);
+    writer->op = (struct log_op){.kind = LOG_OP_APPEND, .done = &writer->done};
+    writer->op.u.append =
+        (struct log_append_op){.shard = stage_shard(stream, shard), .batch = bytes, .bytes = len};
+    writer->busy = true;
+    log_submit(sim->log, &writer->op);
+}
+
+static int64_t writer_step(void *ctx, int64_t now_ns)
+{
+    struct pipe_sim *sim = ctx;
+    struct writer *writer = &sim->writer;
+    if (mailbox_take_all(&writer->done) != NULL) {
+        writer->busy = false;
+        writer->again = writer->op.err == ERR_AGAIN;
+        writer->acked += writer->op.err == ERR_OK;
+        if (writer->op.err != ERR_OK && !writer->again) {
+            fail(sim, "an append failed", writer->op.info.text);
+        }
+        writer->next_ns = now_ns + rng_range(&sim->rng, 0, 8 * MS);
+    }
+    if (writer->busy) {
+        return CLOCK_NEVER;
+    }
+    if (now_ns < writer->next_ns) {
+        return writer->next_ns;
+    }
+    if (writer->again) {
+        writer->again = false;
+        writer->busy = true;
+        log_submit(sim->log, &writer->op);
+    } else if (!writer->paused && writer->left > 0 &&
+               node_runtime_state(sim->runtime) == RUNTIME_RUNNING) {
+        writer_submit(sim);
+    } else {
+        return now_ns + MS;
+    }
+    return CLOCK_NEVER;
+}
+
+/* --- a process --- */
+
+static void add(struct pipe_sim *sim, const char *name, loop_step step, void *ctx,
+                struct waker *waker)
+{
+    CHECK(sim->thing_count < THINGS_MAX);
+    sim->things[sim->thing_count++] = world_add(sim->world, name, step, ctx, waker);
+}
+
+static void start_process(struct pipe_sim *sim)
+{
+    static const char *const commits[] = {"5ms", "20ms", "eager", "100ms"};
+    struct rng *rng = &sim->rng;
+    struct pipe_layout layout = {
+        .partitions = {(int32_t)rng_range(rng, 1, 9), (int32_t)rng_range(rng, 1, 9)},
+        .nodes = (int32_t)rng_range(rng, 1, 4),
+        .lanes = (int32_t)rng_range(rng, 1, 2),
+        .commit = commits[rng_below(rng, COUNT_OF(commits))],
+    };
+    if (rng_chance(rng, 0.05)) {
+        layout.partitions[rng_below(rng, 2)] = 64;
+    }
+    open_log(sim);
+    if (sim->failed) {
+        return;
+    }
+    arena_reset(&sim->config_arena);
+    const struct config *config;
+    struct err_info info = {0};
+    const char *yaml = pipe_yaml(&sim->config_arena, &sim->plan, &layout);
+    if (config_load(&sim->config_arena, "drawn.yaml", str_of(yaml), &config, &info) != ERR_OK) {
+        fail(sim, "the drawn configuration is refused", info.text);
+        return;
+    }
+    struct node_runtime_options options = {
+        .config = config,
+        .log = sim->log,
+        .clock = world_clock(sim->world),
+        .fs = &sim->fs,
+        .tuning = {.cache_bytes = 1 << 20,
+                   .read_bytes = rng_range(rng, 1, 64) << 10,
+                   .commit_bytes = rng_range(rng, 1, 64) << 10,
+                   .floor_interval_ns = rng_range(rng, 1, 50) * MS,
+                   .checkpoint_bytes = rng_range(rng, 1, 64) << 9,
+                   .slice_batches = (int32_t)rng_range(rng, 1, 4),
+                   .batch_rows = (int32_t)rng_range(rng, 1, 300)},
+    };
+    CHECK(node_runtime_new(&options, &sim->runtime, &info) == ERR_OK);
+    add(sim, "runtime", node_runtime_step, sim->runtime, node_runtime_waker(sim->runtime));
+    for (int32_t i = 0; i < node_runtime_lane_count(sim->runtime); i++) {
+        struct lane *lane = node_runtime_lane(sim->runtime, i);
+        add(sim, "lane", lane_step, lane, lane_waker(lane));
+    }
+    add(sim, "writer", writer_step, sim, &sim->writer.waker);
+    sim->lives++;
+}
+
+static bool in_trouble(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return sim->failed || node_runtime_state(sim->runtime) == RUNTIME_FAILED ||
+           node_runtime_failed_partitions(sim->runtime) > 0;
+}
+
+static void look(struct pipe_sim *sim, const char *when)
+{
+    if (in_trouble(sim) && !sim->failed) {
+        fail(sim, when, node_runtime_problem(sim->runtime)->text);
+    }
+    for (int32_t i = 0; !sim->failed && i < node_runtime_lane_count(sim->runtime); i++) {
+        const struct lane *lane = node_runtime_lane(sim->runtime, i);
+        int32_t state = atomic_load(&lane_status(lane)->state);
+        if (state == LANE_FENCED || state == LANE_FAILED) {
+            fail(sim, "a lane has failed", lane_problem(lane)->text);
+        }
+    }
+}
+
+static bool writer_idle(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || (!sim->writer.busy && !sim->writer.again);
+}
+
+static bool stopped(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || node_runtime_state(sim->runtime) == RUNTIME_STOPPED;
+}
+
+static void run_until(struct pipe_sim *sim, bool (*done)(void *), const char *what)
+{
+    enum world_end end =
+        world_run(sim->world, done, sim, world_now_ns(sim->world) + SIM_WAIT_NS, STEPS_MAX);
+    look(sim, what);
+    if (end != WORLD_DONE) {
+        fail(sim, what,
+             end == WORLD_STEPS   ? "livelock"
+             : end == WORLD_QUIET ? "all sleep"
+                                  : "too slow");
+    }
+}
+
+static void stop_process(struct pipe_sim *sim)
+{
+    sim->writer.paused = true;
+    run_until(sim, writer_idle, "the writer waits for ever");
+    if (!sim->failed) {
+        node_runtime_stop(sim->runtime);
+        run_until(sim, stopped, "the runtime does not stop");
+    }
+    sim->writer.paused = false;
+}
+
+static void live(struct pipe_sim *sim)
+{
+    start_process(sim);
+    if (sim->failed) {
+        return;
+    }
+    int64_t span_ns = rng_chance(&sim->rng, 0.3) ? rng_range(&sim->rng, 1, 30 * MS)
+                                                 : rng_range(&sim->rng, 1, 400) * MS;
+    enum world_end end =
+        world_run(sim->world, in_trouble, sim, world_now_ns(sim->world) + span_ns, STEPS_MAX);
+    look(sim, "in a life");
+    if (end == WORLD_STEPS) {
+        fail(sim, "livelock", world_last(sim->world));
+    }
+    enum crash crash = rng_chance(&sim->rng, 0.5)   ? CRASH_POWER
+                       : rng_chance(&sim->rng, 0.7) ? CRASH_KILL
+                                                    : CRASH_NONE;
+    if (crash == CRASH_NONE && !sim->failed) {
+        stop_process(sim);
+    }
+    end_process(sim, crash);
+}
+
+/* --- the last life, and the verdict --- */
+
+static bool all_written(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || (sim->writer.left == 0 && !sim->writer.busy && !sim->writer.again);
+}
+
+static bool all_ended(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || node_runtime_ended(sim->runtime);
+}
+
+static void write_ends(struct pipe_sim *sim)
+{
+    struct stream_info info;
+    if (!find_stream(sim, "src", &info)) {
+        fail(sim, "the source", "is not there");
+        return;
+    }
+    for (int32_t i = 0; i < info.config.shard_count && !sim->failed; i++) {
+        void *bytes;
+        ptrdiff_t len;
+        CHECK(mark_end_batch(&sim->writer.builder, &bytes, &len, NULL) == ERR_OK);
+        struct log_op op = {.kind = LOG_OP_APPEND};
+        op.u.append = (struct log_append_op){
+            .shard = {info.first_shard.v + (uint32_t)i}, .batch = bytes, .bytes = len};
+        if (scene_op(sim, &op) != ERR_OK) {
+            fail(sim, "an end marker is refused", op.info.text);
+        }
+    }
+}
+
+struct gathered {
+    struct pipe_row *rows;
+    int32_t count, cap;
+};
+
+static void gather(struct gathered *all, struct arena *arena, int32_t shard, const char *bytes,
+                   ptrdiff_t len)
+{
+    struct record_reader reader;
+    record_reader_init(&reader);
+    for (ptrdiff_t at = 0; at < len;) {
+        struct record_batch_header header;
+        ptrdiff_t total;
+        CHECK(record_batch_parse(bytes + at, len - at, &header, &total, NULL) == ERR_OK);
+        CHECK(record_batch_verify(bytes + at, total, NULL) == ERR_OK);
+        CHECK(record_reader_begin(&reader, bytes + at, total, NULL) == ERR_OK);
+        struct record record;
+        while (record_reader_next(&reader, &record, NULL) == ERR_OK) {
+            struct str rest = record.headers, name, value;
+            if (record.header_count > 0 && record_header_next(&rest, &name, &value) &&
+                str_is(name, MARK_HEADER)) {
+                continue;
+            }
+            if (all->count == all->cap) {
+                all->cap = all->cap == 0 ? 1024 : 2 * all->cap;
+                all->rows = mem_resize(all->rows, all->cap, (ptrdiff_t)sizeof(struct pipe_row));
+            }
+            all->rows[all->count++] = (struct pipe_row){
+                .shard = shard,
+                .offset = record.offset,
+                .time_ms = record.timestamp_ms,
+                .key = {arena_dup(arena, record.key.ptr, record.key.len), record.key.len},
+                .value = {arena_dup(arena, record.value.ptr, record.value.len), record.value.len},
+            };
+        }
+        at += total;
+    }
+    record_reader_release(&reader);
+}
+
+static void read_shard(struct pipe_sim *sim, struct shard_id id, int32_t index,
+                       struct gathered *all, struct arena *arena)
+{
+    struct log_reader *reader = log_reader_new(sim->log);
+    char *buf = mem_new(LOG_BATCH_BYTES_MAX + 64, 1);
+    struct log_op get = {.kind = LOG_OP_SHARD_GET, .u.shard.shard = id};
+    enum err err = scene_op(sim, &get);
+    int64_t offset = get.u.shard.ret_info.start_offset;
+    while (err == ERR_OK && offset < get.u.shard.ret_info.end_offset) {
+        struct log_op op = {.kind = LOG_OP_READ};
+        op.u.read = (struct log_read_op){.reader = reader,
+                                         .shard = id,
+                                         .offset = offset,
+                                         .buf = buf,
+                                         .cap = LOG_BATCH_BYTES_MAX};
+        err = scene_op(sim, &op);
+        if (err != ERR_OK) {
+            fail(sim, "a shard cannot be read", op.info.text);
+            break;
+        }
+        gather(all, arena, index, buf, op.u.read.ret_bytes);
+        if (op.u.read.ret_next_offset <= offset) {
+            break;
+        }
+        offset = op.u.read.ret_next_offset;
+    }
+    mem_free(buf);
+    log_reader_free(sim->log, reader);
+}
+
+static struct pipe_rows read_stream(struct pipe_sim *sim, const char *name, struct arena *arena)
+{
+    struct gathered all = {0};
+    struct stream_info info;
+    if (!find_stream(sim, name, &info)) {
+        return (struct pipe_rows){0};
+    }
+    for (int32_t i = 0; i < info.config.shard_count; i++) {
+        read_shard(sim, (struct shard_id){info.first_shard.v + (uint32_t)i}, i, &all, arena);
+    }
+    struct pipe_row *rows = ARENA_NEW_ARRAY(arena, struct pipe_row, all.count + 1);
+    if (all.count > 0) {
+        memcpy(rows, all.rows, (size_t)all.count * sizeof(rows[0]));
+    }
+    mem_free(all.rows);
+    return (struct pipe_rows){.rows = rows, .count = all.count};
+}
+
+static void judge(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 30);
+    struct pipe_rows source = read_stream(sim, "src", &arena);
+    struct pipe_rows sink = read_stream(sim, "out", &arena);
+    struct pipe_rows dead = read_stream(sim, "p.read.dead", &arena);
+    struct pipe_rows late = read_stream(sim, "p.win.late", &arena);
+    char text[300];
+    if (!sim->failed && !pipe_check(&sim->plan, &arena, source, sink, dead, late, text)) {
+        fail(sim, "the sink is wrong", text);
+    }
+    *ret_source = source.count;
+    *ret_sink = sink.count;
+    arena_release(&arena);
+}
+
+static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
+{
+    start_process(sim);
+    if (!sim->failed) {
+        run_until(sim, all_written, "the last life's writing");
+    }
+    if (!sim->failed) {
+        write_ends(sim);
+    }
+    if (!sim->failed &&
+        rng_chance(&sim->rng, 0.5)) { /* a crash in the middle of closing all windows */
+        int64_t until_ns = world_now_ns(sim->world) + rng_range(&sim->rng, 1, 40 * MS);
+        IGNORE_RESULT(
+            world_run(sim->world, in_trouble, sim, until_ns, STEPS_MAX)); /* looked at below */
+        look(sim, "before the last crash");
+        end_process(sim, CRASH_POWER);
+        start_process(sim);
+    }
+    if (!sim->failed) {
+        run_until(sim, all_ended, "the input's end");
+    }
+    if (!sim->failed) {
+        judge(sim, ret_source, ret_sink);
+    }
+}
+
+static struct pipe_sim *sim_new(const struct sim_options *options)
+{
+    struct pipe_sim *sim = MEM_NEW(struct pipe_sim);
+    rng_init(&sim->rng, options->seed * 2 + 1);
+    bool drawn = rng_chance(&sim->rng, 0.5);
+    sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : drawn;
+    sim->world = world_new(&(struct world_options){
+        .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.02 : 0});
+    sim->disk = disk_new(&(struct disk_options){.clock = world_clock(sim->world),
+                                                .seed = options->seed,
+                                                .sync_delay_ns = rng_range(&sim->rng, 0, 3 * MS),
+                                                .other_delay_ns = rng_range(&sim->rng, 0, MS / 5)});
+    sim->fs = disk_fs(sim->disk);
+    IGNORE_RESULT(
+        world_add(sim->world, "disk", disk_step, sim->disk, disk_waker(sim->disk))); /* stays */
+    arena_init(&sim->config_arena, 16 << 20);
+    arena_init(&sim->record_arena, 16 << 20);
+    waker_init(&sim->waker);
+    mailbox_init(&sim->done, &sim->waker);
+    waker_init(&sim->writer.waker);
+    mailbox_init(&sim->writer.done, &sim->writer.waker);
+    record_builder_init(&sim->writer.builder, RECORD_CODEC_NONE);
+    pipe_plan_draw(&sim->plan, &sim->rng);
+    sim->writer.left = rng_range(&sim->rng, 200, 2000);
+    sim->writer.now_ms = 20000;
+    if (!sim->embedded) {
+        sim->log = log_memory_new(&(struct log_memory_options){
+            .clock = world_clock(sim->world),
+            .seed = options->seed,
+            .commit_delay_ns = rng_range(&sim->rng, 0, 20) * MS,
+            .again_probability = 0.2 * rng_unit(&sim->rng),
+            .lost_reply_probability = rng_unit(&sim->rng),
+        });
+    }
+    return sim;
+}
+
+static void sim_free(struct pipe_sim *sim)
+{
+    end_process(sim, CRASH_KILL);
+    log_close(sim->log);
+    record_builder_release(&sim->writer.builder);
+    disk_free(sim->disk);
+    world_free(sim->world);
+    arena_release(&sim->config_arena);
+    arena_release(&sim->record_arena);
+    mem_free(sim);
+}
+
+void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_result)
+{
+    static const char *const kinds[] = {"stateless", "tumbling", "hopping", "session", "dedupe"};
+    struct pipe_sim *sim = sim_new(options);
+    int32_t source = 0, sink = 0;
+    for (int64_t lives = rng_range(&sim->rng, 0, 5); lives > 0 && !sim->failed; lives--) {
+        live(sim);
+    }
+    if (!sim->failed) {
+        last_life(sim, &source, &sink);
+    }
+    ret_result->passed = !sim->failed;
+    IGNORE_RESULT(snprintf(ret_result->text, sizeof(ret_result->text),
+                           "%s log, %s, life %d, %d crashes, at %.3f ms: %d records in, %d out%s%s",
+                           sim->embedded ? "embedded" : "memory", kinds[sim->plan.kind], sim->lives,
+                           sim->crashes, (double)world_now_ns(sim->world) / MS, source, sink,
+                           sim->failed ? "; " : "", sim->text)); /* may be cut */
+    sim_free(sim);
+}
