@@ -63,10 +63,7 @@ static enum err call_patiently(struct producer *p, const struct client_call *cal
 static enum err get_producer_id(struct producer *p, struct err_info *info)
 {
     struct client_answer answer;
-    struct client_call call = {.method = "POST",
-                               .path = "/api/v1/producers",
-                               .body = STR("{}"),
-                               .body_type = "application/json"};
+    struct client_call call = {.method = "POST", .path = "/api/v1/producers"};
     enum err err = call_patiently(p, &call, &answer, info);
     if (err == ERR_OK) {
         json_t *row = json_loadb(answer.body.ptr, (size_t)answer.body.len, 0, NULL);
@@ -190,9 +187,7 @@ static enum err produce(struct producer *p, struct arena *arena, struct err_info
         struct client_answer answer;
         struct client_call call = {.method = "POST",
                                    .path = arena_printf(arena, "/api/v1/streams/%s/end",
-                                                        client_escape(arena, p->cli->args[0])),
-                                   .body = STR("{}"),
-                                   .body_type = "application/json"};
+                                                        client_escape(arena, p->cli->args[0]))};
         err = call_patiently(p, &call, &answer, info);
     }
     return err;

@@ -80,7 +80,44 @@ static const struct cli_option top_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option run_options[] = {
+    {"data", 0, CLI_TEXT, "DIR", NULL, "data folder instead of the configuration's"},
+    {"listen", 0, CLI_TEXT, "ADDRESS:PORT", NULL,
+     "where the API listens instead; port 0: any free one"},
+    {"insecure-listen", 0, CLI_FLAG, NULL, NULL,
+     "allow an address beyond loopback, though there is no TLS"},
+    {"until-end", 0, CLI_FLAG, NULL, NULL,
+     "end when all input is processed; streams without an end marker get one at start"},
+    {"drop-state", 0, CLI_FLAG, NULL, NULL,
+     "forget state that the present chains cannot go on with"},
+    {"log", 0, CLI_CHOICE, "embedded|memory", "embedded",
+     "where streams are kept; memory: nothing survives"},
+    OPTIONS_END,
+};
+
+static const struct cli_option validate_options[] = {
+    {"against", 0, CLI_TEXT, "DIR", NULL,
+     "also tell what a start would do with this data folder (no process may use it)"},
+    OPTIONS_END,
+};
+
+static const struct cli_option repair_options[] = {
+    {"show", 0, CLI_FLAG, NULL, NULL, "say what a repair would cut; changes nothing"},
+    OPTIONS_END,
+};
+
+static const struct cli_option token_options[] = {
+    {"role", 0, CLI_CHOICE, "viewer|operator|admin", "viewer", "what its bearer may do"},
+    {"data", 0, CLI_TEXT, "DIR", "./data", "data folder"},
+    OPTIONS_END,
+};
+
 const struct cli_verb cli_verbs[] = {
+    {"run", verb_run, "run the pipelines of a configuration", "FILE", run_options, 0,
+     "Log, lanes, control plane and API in one process. The first start writes a token into the data "
+     "folder."},
+    {"validate", verb_validate, "check a configuration as a start would", "FILE", validate_options,
+     CLI_OUTPUT, NULL},
     {"produce", verb_produce, "append lines of standard input to a stream", "STREAM",
      produce_options, CLI_CLIENT,
      "A line sent twice because of a broken connection or a restart is stored once."},
@@ -101,6 +138,10 @@ const struct cli_verb cli_verbs[] = {
     {"node list", verb_node_list, "list the lanes of all nodes with their figures", "", NULL,
      CLI_CLIENT | CLI_OUTPUT, NULL},
     {"top", verb_top, "watch pipelines, lanes and partitions", "", top_options, CLI_CLIENT, NULL},
+    {"log repair", verb_log_repair, "tell what is wrong with a data folder's log", "DATA",
+     repair_options, 0, NULL},
+    {"token create", verb_token_create, "make a token for the API", "NAME", token_options, 0,
+     "Prints the token once; the data folder keeps only its SHA-256."},
     {"completion", verb_completion, "print a completion script for the shell", "[SHELL]", NULL, 0,
      "SHELL is bash (the default): source <(shadowcast completion bash)"},
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",

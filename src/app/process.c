@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/process.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "app/say.h"
+#include "app/version.h"
+#include "base/check.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/real/clock_real.h"
+#include "base/real/entropy.h"
+#include "base/real/fs_real.h"
+#include "log/memory.h"
+
+enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64 };
+
+struct process {
+    struct clock clock;
+    struct fs fs, lookup_fs;
+    struct log *log;
+    struct control *control;
+    struct api *api;
+    struct auth auth;
+    struct loop *log_loops[LOG_LOOPS_MAX];
+    struct loop *control_loop;
+    struct loop **lane_loops;
+    int32_t lane_count;
+};
+
+/* --- files of the folder --- */
+
+enum err process_write_file(const struct fs *fs, const char *name, struct str text,
+                            struct err_info *info)
+{
+    char temporary[64];
+    struct fs_file file = {-1};
+    IGNORE_RESULT(snprintf(temporary, sizeof(temporary), "%s.new", name)); /* fits: our names */
+    enum err err = fs_open(fs, temporary, FS_O_WRITE | FS_O_CREATE, &file, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = fs_truncate(fs, file, 0, info);
+    err = err == ERR_OK ? fs_write(fs, file, text.ptr, text.len, 0, info) : err;
+    err = err == ERR_OK ? fs_sync(fs, file, info) : err;
+    fs_close(fs, file);
+    err = err == ERR_OK ? fs_rename(fs, temporary, name, info) : err;
+    return err == ERR_OK ? fs_sync_dir(fs, ".", info) : err;
+}
+
+/* The text of a small file into `buf`, 0 behind it. */
+static enum err read_small(const struct fs *fs, const char *name, char *buf, ptrdiff_t cap,
+                           ptrdiff_t *ret_len, struct err_info *info)
+{
+    struct fs_file file = {-1};
+    int64_t size = 0;
+    enum err err = fs_open(fs, name, FS_O_READ, &file, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = fs_size(fs, file, &size, info);
+    if (err == ERR_OK && size >= cap) {
+        err = err_set(info, ERR_LIMIT, "'%s' is larger than %td bytes", name, cap - 1);
+    }
+    err = err == ERR_OK ? fs_read(fs, file, buf, cap - 1, 0, ret_len, info) : err;
+    fs_close(fs, file);
+    if (err == ERR_OK) {
+        buf[*ret_len] = 0;
+    }
+    return err;
+}
+
+static enum err admin_token(const struct fs *fs, struct auth *auth, struct err_info *info)
+{
+    char text[AUTH_TOKEN_HEX + 8];
+    ptrdiff_t len = 0;
+    enum err err = read_small(fs, "token", text, (ptrdiff_t)sizeof(text), &len, info);
+    if (err == ERR_NOT_FOUND) {
+        auth_token_make(text);
+        text[AUTH_TOKEN_HEX] = '\n';
+        len = AUTH_TOKEN_HEX + 1;
+        err = process_write_file(fs, "token", (struct str){text, len}, info);
+    }
+    if (err == ERR_OK) {
+        struct str token = str_trim((struct str){text, len});
+        err = auth_add(auth, token, ROLE_ADMIN, STR("first"), info);
+        if (err == ERR_INVALID) {
+            err = err_set(info, ERR_INVALID,
+                          "the file 'token' in the data folder holds no token: remove it, and the "
+                          "next start writes a new one");
+        }
+    }
+    explicit_bzero(text, sizeof(text));
+    return err;
+}
+
+enum err process_tokens(const struct fs *fs, struct auth *ret_auth, struct err_info *info)
+{
+    ptrdiff_t len = 0;
+    *ret_auth = (struct auth){.count = 0};
+    enum err err = admin_token(fs, ret_auth, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    char *text = mem_new(TOKENS_FILE_MAX, 1);
+    err = read_small(fs, "tokens", text, TOKENS_FILE_MAX, &len, info);
+    if (err == ERR_OK) {
+        err = auth_load(ret_auth, "tokens", (struct str){text, len}, info);
+    } else if (err == ERR_NOT_FOUND) {
+        err = ERR_OK;
+    }
+    mem_free(text);
+    return err;
+}
+
+/* --- start --- */
+
+static enum err open_log(struct process *process, const struct process_options *options,
+                         struct err_info *info)
+{
+    const struct config *config = options->config;
+    struct log_recovery_report report = {.torn_at_sequence = -1};
+    if (options->memory_log) {
+        uint64_t seed = 0;
+        entropy_fill(&seed, (ptrdiff_t)sizeof(seed));
+        process->log = log_memory_new(&(struct log_memory_options){
+            .clock = &process->clock, .seed = seed, .commit_delay_ns = 1000000});
+        return ERR_OK;
+    }
+    enum err err = log_embedded_open(
+        &(struct log_embedded_options){.fs = &process->fs,
+                                       .clock = &process->clock,
+                                       .sync =
+                                           config->sync == CONFIG_SYNC ? LOG_SYNC : LOG_UNSYNCED,
+                                       .unsynced_interval_ns = config->unsynced_interval_ns},
+        &process->log, &report, info);
+    if (err == ERR_OK && report.text[0] != 0) {
+        say(SAY_WARN, "log", "%s", report.text);
+    }
+    return err;
+}
+
+static struct loop *start_loop(struct process *process, const char *name, loop_step step, void *ctx,
+                               struct waker *waker)
+{
+    return loop_start(&(struct loop_options){.name = name,
+                                             .clock = &process->clock,
+                                             .waker = waker,
+                                             .step = step,
+                                             .ctx = ctx,
+                                             .class = LOOP_NORMAL,
+                                             .cpu = -1});
+}
+
+static void start_loops(struct process *process)
+{
+    struct log_loop loops[LOG_LOOPS_MAX];
+    struct node_runtime *runtime = control_runtime(process->control);
+    int count = log_loops(process->log, loops);
+    for (int i = 0; i < count; i++) {
+        process->log_loops[i] =
+            start_loop(process, loops[i].name, loops[i].step, loops[i].ctx, loops[i].waker);
+    }
+    process->lane_count = node_runtime_lane_count(runtime);
+    process->lane_loops = MEM_NEW_ARRAY(struct loop *, process->lane_count);
+    for (int32_t i = 0; i < process->lane_count; i++) {
+        char name[16];
+        struct lane *lane = node_runtime_lane(runtime, i);
+        IGNORE_RESULT(snprintf(name, sizeof(name), "lane %d", i)); /* fits */
+        process->lane_loops[i] = start_loop(process, name, lane_step, lane, lane_waker(lane));
+    }
+    process->control_loop = start_loop(process, "control", control_step, process->control,
+                                       control_waker(process->control));
+}
+
+static enum err start_api(struct process *process, const struct process_options *options,
+                          struct err_info *info)
+{
+    char address[LISTEN_MAX];
+    char url[LISTEN_MAX + 32];
+    const struct listen_spec *listen = &options->config->listen;
+    IGNORE_RESULT(
+        snprintf(address, sizeof(address), "%.*s", STR_ARG(listen->address))); /* cut: refused */
+    if (options->address != NULL) {
+        IGNORE_RESULT(snprintf(address, sizeof(address), "%s", options->address));
+    }
+    enum err err =
+        api_start(&(struct api_options){.clock = &process->clock,
+                                        .control = control_mailbox(process->control),
+                                        .address = address,
+                                        .port = options->port >= 0 ? options->port : listen->port,
+                                        .insecure = options->insecure_listen,
+                                        .auth = &process->auth,
+                                        .version = SHADOWCAST_VERSION},
+                  &process->api, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    bool v6 = strchr(address, ':') != NULL;
+    int n = snprintf(url, sizeof(url), "http://%s%s%s:%d\n", v6 ? "[" : "", address, v6 ? "]" : "",
+                     api_port(process->api));
+    return process_write_file(&process->fs, "api", (struct str){url, n}, info);
+}
+
+enum err process_start(const struct process_options *options, struct process **ret_process,
+                       struct err_info *info)
+{
+    struct process *process = MEM_NEW(struct process);
+    struct control_options control = {.config = options->config,
+                                      .clock = &process->clock,
+                                      .fs = &process->lookup_fs,
+                                      .runtime_flags = options->runtime_flags,
+                                      .tuning = options->tuning};
+    process->clock = clock_real();
+    entropy_fill(&control.seed, (ptrdiff_t)sizeof(control.seed));
+    /* No core file may hold a token. */
+    IGNORE_RESULT(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); /* cannot fail with 0 */
+    enum err err = fs_real_open(options->data, &process->fs, info);
+    err = err == ERR_OK ? fs_real_open(options->lookup_root, &process->lookup_fs, info) : err;
+    err = err == ERR_OK ? open_log(process, options, info) : err;
+    err = err == ERR_OK ? process_tokens(&process->fs, &process->auth, info) : err;
+    control.log = process->log;
+    err = err == ERR_OK ? control_new(&control, &process->control, info) : err;
+    if (err == ERR_OK) {
+        start_loops(process);
+        err = start_api(process, options, info);
+    }
+    if (err != ERR_OK) {
+        process_free(process);
+        return err;
+    }
+    *ret_process = process;
+    return ERR_OK;
+}
+
+struct node_runtime *process_runtime(struct process *process)
+{
+    return control_runtime(process->control);
+}
+
+struct control *process_control(struct process *process)
+{
+    return process->control;
+}
+
+int process_port(const struct process *process)
+{
+    return api_port(process->api);
+}
+
+bool process_failed(struct process *process, struct err_info *ret_why)
+{
+    struct node_runtime *runtime = control_runtime(process->control);
+    if (control_failed(process->control, ret_why)) {
+        return true;
+    }
+    if (node_runtime_state(runtime) == RUNTIME_FAILED) {
+        *ret_why = *node_runtime_problem(runtime); /* written before the state, once */
+        return true;
+    }
+    return false;
+}
+
+/* --- end --- */
+
+void process_stop(struct process *process)
+{
+    control_drain(process->control);
+    api_stop(process->api);
+    process->api = NULL;
+    node_runtime_stop(control_runtime(process->control));
+}
+
+bool process_stopped(struct process *process)
+{
+    enum runtime_state state = node_runtime_state(control_runtime(process->control));
+    return state == RUNTIME_STOPPED || state == RUNTIME_FAILED;
+}
+
+void process_free(struct process *process)
+{
+    if (process == NULL) {
+        return;
+    }
+    if (process->api != NULL) {
+        control_drain(process->control);
+        api_stop(process->api);
+    }
+    for (int32_t i = 0; i < process->lane_count; i++) {
+        loop_stop(process->lane_loops[i]);
+    }
+    loop_stop(process->control_loop);
+    for (int i = 0; i < LOG_LOOPS_MAX; i++) {
+        loop_stop(process->log_loops[i]);
+    }
+    if (process->control != NULL) {
+        IGNORE_RESULT(fs_unlink(&process->fs, "api", NULL)); /* absent if the start failed */
+    }
+    control_free(process->control);
+    log_close(process->log);
+    mem_free(process->lane_loops);
+    explicit_bzero(&process->auth, sizeof(process->auth));
+    fs_real_close(&process->lookup_fs);
+    fs_real_close(&process->fs);
+    mem_free(process);
+}

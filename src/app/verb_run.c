@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `run`: a configuration's pipelines, until told to end or until their input has ended. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/process.h"
+#include "app/read_file.h"
+#include "app/say.h"
+#include "app/verbs.h"
+#include "base/check.h"
+
+enum { CONFIG_ARENA_MAX = 256 << 20, PATH_BYTES_MAX = 4096 };
+#define LOOK_NS 20000000L /* how often the state is looked at */
+
+/* Waits for a signal of `set`, at most LOOK_NS; 0 if none came. */
+static int next_signal(const sigset_t *set)
+{
+    struct timespec wait = {.tv_sec = 0, .tv_nsec = LOOK_NS};
+    int signal_number = sigtimedwait(set, NULL, &wait);
+    return signal_number > 0 ? signal_number : 0;
+}
+
+/* The folder a path lies in, for files that are named relative to the configuration. */
+static void folder_of(const char *path, char buf[PATH_BYTES_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    ptrdiff_t len = slash == NULL ? 0 : slash == path ? 1 : slash - path;
+    if (len == 0 || len >= PATH_BYTES_MAX) {
+        memcpy(buf, ".", 2);
+        return;
+    }
+    memcpy(buf, path, (size_t)len);
+    buf[len] = 0;
+}
+
+/* "ADDRESS:PORT", "[V6]:PORT" or "PORT" into the options; false if it is none. */
+static bool read_listen(const char *text, char address[64], struct process_options *options)
+{
+    char *end = NULL;
+    const char *colon = strrchr(text, ':');
+    const char *port = colon != NULL ? colon + 1 : text;
+    long number = strtol(port, &end, 10);
+    if (end == port || *end != 0 || number < 0 || number > 65535) {
+        return false;
+    }
+    options->port = (int)number;
+    if (colon == NULL) {
+        return true;
+    }
+    bool v6 = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+    ptrdiff_t len = colon - text - (v6 ? 2 : 0);
+    if (len <= 0 || len >= 64) {
+        return false;
+    }
+    memcpy(address, text + (v6 ? 1 : 0), (size_t)len);
+    address[len] = 0;
+    options->address = address;
+    return true;
+}
+
+/* Watches the process until it is to end; the exit code says why. */
+static int watch(struct process *process, const sigset_t *signals, bool until_end)
+{
+    struct node_runtime *runtime = process_runtime(process);
+    struct err_info why;
+    bool told = false;
+    for (;;) {
+        int signal_number = next_signal(signals);
+        if (signal_number != 0) {
+            say(SAY_INFO, "run", "%s: ending",
+                signal_number == SIGINT ? "interrupted" : "terminated");
+            return EXIT_CODE_OK;
+        }
+        if (process_failed(process, &why)) {
+            say(SAY_ERROR, "run", "%s", why.text);
+            return (int)exit_code_of(why.code != ERR_OK ? why.code : ERR_INTERNAL);
+        }
+        bool running = node_runtime_state(runtime) == RUNTIME_RUNNING;
+        if (running && !told && control_serving(process_control(process))) {
+            told = true;
+            say(SAY_INFO, "run", "ready");
+        }
+        int32_t lost = node_runtime_failed_partitions(runtime);
+        if (until_end && lost > 0 && running) {
+            say(SAY_ERROR, "run", "%d partitions need an operator; /readyz says why", lost);
+            return EXIT_CODE_NEEDS_OPERATOR;
+        }
+        if (until_end && running && node_runtime_ended(runtime)) {
+            say(SAY_INFO, "run", "all input is processed: ending");
+            return EXIT_CODE_OK;
+        }
+    }
+}
+
+/* Last commits; a second signal cuts that short, and nothing that was acknowledged is lost by it. */
+static void wind_down(struct process *process, const sigset_t *signals)
+{
+    process_stop(process);
+    while (!process_stopped(process)) {
+        if (next_signal(signals) != 0) {
+            say(SAY_WARN, "run", "ending at once, without the last commits");
+            break;
+        }
+    }
+    process_free(process);
+}
+
+static int run_config(const struct cli *cli, const struct config *config)
+{
+    char folder[PATH_BYTES_MAX];
+    char data[PATH_BYTES_MAX];
+    char address[64];
+    struct err_info info;
+    struct process *process = NULL;
+    sigset_t signals;
+    bool until_end = cli_flag(cli, "until-end");
+    struct process_options options = {.config = config,
+                                      .data = cli_text(cli, "data"),
+                                      .lookup_root = folder,
+                                      .port = -1,
+                                      .insecure_listen = cli_flag(cli, "insecure-listen"),
+                                      .memory_log = strcmp(cli_text(cli, "log"), "memory") == 0,
+                                      .runtime_flags =
+                                          (until_end ? RUNTIME_UNTIL_END : 0u) |
+                                          (cli_flag(cli, "drop-state") ? RUNTIME_DROP_STATE : 0u)};
+    folder_of(cli->args[0], folder);
+    if (options.data == NULL) {
+        IGNORE_RESULT(
+            snprintf(data, sizeof(data), "%.*s", STR_ARG(config->data))); /* cut: refused */
+        options.data = data;
+    }
+    const char *listen = cli_text(cli, "listen");
+    if (listen != NULL && !read_listen(listen, address, &options)) {
+        IGNORE_RESULT(
+            fprintf(stderr, "shadowcast: --listen is ADDRESS:PORT or PORT, not '%s'\n", listen));
+        return EXIT_CODE_USAGE;
+    }
+    /* Blocked before the first thread starts, so that only the waiting below takes them. */
+    CHECK(sigemptyset(&signals) == 0 && sigaddset(&signals, SIGTERM) == 0 &&
+          sigaddset(&signals, SIGINT) == 0);
+    CHECK(sigprocmask(SIG_BLOCK, &signals, NULL) == 0);
+    enum err err = process_start(&options, &process, &info);
+    if (err != ERR_OK) {
+        say(SAY_ERROR, "run", "%s", info.text);
+        return (int)exit_code_of(err);
+    }
+    say(SAY_INFO, "run", "started; data in %s, API on port %d, token in %s/token", options.data,
+        process_port(process), options.data);
+    int code = watch(process, &signals, until_end);
+    wind_down(process, &signals);
+    say(SAY_INFO, "run", "ended");
+    return code;
+}
+
+int verb_run(const struct cli *cli)
+{
+    struct arena arena;
+    struct err_info info;
+    struct str text = {NULL, 0};
+    const struct config *config = NULL;
+    int code = EXIT_CODE_CONFIG;
+    arena_init(&arena, CONFIG_ARENA_MAX);
+    enum err err = read_file(&arena, cli->args[0], YAML_BYTES_MAX, &text, &info);
+    if (err == ERR_OK) {
+        err = config_load(&arena, cli->args[0], text, &config, &info);
+    }
+    if (err != ERR_OK) {
+        IGNORE_RESULT(fprintf(stderr, "%s\n", info.text)); /* nobody left to tell */
+    } else {
+        code = run_config(cli, config);
+    }
+    arena_release(&arena);
+    return code;
+}
