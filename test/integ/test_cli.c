@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The command line of the real program: exit codes, messages, and a pipeline from its first record to its last result. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+#include "raw_http.h"
+#include "test.h"
+
+static struct result result;
+
+static const char pipeline[] =
+    "version: 1\n"
+    "data: ./cli-data\n"
+    "nodes: {count: 2, lanes: 1}\n"
+    "streams:\n"
+    "  clicks: {shards: 4, time: {ingest_field: ts, out_of_order: 2s}}\n"
+    "  counts: {shards: 2}\n"
+    "pipelines:\n"
+    "  per_user:\n"
+    "    commit: 10ms\n"
+    "    stages:\n"
+    "      - {name: read, from: clicks, partitions: 2, chain: [{parse: {name: p, format: json, "
+    "fields: {kind: string, user: string}}}, {filter: {name: f, where: \"kind == 'view'\"}}, "
+    "{key_by: {name: k, key: user, shards: 4}}]}\n"
+    "      - {name: count, partitions: 2, chain: [{window: {name: w, tumbling: 10s, out: {n: "
+    "count}}}], to: counts}\n";
+
+static void sh(const char *line)
+{
+    program_run(line, NULL, &result);
+}
+
+TEST(wrong_calls_end_with_2_and_say_what_is_wrong)
+{
+    static const char *const calls[][2] = {
+        {"$SC", "which verb"},
+        {"$SC fly", "no verb 'fly'"},
+        {"$SC run", "missing arguments"},
+        {"$SC run a b", "too many arguments"},
+        {"$SC run a --nope", "no option '--nope'"},
+        {"$SC stream", "stream list"},
+        {"$SC consume s --limit many", "whole number"},
+        {"$SC partition list -o xml", "none of table|json|csv"},
+        {"$SC log repair x", "--show"},
+        {"$SC run pipe.yaml --listen nowhere", "--listen"},
+    };
+    program_write("pipe.yaml", pipeline);
+    for (int i = 0; i < (int)COUNT_OF(calls); i++) {
+        sh(calls[i][0]);
+        EXPECT_MSG(result.code == 2, "%s: exit %d: %s", calls[i][0], result.code, result.err);
+        EXPECT_MSG(strstr(result.err, calls[i][1]) != NULL, "%s: %s", calls[i][0], result.err);
+        EXPECT_MSG(result.out[0] == 0, "%s wrote to stdout", calls[i][0]);
+    }
+}
+
+TEST(a_bad_configuration_ends_with_78_and_one_line_that_names_the_place)
+{
+    static const char *const bad[][2] = {
+        {"version: 1\nstreams:\n  a: {shards: none}\n", "bad.yaml:3:"},
+        {"version: 1\nstreems: {}\n", "bad.yaml:2:1"},
+        {"version: 9\n", "bad.yaml:1:"},
+        {"version: 1\nstreams: {a: {}}\npipelines: {p: {stages: [{name: s, from: b, chain: []}]}}\n",
+         "bad.yaml:3:"},
+        {"a: [\n", "bad.yaml:"},
+    };
+    for (int i = 0; i < (int)COUNT_OF(bad); i++) {
+        program_write("bad.yaml", bad[i][0]);
+        sh("$SC validate bad.yaml");
+        EXPECT_MSG(result.code == 78, "%d: exit %d: %s", i, result.code, result.err);
+        EXPECT_MSG(strncmp(result.err, bad[i][1], strlen(bad[i][1])) == 0, "%d: %s", i, result.err);
+        EXPECT_MSG(strchr(result.err, '\n') == result.err + strlen(result.err) - 1, "%d: %s", i,
+                   result.err);
+        sh("$SC run bad.yaml --data bad-data");
+        EXPECT_MSG(result.code == 78, "%d: run: exit %d: %s", i, result.code, result.err);
+        sh("test ! -e bad-data");
+        EXPECT_MSG(result.code == 0, "%d: something was started", i);
+    }
+    sh("$SC validate no-such.yaml");
+    EXPECT_INT(result.code, 78);
+}
+
+TEST(without_a_process_clients_end_with_69)
+{
+    sh("$SC stream list --data nowhere");
+    EXPECT_MSG(result.code == 69, "exit %d: %s", result.code, result.err);
+    EXPECT(strstr(result.err, "shadowcast run") != NULL);
+}
+
+TEST(help_and_manual_go_to_stdout_and_a_closed_pipe_is_no_failure)
+{
+    sh("$SC help");
+    EXPECT(result.code == 0 && strstr(result.out, "  69  ") != NULL && result.err[0] == 0);
+    sh("$SC run --help");
+    EXPECT(result.code == 0 && strstr(result.out, "--until-end") != NULL);
+    sh("set -o pipefail; $SC manual | head -n 1");
+    EXPECT_MSG(result.code == 0, "exit %d: %s", result.code, result.err);
+    sh("$SC help >/dev/full");
+    EXPECT_INT(result.code, 1);
+    sh("$SC completion bash | bash -n");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+}
+
+/* 300 clicks over 100 s by 7 users, one in three no view, one line broken. */
+static void clicks(char *buf, size_t cap)
+{
+    size_t used = 0;
+    for (int i = 0; i < 300; i++) {
+        used += (size_t)snprintf(buf + used, cap - used,
+                                 "{\"ts\":%d,\"kind\":\"%s\",\"user\":\"u%d\"}\n", i * 333,
+                                 i % 3 == 0 ? "buy" : "view", i % 7);
+    }
+    CHECK(used < cap);
+}
+
+/* The count that the pipeline must give for each (window, user), as sorted lines. */
+static void expected(char *buf, size_t cap)
+{
+    int counts[10][7] = {{0}};
+    size_t used = 0;
+    for (int i = 0; i < 300; i++) {
+        counts[i * 333 / 10000][i % 7] += i % 3 != 0;
+    }
+    for (int w = 0; w < 10; w++) {
+        for (int u = 0; u < 7; u++) {
+            if (counts[w][u] > 0) {
+                used += (size_t)snprintf(buf + used, cap - used, "%d u%d %d\n", w * 10000, u,
+                                         counts[w][u]);
+            }
+        }
+    }
+    CHECK(used < cap);
+}
+
+static const char read_results[] =
+    "$SC consume counts --data cli-data | sed -E 's/.*\"key\":\"(u[0-9])\".*\"window_start\":([0-9]+)"
+    ".*\"n\":([0-9]+).*/\\2 \\1 \\3/' | LC_ALL=C sort -n -k1,1 -k2,2";
+
+TEST(a_pipeline_runs_from_first_record_to_last_result_also_over_kill_9)
+{
+    static char input[65536];
+    static char wanted[8192];
+    struct running run;
+    clicks(input, sizeof(input));
+    expected(wanted, sizeof(wanted));
+    program_write("pipe.yaml", pipeline);
+    program_start("pipe.yaml", "cli-data", "", &run);
+
+    program_run("head -n 200 | $SC produce clicks --key-field user --data cli-data", input,
+                &result);
+    EXPECT_MSG(result.code == 0, "produce: exit %d: %s", result.code, result.err);
+
+    sh("$SC run pipe.yaml --data cli-data --listen 0");
+    EXPECT_MSG(result.code == 4, "second process: exit %d: %s", result.code, result.err);
+    EXPECT_MSG(strstr(result.err, "another process") != NULL, "%s", result.err);
+
+    EXPECT_INT(program_stop(&run, SIGKILL), 128 + SIGKILL);
+    program_start("pipe.yaml", "cli-data", "", &run);
+    program_run("tail -n 100 | $SC produce clicks --key-field user --data cli-data", input,
+                &result);
+    EXPECT_MSG(result.code == 0, "produce: exit %d: %s", result.code, result.err);
+    program_run("$SC produce clicks --key-field user --data cli-data", "not json\n", &result);
+    EXPECT_MSG(result.code == 1, "bad line: exit %d: %s", result.code, result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+
+    sh("$SC run pipe.yaml --until-end --listen 0");
+    EXPECT_MSG(result.code == 0, "until the end: exit %d: %s", result.code, result.err);
+
+    sh("$SC validate pipe.yaml --against cli-data");
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "per_user/count: goes on") != NULL,
+               "exit %d: %s%s", result.code, result.out, result.err);
+
+    program_start("pipe.yaml", "cli-data", "", &run);
+    sh(read_results);
+    EXPECT_MSG(strcmp(result.out, wanted) == 0, "got\n%s\nwanted\n%s", result.out, wanted);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(clients_print_tables_json_and_csv_and_tell_errors_apart)
+{
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    program_start("pipe.yaml", "tables", "", &run);
+    sh("$SC stream create extra --shards 2 --data tables && $SC stream list --data tables -o csv");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    EXPECT(strstr(result.out, "extra,data,2,") != NULL);
+    sh("$SC stream show nope --data tables");
+    EXPECT_MSG(result.code == 3, "exit %d: %s", result.code, result.err);
+    sh("$SC stream create extra --shards 3 --data tables");
+    EXPECT_MSG(result.code == 4, "exit %d: %s", result.code, result.err);
+    sh("$SC stream delete extra --yes --data tables && $SC stream list --data tables -o json");
+    EXPECT(result.code == 0 && strstr(result.out, "extra") == NULL);
+    sh("printf %064d 0 >wrong; $SC stream list --data tables --token-file wrong");
+    EXPECT_MSG(result.code == 5, "exit %d: %s", result.code, result.err);
+    sh("$SC partition list --data tables -o csv | head -n 1");
+    EXPECT(strncmp(result.out, "id,pipeline,", 12) == 0);
+    sh("$SC node list --data tables && $SC top --once --data tables");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    EXPECT(strchr(result.out, '\033') == NULL);
+    sh("seq 1 100000 | $SC produce clicks --format lines --data tables; "
+       "set -o pipefail; $SC consume clicks --data tables | head -n 1");
+    EXPECT_MSG(result.code == 0, "closed pipe: exit %d: %s", result.code, result.err);
+    EXPECT_INT(program_stop(&run, SIGINT), 0);
+}
+
+TEST(tokens_of_lesser_roles_may_less)
+{
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    sh("mkdir -p roles && $SC token create watcher --role viewer --data roles >roles.token");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    program_start("pipe.yaml", "roles", "", &run);
+    sh("$SC stream list --data roles --token-file roles.token");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    sh("$SC stream create x --data roles --token-file roles.token");
+    EXPECT_MSG(result.code == 5, "exit %d: %s", result.code, result.err);
+    sh("stat -c %a roles/token roles/tokens");
+    EXPECT(strcmp(result.out, "600\n600\n") == 0);
+    sh("! grep -q \"$(cat roles.token)\" roles/tokens");
+    EXPECT_INT(result.code, 0);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(a_full_disk_is_told_and_reads_go_on)
+{
+    sh("unshare -rm true");
+    bool may_mount = result.code == 0;
+    if (!may_mount) {
+        printf("    (no right to mount a small file system here: nothing shown)\n");
+        return;
+    }
+    program_write("full.yaml", "version: 1\nstreams: {a: {shards: 1}}\n");
+    program_write(
+        "full.sh",
+        "mkdir -p small && mount -t tmpfs -o size=300m none small || exit 90\n"
+        "$SC run full.yaml --data small/data --listen 0 2>full.log & pid=$!\n"
+        "for i in $(seq 1000); do $SC stream list --data small/data >/dev/null 2>&1 && break; read -t "
+        "0.02 <> <(:); done\n"
+        "echo '{}' | $SC produce a --data small/data || exit 91\n"
+        "head -c 400M /dev/zero >small/filler 2>/dev/null\n"
+        "head -c 200M /dev/zero | tr '\\0' 'x' | fold -w 1000 | $SC produce a --format lines --retry-for "
+        "0s --data small/data 2>refused; code=$?\n"
+        "[ $code -ne 0 ] || exit 92\n"
+        "grep -q SC1305 refused || { cat refused; exit 93; }\n"
+        "$SC consume a --limit 1 --data small/data | grep -q value || exit 94\n"
+        "rm small/filler\n"
+        "echo '{}' | $SC produce a --data small/data || exit 95\n"
+        "kill -TERM $pid; wait $pid\n");
+    sh("unshare -rm bash full.sh");
+    EXPECT_MSG(result.code == 0, "exit %d: %s%s", result.code, result.out, result.err);
+}
