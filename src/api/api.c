@@ -329,6 +329,7 @@ static enum MHD_Result take_whole(struct conn *conn, const char *method)
     return hand_over(conn);
 }
 
+// NOLINTNEXTLINE(readability-function-size): eight parameters are the library's signature
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *upload_data,
                                   size_t *upload_data_size, void **request_context)

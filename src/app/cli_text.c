@@ -70,36 +70,46 @@ static void print_cell(FILE *to, const char *text)
     }
 }
 
+static void print_manual_options(FILE *to, const struct cli_verb *verb)
+{
+    const struct cli_option *option = NULL;
+    for (int i = 0; (option = cli_option_at(verb, i)) != NULL; i++) {
+        PRINT(to, "%s", i == 0 ? "\n| option | default | what |\n|---|---|---|\n" : "");
+        PRINT(to, "| `--%s%s", option->name, option->kind == CLI_FLAG ? "" : " ");
+        print_cell(to, option->kind == CLI_FLAG ? "" : option->value);
+        PRINT(to, "`");
+        if (option->letter != 0) {
+            PRINT(to, ", `-%c`", option->letter);
+        }
+        PRINT(to, " | %s | ", option->fallback != NULL ? option->fallback : "");
+        print_cell(to, option->help);
+        PRINT(to, " |\n");
+    }
+}
+
+static void print_manual_codes(FILE *to)
+{
+    PRINT(to, "| exit code | meaning |\n|---|---|\n");
+#define X(name, value, text) PRINT(to, "| %d | %s |\n", value, text);
+    EXIT_CODE_LIST(X)
+#undef X
+}
+
 void cli_print_manual(FILE *to)
 {
     PRINT(to, "# Command line\n\n"
               "Printed by `shadowcast manual` from the table of verbs; `make check` compares.\n\n"
               "Data goes to stdout, messages and progress to stderr. Verbs that look at a running "
               "system are\nclients of its API: they find its address and token in the data "
-              "folder.\n\n"
-              "| exit code | meaning |\n|---|---|\n");
-#define X(name, value, text) PRINT(to, "| %d | %s |\n", value, text);
-    EXIT_CODE_LIST(X)
-#undef X
+              "folder.\n\n");
+    print_manual_codes(to);
     for (const struct cli_verb *verb = cli_verbs; verb->name != NULL; verb++) {
         PRINT(to, "\n## %s\n\n`shadowcast %s%s%s`: %s.\n", verb->name, verb->name,
               verb->arguments[0] != 0 ? " " : "", verb->arguments, verb->summary);
         if (verb->help != NULL) {
             PRINT(to, "\n%s\n", verb->help);
         }
-        const struct cli_option *option = NULL;
-        for (int i = 0; (option = cli_option_at(verb, i)) != NULL; i++) {
-            PRINT(to, "%s", i == 0 ? "\n| option | default | what |\n|---|---|---|\n" : "");
-            PRINT(to, "| `--%s%s", option->name, option->kind == CLI_FLAG ? "" : " ");
-            print_cell(to, option->kind == CLI_FLAG ? "" : option->value);
-            PRINT(to, "`");
-            if (option->letter != 0) {
-                PRINT(to, ", `-%c`", option->letter);
-            }
-            PRINT(to, " | %s | ", option->fallback != NULL ? option->fallback : "");
-            print_cell(to, option->help);
-            PRINT(to, " |\n");
-        }
+        print_manual_options(to, verb);
     }
 }
 

@@ -15,7 +15,7 @@
 #include "base/real/fs_real.h"
 #include "log/memory.h"
 
-enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64 };
+enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
 
 struct process {
     struct clock clock;
@@ -166,7 +166,7 @@ static void start_loops(struct process *process)
     process->lane_count = node_runtime_lane_count(runtime);
     process->lane_loops = MEM_NEW_ARRAY(struct loop *, process->lane_count);
     for (int32_t i = 0; i < process->lane_count; i++) {
-        char name[16];
+        char name[LANE_NAME_MAX];
         struct lane *lane = node_runtime_lane(runtime, i);
         IGNORE_RESULT(snprintf(name, sizeof(name), "lane %d", i)); /* fits */
         process->lane_loops[i] = start_loop(process, name, lane_step, lane, lane_waker(lane));

@@ -140,7 +140,7 @@ static int run_config(const struct cli *cli, const struct config *config)
     /* Blocked before the first thread starts, so that only the waiting below takes them. */
     CHECK(sigemptyset(&signals) == 0 && sigaddset(&signals, SIGTERM) == 0 &&
           sigaddset(&signals, SIGINT) == 0);
-    CHECK(sigprocmask(SIG_BLOCK, &signals, NULL) == 0);
+    CHECK(pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0);
     enum err err = process_start(&options, &process, &info);
     if (err != ERR_OK) {
         say(SAY_ERROR, "run", "%s", info.text);

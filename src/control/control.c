@@ -264,7 +264,7 @@ int64_t control_step(void *ctx, int64_t now_ns)
     int64_t next_ns = CLOCK_NEVER;
     bool more = true;
     control->now_ns = now_ns;
-    if (control->started_ns == 0) {
+    if (control->start_job.control == NULL) {
         control->started_ns = now_ns;
         start_begin(control);
     }

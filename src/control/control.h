@@ -37,7 +37,7 @@ ATTR_NODISCARD enum err control_new(const struct control_options *options,
 void control_free(struct control *control);
 
 /* A loop_step: also steps the runtime. */
-int64_t control_step(void *control, int64_t now_ns);
+int64_t control_step(void *ctx, int64_t now_ns);
 struct waker *control_waker(struct control *control);
 
 /* Where requests go (struct control_request). Any thread pushes. */

@@ -153,7 +153,8 @@ struct control {
     /* figures */
     struct lane_view *lanes;
     int32_t lane_count, lanes_out;
-    int64_t snapshot_ns;
+    bool snapshot_known;
+    int64_t snapshot_ns; /* when it was taken */
     struct job_list want_snapshot;
     struct process_row process;
     int64_t no_space_ns; /* when the log last had no space; 0: never */

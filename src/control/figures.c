@@ -252,12 +252,13 @@ void figures_begin(struct job *job)
 {
     struct control *control = job->control;
     bool fresh =
-        control->snapshot_ns != 0 && control->now_ns - control->snapshot_ns < SNAPSHOT_FRESH_NS;
+        control->snapshot_known && control->now_ns - control->snapshot_ns < SNAPSHOT_FRESH_NS;
     if (control->lanes_out == 0 && (fresh || !may_ask(control))) {
         answer(job);
         return;
     }
     if (control->lanes_out == 0) {
+        control->snapshot_known = true;
         control->snapshot_ns = control->now_ns;
         for (int32_t i = 0; i < control->lane_count; i++) {
             ask_lane(control, i);
