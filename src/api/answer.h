@@ -48,5 +48,7 @@ void answer_openapi(struct text *text, const char *version);
 
 /* The table of routes as Markdown; stands in docs/api.md. */
 void answer_route_table(struct text *text);
+/* The table of problem codes, the same way. */
+void answer_problem_table(struct text *text);
 
 #endif

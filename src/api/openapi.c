@@ -203,6 +203,28 @@ void answer_openapi(struct text *text, const char *version)
     text_add(text, STR("}}}\n"));
 }
 
+static void add_problem_row(struct text *text, int code, int status, const char *what)
+{
+    text_printf(text, "| SC%d | %d | %s |\n", code, status, what);
+}
+
+void answer_problem_table(struct text *text)
+{
+    text_add(text, STR("| code | status | what |\n|---|---|---|\n"));
+    for (int err = 1; err < ERR_COUNT; err++) {
+        struct problem problem = problem_of((enum err)err);
+        add_problem_row(text, problem.code, problem.status, problem.title);
+    }
+    for (int verdict = 1; verdict < GUARD_COUNT; verdict++) {
+        struct problem problem = problem_of_guard((enum guard_verdict)verdict);
+        add_problem_row(text, problem.code, problem.status, problem.detail);
+    }
+    add_problem_row(text, PROBLEM_METHOD, 405, "the path does not take this method");
+    add_problem_row(text, PROBLEM_RATE, 429, "too many calls: Retry-After says when to come back");
+    add_problem_row(text, PROBLEM_BODY_MEDIA, 415, "the body must be application/json");
+    add_problem_row(text, PROBLEM_BODY_SHORT, 411, "a body with Content-Length is wanted");
+}
+
 void answer_route_table(struct text *text)
 {
     text_add(text, STR("| method | path | role | what |\n|---|---|---|---|\n"));

@@ -2,7 +2,12 @@
 /* Verbs that tell about the program itself. */
 #include "app/verbs.h"
 
+#include <string.h>
+
+#include "api/answer.h"
 #include "app/version.h"
+
+enum { MANUAL_MAX = 1 << 20 };
 
 int verb_completion(const struct cli *cli)
 {
@@ -17,9 +22,28 @@ int verb_completion(const struct cli *cli)
 
 int verb_manual(const struct cli *cli)
 {
-    (void)cli;
-    cli_print_manual(stdout);
-    return EXIT_CODE_OK;
+    const char *topic = cli->arg_count > 0 ? cli->args[0] : "cli";
+    struct arena arena;
+    struct text text;
+    int code = EXIT_CODE_OK;
+    arena_init(&arena, MANUAL_MAX);
+    text_init(&text, &arena);
+    if (strcmp(topic, "cli") == 0) {
+        cli_print_manual(stdout);
+    } else if (strcmp(topic, "routes") == 0) {
+        answer_route_table(&text);
+    } else if (strcmp(topic, "problems") == 0) {
+        answer_problem_table(&text);
+    } else if (strcmp(topic, "openapi") == 0) {
+        answer_openapi(&text, SHADOWCAST_VERSION);
+    } else {
+        IGNORE_RESULT(fprintf(stderr, "shadowcast: no topic '%s': cli, routes, problems, openapi\n",
+                              topic)); /* nobody left to tell */
+        code = EXIT_CODE_USAGE;
+    }
+    IGNORE_RESULT(fwrite(text.ptr, 1, (size_t)text.len, stdout)); /* main() judges stdout */
+    arena_release(&arena);
+    return code;
 }
 
 int verb_version(const struct cli *cli)

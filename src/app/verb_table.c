@@ -147,7 +147,8 @@ const struct cli_verb cli_verbs[] = {
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},
-    {"manual", verb_manual, "print the reference of all verbs, as Markdown", "", NULL, 0, NULL},
+    {"manual", verb_manual, "print what is generated of the documentation", "[TOPIC]", NULL, 0,
+     "TOPIC is cli (the default: this page), routes, problems or openapi."},
     {"version", verb_version, "print the version", "", NULL, 0, NULL},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL},
 };

@@ -24,7 +24,6 @@ int verb_token_create(const struct cli *cli);
 int verb_generate(const struct cli *cli);
 int verb_completion(const struct cli *cli);
 int verb_manual(const struct cli *cli);
-int verb_openapi(const struct cli *cli);
 int verb_version(const struct cli *cli);
 
 #endif
