@@ -54,7 +54,7 @@ static enum err flush(struct parse *parse, int32_t shard, struct err_info *info)
     if (err == ERR_OK && (copy == NULL || ingest->bytes + len > LOG_COMMIT_BYTES_MAX)) {
         err = err_set(info, ERR_LIMIT, "the call is too large: send fewer records at once");
     }
-    if (err == ERR_OK && bytes != NULL) {
+    if (err == ERR_OK && bytes != NULL && copy != NULL) {
         memcpy(copy, bytes, (size_t)len);
         ingest->bytes += len;
         ingest->batches[ingest->batch_count++] = (struct log_batch){
