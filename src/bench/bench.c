@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Paired slices, the rule that drops dirty pairs, and the interval.
+
+#include "bench/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "bench/rows.h"
+
+enum { BOOTSTRAP_RESAMPLES = 2000 };
+
+static const int64_t SLICE_NS = 100000000;
+static const double DIRTY_SHARE = 0.05;
+
+static const struct bench_row *const ROWS[] = {
+    &bench_passthrough, &bench_json, &bench_count_1k, &bench_count_100k, &bench_count_10m,
+};
+
+int32_t bench_row_count(void)
+{
+    return (int32_t)COUNT_OF(ROWS);
+}
+
+const char *bench_row_name(int32_t index)
+{
+    CHECK(index >= 0 && index < bench_row_count());
+    return ROWS[index]->name;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Sorts `values`. */
+static double median(double *values, int32_t count)
+{
+    qsort(values, (size_t)count, sizeof *values, compare_doubles);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+void bench_interval(const double *ratios, int32_t count, uint64_t seed, double *ret_median,
+                    double *ret_low, double *ret_high)
+{
+    CHECK(count > 0 && count <= BENCH_PAIRS_MAX);
+    static double medians[BOOTSTRAP_RESAMPLES];
+    double sample[BENCH_PAIRS_MAX];
+    struct rng rng;
+    rng_init(&rng, seed);
+    memcpy(sample, ratios, (size_t)count * sizeof *sample);
+    *ret_median = median(sample, count);
+    for (int r = 0; r < BOOTSTRAP_RESAMPLES; r++) {
+        for (int32_t i = 0; i < count; i++) {
+            sample[i] = ratios[rng_below(&rng, (uint64_t)count)];
+        }
+        medians[r] = median(sample, count);
+    }
+    qsort(medians, BOOTSTRAP_RESAMPLES, sizeof *medians, compare_doubles);
+    *ret_low = medians[BOOTSTRAP_RESAMPLES / 40];
+    *ret_high = medians[BOOTSTRAP_RESAMPLES - 1 - BOOTSTRAP_RESAMPLES / 40];
+}
+
+/* Runs one side for a slice; records per CPU second. */
+static double run_slice(const struct clock *clock, int64_t (*step)(void *self), void *self)
+{
+    int64_t start = clock_thread_cpu_ns(clock);
+    int64_t records = 0;
+    int64_t used = 0;
+    while (used < SLICE_NS) {
+        // The thread clock costs as much as some records: not each step.
+        for (int i = 0; i < 16; i++) {
+            records += step(self);
+        }
+        used = clock_thread_cpu_ns(clock) - start;
+    }
+    return (double)records * 1e9 / (double)used;
+}
+
+static struct bench_pair run_pair(const struct bench_row *row, void *self,
+                                  const struct bench_options *options, bool engine_first)
+{
+    struct machine_cpu before = {0};
+    struct machine_cpu after = {0};
+    struct bench_pair pair = {0};
+    int64_t own = clock_thread_cpu_ns(options->clock);
+    int64_t wall = clock_now_ns(options->clock);
+    bool known = options->machine(options->machine_ctx, &before);
+    if (engine_first) {
+        pair.engine_per_s = run_slice(options->clock, row->engine_step, self);
+        pair.limit_per_s = run_slice(options->clock, row->limit_step, self);
+    } else {
+        pair.limit_per_s = run_slice(options->clock, row->limit_step, self);
+        pair.engine_per_s = run_slice(options->clock, row->engine_step, self);
+    }
+    known = options->machine(options->machine_ctx, &after) && known;
+    own = clock_thread_cpu_ns(options->clock) - own;
+    wall = clock_now_ns(options->clock) - wall;
+    int64_t foreign = after.busy_ns - before.busy_ns - own;
+    int64_t stolen = after.steal_ns - before.steal_ns;
+    foreign = foreign > 0 ? foreign : 0;
+    pair.dirty = known && (double)(foreign + stolen) > DIRTY_SHARE * (double)wall;
+    return pair;
+}
+
+static void summarise(struct bench_result *result, const struct bench_options *options)
+{
+    double ratios[BENCH_PAIRS_MAX];
+    double engine[BENCH_PAIRS_MAX];
+    double limit[BENCH_PAIRS_MAX];
+    int32_t count = 0;
+    for (int32_t i = 0; i < result->pair_count; i++) {
+        const struct bench_pair *pair = &result->pairs[i];
+        if (pair->dirty && !options->keep_noisy) {
+            continue;
+        }
+        engine[count] = pair->engine_per_s;
+        limit[count] = pair->limit_per_s;
+        ratios[count++] = pair->engine_per_s / pair->limit_per_s;
+    }
+    result->too_noisy = count * 2 < result->pair_count;
+    if (result->too_noisy) {
+        return;
+    }
+    result->engine_per_s = median(engine, count);
+    result->limit_per_s = median(limit, count);
+    bench_interval(ratios, count, options->seed, &result->ratio, &result->ratio_low,
+                   &result->ratio_high);
+}
+
+enum err bench_run(const char *name, const struct bench_options *options,
+                   struct bench_result *ret_result, struct err_info *info)
+{
+    CHECK(options->pairs >= 3 && options->pairs <= BENCH_PAIRS_MAX);
+    const struct bench_row *row = NULL;
+    for (int32_t i = 0; i < bench_row_count(); i++) {
+        row = strcmp(ROWS[i]->name, name) == 0 ? ROWS[i] : row;
+    }
+    if (row == NULL) {
+        return err_set(info, ERR_NOT_FOUND, "there is no benchmark '%s'", name);
+    }
+    void *self;
+    enum err err = row->open(options->seed, &self, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    memset(ret_result, 0, sizeof *ret_result);
+    ret_result->name = row->name;
+    ret_result->engine = row->engine;
+    ret_result->limit = row->limit;
+    ret_result->floor_percent = row->floor_percent;
+    run_pair(row, self, options, true); // warms both sides
+    for (int32_t i = 0; i < options->pairs; i++) {
+        ret_result->pairs[i] = run_pair(row, self, options, i % 2 == 0);
+        ret_result->dirty_count += ret_result->pairs[i].dirty;
+    }
+    ret_result->pair_count = options->pairs;
+    row->close(self);
+    summarise(ret_result, options);
+    return ERR_OK;
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/feed.h"
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { FEED_BATCH_RECORDS = 1024, FEED_ARENA_BYTES = 1 << 30 };
+
+void feed_init(struct feed *feed, int64_t pass_ms)
+{
+    *feed = (struct feed){.pass_ms = pass_ms};
+    record_builder_init(&feed->builder, RECORD_CODEC_NONE);
+    record_reader_init(&feed->reader);
+}
+
+void feed_release(struct feed *feed)
+{
+    record_builder_release(&feed->builder);
+    record_reader_release(&feed->reader);
+    mem_free(feed->bytes);
+}
+
+void feed_flush(struct feed *feed)
+{
+    if (feed->builder.count == 0) {
+        return;
+    }
+    void *bytes;
+    ptrdiff_t len;
+    CHECK(record_builder_finish(&feed->builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) ==
+          ERR_OK);
+    while (feed->len + len + RECORD_READ_PADDING > feed->cap) {
+        feed->cap = feed->cap == 0 ? 1 << 20 : feed->cap * 2;
+        feed->bytes = mem_resize(feed->bytes, feed->cap, 1);
+    }
+    memcpy(feed->bytes + feed->len, bytes, (size_t)len);
+    feed->len += len;
+    memset(feed->bytes + feed->len, 0, RECORD_READ_PADDING);
+    record_builder_reset(&feed->builder);
+}
+
+void feed_add(struct feed *feed, struct str key, struct str value, int64_t time_ms)
+{
+    struct record record = {.timestamp_ms = time_ms, .key = key, .value = value};
+    CHECK(record_builder_add(&feed->builder, &record) == ERR_OK);
+    if (feed->builder.count == FEED_BATCH_RECORDS) {
+        feed_flush(feed);
+    }
+}
+
+void feed_begin(struct feed *feed)
+{
+    if (feed->at == feed->len) {
+        feed->at = 0;
+        feed->offset_ms += feed->pass_ms;
+    }
+    struct record_batch_header header;
+    ptrdiff_t total;
+    const char *bytes = feed->bytes + feed->at;
+    CHECK(record_batch_parse(bytes, feed->len - feed->at, &header, &total, NULL) == ERR_OK);
+    CHECK(record_batch_verify(bytes, total, NULL) == ERR_OK);
+    CHECK(record_reader_begin(&feed->reader, bytes, total, NULL) == ERR_OK);
+    feed->at += total;
+}
+
+struct batch *feed_next(struct feed *feed, struct arena *arena)
+{
+    struct batch *batch = batch_new(arena, BATCH_ROWS_MAX);
+    int64_t *offset = arena_new_raw(arena, BATCH_ROWS_MAX, (ptrdiff_t)sizeof *offset);
+    struct record_arrays arrays = {
+        .offset = offset, .timestamp_ms = batch->time_ms, .key = batch->key, .value = batch->value};
+    int32_t count = record_reader_next_many(&feed->reader, &arrays, BATCH_ROWS_MAX);
+    CHECK(count >= 0);
+    if (count == 0) {
+        return NULL;
+    }
+    batch->count = count;
+    batch->sel_count = count;
+    batch->offset = offset;
+    for (int32_t i = 0; i < count; i++) {
+        batch->time_ms[i] += feed->offset_ms;
+        batch->hash[i] = hash64(batch->key[i].ptr, batch->key[i].len);
+    }
+    return batch;
+}
+
+enum err feed_chain_open(struct feed_chain *run, const char *chain_yaml, struct err_info *info)
+{
+    *run = (struct feed_chain){.largest_ms = INT64_MIN};
+    arena_init(&run->config_arena, FEED_ARENA_BYTES);
+    arena_init(&run->rows, FEED_ARENA_BYTES);
+    arena_init(&run->outputs, FEED_ARENA_BYTES);
+    run->out = MEM_NEW(struct chain_out);
+    chain_out_init(run->out, &run->outputs);
+    run->state = state_new(0, KEY_GROUP_COUNT);
+    state_set_tracking(run->state, false);
+    const char *text = arena_printf(&run->config_arena,
+                                    "version: 1\nstreams: {in: {shards: 1}, out: {shards: 1}}\n"
+                                    "pipelines:\n  p:\n    stages:\n"
+                                    "      - {name: s, from: in, chain: %s, to: out}\n",
+                                    chain_yaml);
+    enum err err = config_load(&run->config_arena, "bench.yaml", str_of(text), &run->config, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct chain_options options = {.plan = run->config->pipelines[0]->stages[0],
+                                    .state = run->state};
+    return chain_new(&options, &run->chain, info);
+}
+
+void feed_chain_close(struct feed_chain *run)
+{
+    chain_free(run->chain);
+    state_free(run->state);
+    mem_free(run->out);
+    arena_release(&run->config_arena);
+    arena_release(&run->rows);
+    arena_release(&run->outputs);
+}
+
+static void discard(struct feed_chain *run)
+{
+    for (int32_t i = 0; i < run->out->count; i++) {
+        run->output_rows += run->out->outputs[i].count;
+    }
+    chain_out_reset(run->out);
+}
+
+int64_t feed_chain_step(struct feed_chain *run, struct feed *feed)
+{
+    int64_t records = 0;
+    feed_begin(feed);
+    for (;;) {
+        arena_reset(&run->rows);
+        struct batch *batch = feed_next(feed, &run->rows);
+        if (batch == NULL) {
+            break;
+        }
+        records += batch->count;
+        for (int32_t i = 0; i < batch->count; i++) {
+            run->largest_ms =
+                batch->time_ms[i] > run->largest_ms ? batch->time_ms[i] : run->largest_ms;
+        }
+        CHECK(chain_process(run->chain, 0, batch, run->out, NULL) == ERR_OK);
+        discard(run);
+    }
+    bool more = true;
+    while (more) {
+        more = chain_advance(run->chain, run->largest_ms, run->out);
+        discard(run);
+    }
+    return records;
+}

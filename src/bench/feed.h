@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef BENCH_FEED_H
+#define BENCH_FEED_H
+
+#include "log/record_batch.h"
+#include "pipeline/chain.h"
+#include "pipeline/config.h"
+
+/* Input in memory: record batches as the log holds them, read over and over; each pass lies later in event time. And a
+ * chain that they are run through, its outputs discarded. */
+
+struct feed {
+    char *bytes; /* batches one after the other; RECORD_READ_PADDING behind */
+    int64_t len, cap;
+    int64_t at;
+    int64_t pass_ms;   /* added to times per pass */
+    int64_t offset_ms; /* of this pass */
+    struct record_builder builder;
+    struct record_reader reader;
+};
+
+void feed_init(struct feed *feed, int64_t pass_ms);
+void feed_release(struct feed *feed);
+void feed_add(struct feed *feed, struct str key, struct str value, int64_t time_ms);
+void feed_flush(struct feed *feed); /* ends the batch being built */
+
+/* Reads and checks the next record batch and decodes it, 1024 records at most each; NULL at the batch's end. */
+void feed_begin(struct feed *feed);
+struct batch *feed_next(struct feed *feed, struct arena *arena);
+
+struct feed_chain {
+    struct arena config_arena, rows, outputs;
+    const struct config *config;
+    struct state *state;
+    struct chain *chain;
+    struct chain_out *out;
+    int64_t largest_ms;
+    int64_t output_rows;
+};
+
+ATTR_NODISCARD enum err feed_chain_open(struct feed_chain *run, const char *chain_yaml,
+                                        struct err_info *info);
+void feed_chain_close(struct feed_chain *run);
+
+/* Runs the feed's next record batch through the chain and tells it the watermark. Returns the records read. */
+int64_t feed_chain_step(struct feed_chain *run, struct feed *feed);
+
+#endif
