@@ -9,14 +9,14 @@
 #include "pipeline/state_priv.h"
 
 enum {
-    PREFETCH_ROWS = 32,
+    PREFETCH_ROWS = 64,
     TAKEN_ARENA_BYTES = 1 << 30,
     TAKEN_BYTES_MAX = 16 << 20, /* handed out by one call, one entry's tail more or less */
     SPACE_ID_RESERVED = 16
 };
 
 /* Where the lookups of groups without a table end: one slot that is never used. */
-static const struct slot NO_SLOTS = {0};
+static const struct slot NO_SLOTS[2] = {{0}};
 
 struct state *state_new(uint32_t group_lo, uint32_t group_hi)
 {
@@ -108,7 +108,7 @@ static void space_make_tables(struct state_space *space)
     space->refs = MEM_NEW_ARRAY(struct table_ref, count);
     int64_t bytes = (int64_t)count * (int64_t)(sizeof(struct table *) + sizeof(struct table_ref));
     for (uint32_t g = 0; g < count; g++) {
-        space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)&NO_SLOTS};
+        space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)NO_SLOTS};
     }
     if (space->shape.timed) {
         space->group_min = MEM_NEW_ARRAY(int64_t, count);
@@ -155,7 +155,7 @@ void space_forget_table(struct state_space *space, uint32_t group)
 {
     uint32_t g = group - space->state->group_lo;
     space->tables[g] = NULL;
-    space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)&NO_SLOTS};
+    space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)NO_SLOTS};
     if (space->shape.timed) {
         space->group_min[g] = INT64_MAX;
         space->group_loose[g] = 0;
@@ -205,6 +205,11 @@ static ATTR_ALWAYS_INLINE bool short_equal(const char *a, const char *b, ptrdiff
     if (len >= 8) {
         uint64_t x;
         uint64_t y;
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        if (x != y || len == 8) {
+            return x == y;
+        }
         for (ptrdiff_t i = 0; i + 8 <= len; i += 8) {
             memcpy(&x, a + i, 8);
             memcpy(&y, b + i, 8);
@@ -232,7 +237,7 @@ static ATTR_ALWAYS_INLINE struct slot *ref_find(const struct table_shape *shape,
     // Tag, length and the used flag in one comparison.
     uint64_t want = tag | (uint64_t)key.len << 32 | (uint64_t)SLOT_USED << 48;
     uint64_t care = 0xffffffffffffu | (uint64_t)SLOT_USED << 48;
-    for (uint32_t place = tag & ref->mask;; place = (place + 1) & ref->mask) {
+    for (uint32_t place = table_home(tag, ref->mask);; place = (place + 1) & ref->mask) {
         char *at = ref->slots + (size_t)place * ref->stride_bytes;
         struct slot *slot = (struct slot *)(void *)at;
         uint64_t head;
@@ -344,20 +349,30 @@ void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int
     return slot_payload(slot);
 }
 
-/* Fetches the slots of some rows. A loop of its own: a prefetch waits for its page walk, so the shorter the loop, the more
- * walks there are under way. */
+/* Where a row's search begins. */
+struct probe {
+    const struct table_ref *ref;
+    struct slot *slot;
+    uint32_t tag;
+};
+
+/* Finds out where the searches of some rows begin, and fetches those slots. A loop of its own: a prefetch waits for its
+ * page walk, so the shorter the loop, the more walks there are under way. */
 static void space_prefetch(const struct state_space *space, const int32_t *sel, int32_t count,
-                           const uint64_t *hash, const int64_t *time)
+                           const uint64_t *hash, const int64_t *time, struct probe *probes)
 {
     uint32_t lo = space->state->group_lo;
     uint32_t groups = state_group_count(space->state);
-    const struct table_ref *refs = space->refs;
     for (int32_t i = 0; i < count; i++) {
         int32_t row = sel[i];
         uint32_t g = key_group_of(hash[row]) - lo;
         CHECK(g < groups);
-        uint32_t place = table_tag(hash[row], time != NULL ? time[row] : 0) & refs[g].mask;
-        PREFETCH(refs[g].slots + (size_t)place * refs[g].stride_bytes);
+        const struct table_ref *ref = &space->refs[g];
+        uint32_t tag = table_tag(hash[row], time != NULL ? time[row] : 0);
+        size_t place = table_home(tag, ref->mask);
+        char *slot = ref->slots + place * ref->stride_bytes;
+        PREFETCH(slot);
+        probes[i] = (struct probe){.ref = ref, .slot = (struct slot *)(void *)slot, .tag = tag};
     }
 }
 
@@ -373,42 +388,67 @@ static ATTR_COLD void space_find_again(const struct state_space *space, const in
     }
 }
 
+/* The entry, if it is in one of the two slots where its search begins and its key is as short as the least room for keys;
+ * else NULL. Which of the two is chosen without a branch, as nothing could foretell it. */
+static ATTR_ALWAYS_INLINE struct slot *
+probe_find(const struct table_shape *shape, const struct probe *probe, struct str key, int64_t time)
+{
+    const uint64_t care = 0xffffffffffffu | (uint64_t)SLOT_USED << 48;
+    uint64_t want = probe->tag | (uint64_t)key.len << 32 | (uint64_t)SLOT_USED << 48;
+    const char *at = (const char *)probe->slot;
+    uint64_t first;
+    uint64_t second;
+    memcpy(&first, at, sizeof first);
+    memcpy(&second, at + probe->ref->stride_bytes, sizeof second);
+    size_t step = (first & care) == want ? 0 : probe->ref->stride_bytes;
+    uint64_t head = (first & care) == want ? first : second;
+    at += step;
+    struct slot *slot = (struct slot *)(uintptr_t)at;
+    bool same = (head & care) == want && key.len <= TABLE_KEY_ROOM_MIN && slot->time == time &&
+                short_equal(at + shape->key_offset, key.ptr, key.len);
+    return LIKELY(same) ? slot : NULL;
+}
+
 void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t count,
                        const uint64_t *hash, const struct str *key, const int64_t *time,
                        void **ret_payload, uint8_t *ret_created)
 {
-    const struct state *state = space->state;
-    uint32_t lo = state->group_lo;
-    bool tracking = state->tracking;
+    bool tracking = space->state->tracking;
     bool moved = false;
+    struct probe probes[PREFETCH_ROWS];
     if (space->refs == NULL && count > 0) {
         space_make_tables(space);
     }
-    for (int32_t i = 0; i < count; i++) {
-        if (i % PREFETCH_ROWS == 0) {
-            int32_t rows = count - i < PREFETCH_ROWS ? count - i : PREFETCH_ROWS;
-            space_prefetch(space, sel + i, rows, hash, time);
+    for (int32_t first = 0; first < count; first += PREFETCH_ROWS) {
+        int32_t rows = count - first < PREFETCH_ROWS ? count - first : PREFETCH_ROWS;
+        bool moved_here = false; // the probes' slots are void
+        space_prefetch(space, sel + first, rows, hash, time, probes);
+        for (int32_t i = 0; i < rows; i++) {
+            int32_t row = sel[first + i];
+            int64_t at = time != NULL ? time[row] : 0;
+            const struct probe *probe = &probes[i];
+            bool created = false;
+            CHECK(key[row].len <= STATE_KEY_MAX);
+            struct slot *slot =
+                UNLIKELY(moved_here) ? NULL : probe_find(&space->shape, probe, key[row], at);
+            if (UNLIKELY(slot == NULL)) {
+                slot = ref_find(&space->shape, probe->ref, probe->tag, key[row], at);
+                created = slot == NULL;
+            }
+            if (UNLIKELY(created)) {
+                const char *slots = probe->ref->slots;
+                slot = space_add(space, key_group_of(hash[row]), probe->tag, key[row], at);
+                moved_here = moved_here || slots != probe->ref->slots;
+            }
+            if (tracking) {
+                space_mark_dirty(space, key_group_of(hash[row]), slot);
+            }
+            ret_payload[first + i] = slot_payload(slot);
+            if (ret_created != NULL) {
+                ret_created[first + i] = created;
+            }
         }
-        int32_t row = sel[i];
-        int64_t at = time != NULL ? time[row] : 0;
-        uint32_t group = key_group_of(hash[row]);
-        CHECK(key[row].len <= STATE_KEY_MAX);
-        uint32_t tag = table_tag(hash[row], at);
-        const struct table_ref *ref = &space->refs[group - lo];
-        struct slot *slot = ref_find(&space->shape, ref, tag, key[row], at);
-        bool created = slot == NULL;
-        if (UNLIKELY(created)) {
-            const char *slots = ref->slots;
-            slot = space_add(space, group, tag, key[row], at);
-            moved = moved || slots != ref->slots;
-        }
-        if (tracking) {
-            space_mark_dirty(space, group, slot);
-        }
-        ret_payload[i] = slot_payload(slot);
-        if (ret_created != NULL) {
-            ret_created[i] = created;
-        }
+        moved = moved || moved_here;
     }
     if (UNLIKELY(moved)) {
         space_find_again(space, sel, count, hash, key, time, ret_payload);

@@ -90,7 +90,7 @@ static struct slot *state_dirty_slot(const struct state *state, uint64_t ref)
     uint32_t group = (uint32_t)(ref >> 32) & (KEY_GROUP_COUNT - 1);
     const struct table *table = space->tables[group - state->group_lo];
     uint32_t tag = (uint32_t)ref;
-    uint32_t place = tag & table->mask;
+    uint32_t place = table_home(tag, table->mask);
     struct slot *slot = table_probe_tag(table, tag, &place);
     while (slot != NULL && (slot->flags & SLOT_DIRTY) == 0) {
         slot = table_probe_tag(table, tag, &place);

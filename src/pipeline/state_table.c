@@ -14,7 +14,7 @@ enum {
     SLAB_CHUNK_MAX_BYTES = 64 << 10
 };
 
-static const uint32_t KEY_ROOMS[] = {8, 16, 24, 40};
+static const uint32_t KEY_ROOMS[] = {TABLE_KEY_ROOM_MIN, 16, 24, 40};
 
 /* --- slab --- */
 
@@ -155,11 +155,11 @@ static void table_set_capacity(struct table *table, uint32_t capacity)
 {
     table->mask = capacity - 1;
     if (capacity < 64) {
-        table->grow_at = capacity - capacity / 4;
+        table->grow_at = capacity - capacity * 3 / 8;
         return;
     }
-    // From 9/16 to 13/16, so that tables which fill alike do not grow together.
-    uint64_t sixteenths = 9 * 256 + 4 * (uint64_t)table->spread;
+    // From 7/16 to 11/16, so that tables which fill alike do not grow together.
+    uint64_t sixteenths = 7 * 256 + 4 * (uint64_t)table->spread;
     table->grow_at = (uint32_t)(capacity * sixteenths / (16 * 256));
 }
 
@@ -207,7 +207,7 @@ void table_free(const struct table_shape *shape, struct table *table)
 struct slot *table_find(const struct table_shape *shape, const struct table *table, uint32_t tag,
                         struct str key, int64_t time)
 {
-    for (uint32_t place = tag & table->mask;; place = (place + 1) & table->mask) {
+    for (uint32_t place = table_home(tag, table->mask);; place = (place + 1) & table->mask) {
         struct slot *slot = table_slot(table, place);
         if ((slot->flags & SLOT_USED) == 0) {
             return NULL;
@@ -235,7 +235,7 @@ struct slot *table_probe_tag(const struct table *table, uint32_t tag, uint32_t *
 
 static struct slot *table_empty_slot(const struct table *table, uint32_t tag)
 {
-    uint32_t place = tag & table->mask;
+    uint32_t place = table_home(tag, table->mask);
     while ((table_slot(table, place)->flags & SLOT_USED) != 0) {
         place = (place + 1) & table->mask;
     }
@@ -315,7 +315,8 @@ void table_remove(const struct table_shape *shape, struct table *table, struct s
             break;
         }
         // An entry may fill the hole if the hole lies on its way from its first place.
-        if (((place - next->tag) & table->mask) >= ((place - hole) & table->mask)) {
+        if (((place - table_home(next->tag, table->mask)) & table->mask) >=
+            ((place - hole) & table->mask)) {
             memcpy(table_slot(table, hole), next, table->stride_bytes);
             hole = place;
         }

@@ -7,7 +7,8 @@
 /* One table of keyed state: the entries of one key group in one space. Open addressing, linear probing, no tombstones
  * (removal shifts back). A slot holds all of a short-keyed entry, so that an upsert costs one cache miss:
  *
- *   offset 0   u32 tag        place = tag & mask
+ *   offset 0   u32 tag        first place = tag & mask, rounded down to even: so that a cache line of two small slots is
+ *                             looked at whole before the next
  *          4   u16 key length
  *          6   u8  flags
  *          8   i64 time
@@ -25,6 +26,7 @@
 
 enum {
     TABLE_SLOTS_MIN = 4,
+    TABLE_KEY_ROOM_MIN = 8,
     TABLE_SLAB_CLASSES = 13, /* 16 B .. 64 KiB; longer pieces come from the heap one by one */
     TIME_BUCKETS_MAX = 64
 };
@@ -103,6 +105,12 @@ static inline uint32_t table_tag(uint64_t hash, int64_t time)
     return (uint32_t)hash ^ (uint32_t)(((uint64_t)time * 0x9e3779b97f4a7c15u) >> 32);
 }
 
+/* Where the search for a tag begins. */
+static inline uint32_t table_home(uint32_t tag, uint32_t mask)
+{
+    return tag & mask & ~1u;
+}
+
 static inline struct slot *table_slot(const struct table *table, uint32_t place)
 {
     return (struct slot *)(void *)(table->slots + (size_t)place * table->stride_bytes);
@@ -156,7 +164,7 @@ void table_index_time(struct table *table, uint32_t tag, int64_t time);
 /* The smallest time; INT64_MAX if empty. Drops stale references on the way. */
 int64_t table_min_time(struct table *table);
 
-/* Slots in which `tag` is found, one after the other: `place` starts as tag & mask. NULL at the end. */
+/* Slots in which `tag` is found, one after the other: `place` starts as table_home. NULL at the end. */
 struct slot *table_probe_tag(const struct table *table, uint32_t tag, uint32_t *place);
 
 struct due_ref {

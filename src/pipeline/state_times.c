@@ -112,7 +112,7 @@ static void bucket_clean(struct table *table, struct time_bucket *bucket)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < bucket->count; i++) {
         uint32_t tag = bucket->tags[i];
-        uint32_t place = tag & table->mask;
+        uint32_t place = table_home(tag, table->mask);
         struct slot *slot = table_probe_tag(table, tag, &place);
         while (slot != NULL && !slot_in_bucket(times, bucket, slot)) {
             slot = table_probe_tag(table, tag, &place);
@@ -197,7 +197,7 @@ int64_t table_min_time(struct table *table)
         }
         int64_t min = INT64_MAX;
         for (uint32_t i = 0; i < bucket->count; i++) {
-            uint32_t place = bucket->tags[i] & table->mask;
+            uint32_t place = table_home(bucket->tags[i], table->mask);
             struct slot *slot;
             while ((slot = table_probe_tag(table, bucket->tags[i], &place)) != NULL) {
                 if (slot_in_bucket(times, bucket, slot) && slot->time < min) {
@@ -294,7 +294,7 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
         list->bucket_count++;
         for (uint32_t k = 0; k < bucket->count; k++) {
             uint32_t tag = bucket->tags[k];
-            uint32_t place = tag & table->mask;
+            uint32_t place = table_home(tag, table->mask);
             struct slot *slot;
             while ((slot = table_probe_tag(table, tag, &place)) != NULL) {
                 if ((slot->flags & SLOT_PICKED) != 0 || slot->time > until ||
@@ -333,7 +333,7 @@ void table_remove_due(const struct table_shape *shape, struct table *table, int6
     }
     for (int32_t i = 0; i < count; i++) {
         uint32_t tag = (uint32_t)list->items[i].prefix;
-        uint32_t place = tag & table->mask;
+        uint32_t place = table_home(tag, table->mask);
         struct slot *slot = table_probe_tag(table, tag, &place);
         while (slot != NULL && (slot->flags & SLOT_PICKED) == 0) {
             slot = table_probe_tag(table, tag, &place);
