@@ -154,15 +154,12 @@ const struct cli_verb cli_verbs[] = {
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},
-<<<<<<< HEAD
     {"manual", verb_manual, "print what is generated of the documentation", "[TOPIC]", NULL, 0,
      "TOPIC is cli (the default: this page), routes, problems or openapi."},
-=======
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
      "Rows: passthrough, json, count-1k, count-100k, count-10m; all if none is named."},
     {"manual", verb_manual, "print the reference of all verbs, as Markdown", "", NULL, 0, NULL},
->>>>>>> 07d00f9 (bench: the rows come back once more)
     {"version", verb_version, "print the version", "", NULL, 0, NULL},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL},
 };
