@@ -598,6 +598,7 @@ int64_t lane_step(void *ctx, int64_t now_ns)
     if (may_run(lane)) {
         early_results(lane);
         run(lane);
+        lane_submit_reads(lane);
     }
     lane_seal_if_due(lane);
     lane_close_ready(lane);

@@ -43,6 +43,9 @@ struct lane_shard {
     struct lane_op *read;    /* made with the first read */
     struct decoded *reading; /* what it reads into */
     int64_t read_bytes;
+    int64_t want_low, want_high; /* offsets that its readers wait for; high < 0: none */
+    struct lane_shard *next_wanting;
+    uint32_t read_count;
     int64_t retry_ns; /* not before, after a failed read */
     int64_t end_offset, end_before;
     int64_t moved_ns;    /* when the end last moved */
@@ -95,6 +98,7 @@ struct lane {
     int64_t stall_ns; /* next retry of any stalled partition */
 
     struct lane_shard *shards;
+    struct lane_shard *wanting; /* with reads to be submitted at the end of the turn */
     struct decode_cache cache;
     struct work work;
 
@@ -161,6 +165,7 @@ ATTR_NODISCARD enum err lane_attach(struct lane *lane, struct partition *part,
 void lane_detach(struct lane *lane, struct partition *part);
 void lane_look_at_shards(struct lane *lane);
 void lane_want(struct lane *lane, struct lane_shard *shard, int64_t offset);
+void lane_submit_reads(struct lane *lane);
 void lane_read_done(struct lane *lane, struct lane_shard *shard);
 int64_t lane_idle_ticks(struct lane *lane); /* returns the next deadline */
 bool lane_reading(const struct lane *lane);

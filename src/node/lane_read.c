@@ -44,6 +44,7 @@ static struct lane_shard *shard_get(struct lane *lane, const struct stage_stream
         .read_bytes = lane->tuning.read_bytes,
         .moved_ns = lane->now_ns,
         .tick_ns = CLOCK_NEVER,
+        .want_high = -1,
     };
     shard->end_offset = log_end_offset(lane->options.log, id);
     shard->rate_end = shard->end_offset;
@@ -152,6 +153,18 @@ void lane_want(struct lane *lane, struct lane_shard *shard, int64_t offset)
     if (shard->reading != NULL || lane->now_ns < shard->retry_ns) {
         return; /* its completion, or the retry, makes all readers of the shard ready */
     }
+    if (shard->want_high < 0) {
+        shard->want_low = shard->want_high = offset;
+        shard->next_wanting = lane->wanting;
+        lane->wanting = shard;
+        return;
+    }
+    shard->want_low = offset < shard->want_low ? offset : shard->want_low;
+    shard->want_high = offset > shard->want_high ? offset : shard->want_high;
+}
+
+static void submit_read(struct lane *lane, struct lane_shard *shard, int64_t offset)
+{
     if (shard->read == NULL) {
         shard->read = MEM_NEW(struct lane_op);
         shard->read->role = LANE_OP_READ;
@@ -167,6 +180,20 @@ void lane_want(struct lane *lane, struct lane_shard *shard, int64_t offset)
                                                   .buf = buf,
                                                   .cap = shard->read_bytes};
     lane_submit(lane, shard->read, LOG_OP_READ);
+}
+
+void lane_submit_reads(struct lane *lane)
+{
+    while (lane->wanting != NULL) {
+        struct lane_shard *shard = lane->wanting;
+        lane->wanting = shard->next_wanting;
+        /* Views that drifted apart read everything once for each of them. Those behind are served more often, so that
+         * they come together again; those ahead never starve. */
+        bool ahead = ++shard->read_count % 4 == 0;
+        int64_t offset = ahead ? shard->want_high : shard->want_low;
+        shard->want_high = -1;
+        submit_read(lane, shard, offset);
+    }
 }
 
 /* The log does not have `offset` any more: views that never committed begin where it now begins. */
@@ -284,6 +311,7 @@ int64_t lane_idle_ticks(struct lane *lane)
 
 void lane_shards_free(struct lane *lane)
 {
+    lane->wanting = NULL;
     for (struct lane_shard *shard = lane->shards; shard != NULL;) {
         struct lane_shard *next = shard->next;
         log_unwatch(lane->options.log, shard->id, &lane->waker);
