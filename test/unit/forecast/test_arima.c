@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "forecast/arima.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden.h"
+#include "test.h"
+
+struct arima_case {
+    struct golden g;
+    struct arima_data data;
+    struct arima_order order;
+    double *coef; /* the reference's */
+    double *x_future;
+    int h;
+};
+
+/* Reads series, order, coefficients (in the order of struct arima) and regressors of a case. */
+static void open_case(struct arima_case *c, const char *name)
+{
+    *c = (struct arima_case){0};
+    golden_open(&c->g, name);
+    c->data.y = golden_array(&c->g, "y", &c->data.n);
+    json_t *coef = golden_at(&c->g, "coef");
+    c->order = (struct arima_order){.p = (int)golden_number(&c->g, "order.p", 0),
+                                    .d = (int)golden_number(&c->g, "order.d", 0),
+                                    .q = (int)golden_number(&c->g, "order.q", 0),
+                                    .P = (int)golden_number(&c->g, "order.P", 0),
+                                    .D = (int)golden_number(&c->g, "order.D", 0),
+                                    .Q = (int)golden_number(&c->g, "order.Q", 0),
+                                    .m = (int)golden_number(&c->g, "order.m", 1),
+                                    .mean = json_object_get(coef, "intercept") != NULL,
+                                    .drift = json_object_get(coef, "drift") != NULL};
+    double lambda = golden_number(&c->g, "lambda", NAN);
+    c->data.transformed = isfinite(lambda);
+    c->data.lambda = isfinite(lambda) ? lambda : 0;
+    c->data.bias_adjust = strstr(name, "biasadj") != NULL;
+    c->coef = ARENA_NEW_ARRAY(&c->g.arena, double, 64);
+    int count = 0, rows;
+    const char *key;
+    json_t *value;
+    json_object_foreach(coef, key, value)
+    {
+        c->coef[count++] = json_number_value(value);
+    }
+    if (golden_at(&c->g, "xreg") != NULL) {
+        c->data.x = golden_array(&c->g, "xreg", &rows);
+        c->x_future = golden_array(&c->g, "xreg_future", &rows);
+        c->data.k = count - c->order.mean - c->order.drift - c->order.p - c->order.q - c->order.P -
+                    c->order.Q;
+    }
+    c->h = (int)json_array_size(golden_at(&c->g, "forecast.mean"));
+}
+
+static double forecast_distance(struct arima_case *c, const struct forecast *f, const char *path,
+                                double q)
+{
+    int n;
+    double *ref = golden_array(&c->g, path, &n);
+    return q > 0 ? golden_quantile_distance(f, q, ref, n) : golden_distance(f->mean, ref, n);
+}
+
+static double all_bounds_distance(struct arima_case *c, const struct forecast *f)
+{
+    double d = forecast_distance(c, f, "forecast.lower80", 0.1);
+    d = fmax(d, forecast_distance(c, f, "forecast.upper80", 0.9));
+    d = fmax(d, forecast_distance(c, f, "forecast.lower95", 0.025));
+    return fmax(d, forecast_distance(c, f, "forecast.upper95", 0.975));
+}
+
+/* At the reference's coefficients: loglik, criteria 1e-6; sigma2, forecasts and bounds 1e-8 relative. The files carry 12
+ * digits of the coefficients, hence the forgiving factor where the likelihood is steep. */
+static void check_at_reference(const char *name)
+{
+    struct arima_case c;
+    struct arima model;
+    struct err_info info = {0};
+    struct forecast f;
+    open_case(&c, name);
+    enum err err = arima_at(&c.data, &c.order, c.coef, &c.g.arena, &model, &info);
+    EXPECT_MSG(err == ERR_OK, "%s: %s", name, info.text);
+    double loglik = fabs(model.loglik - golden_number(&c.g, "loglik", NAN));
+    double aicc = fabs(model.aicc - golden_number(&c.g, "aicc", NAN));
+    double bic = fabs(model.bic - golden_number(&c.g, "bic", NAN));
+    double sigma2 = fabs(model.sigma2 / golden_number(&c.g, "sigma2", NAN) - 1);
+    EXPECT(arima_forecast(&model, c.h, c.x_future, &c.g.arena, &f, &info) == ERR_OK);
+    double mean = forecast_distance(&c, &f, "forecast.mean", 0);
+    double bounds = all_bounds_distance(&c, &f);
+    if (getenv("GOLDEN_VERBOSE")) {
+        printf(
+            "%-34s at reference: loglik %.1e aicc %.1e bic %.1e sigma2 %.1e mean %.1e bounds %.1e\n",
+            name, loglik, aicc, bic, sigma2, mean, bounds);
+    }
+    EXPECT_MSG(loglik < 1e-6 && aicc < 1e-6 && bic < 1e-6, "%s: loglik off by %g, aicc %g, bic %g",
+               name, loglik, aicc, bic);
+    EXPECT_MSG(sigma2 < 1e-8 && mean < 1e-8 && bounds < 1e-8,
+               "%s: relative: sigma2 %g, mean %g, bounds %g", name, sigma2, mean, bounds);
+    golden_close(&c.g);
+}
+
+/* Fitted by us: loglik not below the reference's - 1e-3; forecasts 1e-4 of the mean level and bounds 1e-3 where the
+ * optimum is the same one: a likelihood more than 1e-4 above says that the reference stopped short of it. */
+static void check_fitted(const char *name)
+{
+    struct arima_case c;
+    struct arima model;
+    struct err_info info = {0};
+    struct forecast f;
+    open_case(&c, name);
+    enum err err = arima_fit(&c.data, &c.order, NULL, &c.g.arena, &model, &info);
+    EXPECT_MSG(err == ERR_OK, "%s: %s", name, info.text);
+    double gained = model.loglik - golden_number(&c.g, "loglik", NAN);
+    EXPECT(arima_forecast(&model, c.h, c.x_future, &c.g.arena, &f, &info) == ERR_OK);
+    double mean = forecast_distance(&c, &f, "forecast.mean", 0),
+           bounds = all_bounds_distance(&c, &f);
+    if (getenv("GOLDEN_VERBOSE")) {
+        printf("%-34s fitted: loglik gained %+.2e mean %.1e bounds %.1e\n", name, gained, mean,
+               bounds);
+    }
+    EXPECT_MSG(gained > -1e-3, "%s: loglik is %g below the reference", name, -gained);
+    EXPECT_MSG(gained > 1e-4 || (mean < 1e-4 && bounds < 1e-3),
+               "%s: forecasts off by %g, bounds by %g of the mean level", name, mean, bounds);
+    golden_close(&c.g);
+}
+
+#define ARIMA_FILES(X) \
+    X(arima_ar1_lh) \
+    X(arima_ar1_nile) \
+    X(arima_ar3_lh) X(arima_arima111_nasa5min) X(arima_arima120_www) X(arima_arima202_nasa5min) \
+        X(arima_arima212_www) X(arima_arima310_www) X(arima_arima_missing_presidents) \
+            X(arima_arma11_lh_ml) X(arima_ima_drift_nile) X(arima_ima_nile) \
+                X(arima_sarima011011_logap) X(arima_sarima100011_api24) X(arima_sarima111011_co2) \
+                    X(arima_sarima111011_logap) X(arima_sarima301110_api24) \
+                        X(arima_sarima_boxcox_ap) X(arima_sarima_boxcox_biasadj_ap) \
+                            X(arima_sarima_deaths) X(arimax_fourier_nasa5min) X(arimax_lakehuron) \
+                                X(arimax_seatbelts)
+
+#define X(name) \
+    TEST(name##_at_reference) \
+    { \
+        check_at_reference(#name); \
+    } \
+    TEST(name##_fitted) \
+    { \
+        check_fitted(#name); \
+    }
+ARIMA_FILES(X)
+#undef X
+
+TEST(arima_sarima_css_api24_at_reference_and_fitted)
+{
+    struct arima_case c;
+    struct arima model;
+    struct err_info info = {0};
+    struct forecast f;
+    open_case(&c, "arima_sarima_css_api24");
+    EXPECT(arima_fit_css(&c.data, &c.order, &c.g.arena, &model, &info) == ERR_OK);
+    double gained = model.loglik - golden_number(&c.g, "loglik", NAN);
+    EXPECT_MSG(gained > -1e-3, "loglik is %g below", -gained);
+    EXPECT(fabs(model.sigma2 / golden_number(&c.g, "sigma2", NAN) - 1) < 1e-3);
+    EXPECT(arima_forecast(&model, c.h, NULL, &c.g.arena, &f, &info) == ERR_OK);
+    double mean = forecast_distance(&c, &f, "forecast.mean", 0),
+           bounds = all_bounds_distance(&c, &f);
+    EXPECT_MSG(mean < 1e-4 && bounds < 1e-3, "forecasts off by %g, bounds by %g", mean, bounds);
+    golden_close(&c.g);
+}
+
+TEST(arima_update_www_continues_without_refit)
+{
+    struct golden g;
+    golden_open(&g, "arima_update_www");
+    int n, h;
+    double *y = golden_array(&g, "y", &n);
+    double coef[3] = {golden_number(&g, "coef.ar1", 0), golden_number(&g, "coef.ar2", 0),
+                      golden_number(&g, "coef.ar3", 0)};
+    struct arima_data data = {.y = y, .n = (int)golden_number(&g, "n_fit", 0)};
+    struct arima_order order = {.p = 3, .d = 1, .m = 1};
+    struct arima model;
+    struct forecast f;
+    struct err_info info;
+    EXPECT(arima_at(&data, &order, coef, &g.arena, &model, &info) == ERR_OK);
+    EXPECT(fabs(model.loglik - golden_number(&g, "loglik_fit", 0)) < 1e-6);
+    EXPECT(fabs(model.sigma2 / golden_number(&g, "sigma2", 0) - 1) < 1e-8);
+    double *residuals = golden_array(&g, "residuals_81_100", &h);
+    for (int t = data.n; t < n; t++) {
+        double e = arima_update(&model, y[t], NULL);
+        EXPECT(fabs(e - residuals[t - data.n]) < 1e-7);
+    }
+    double *mean = golden_array(&g, "forecast.mean", &h);
+    EXPECT(arima_forecast(&model, h, NULL, &g.arena, &f, &info) == ERR_OK);
+    EXPECT(golden_distance(f.mean, mean, h) < 1e-8);
+    EXPECT(golden_quantile_distance(&f, 0.975, golden_array(&g, "forecast.upper95", &h), h) < 1e-8);
+    EXPECT(golden_quantile_distance(&f, 0.1, golden_array(&g, "forecast.lower80", &h), h) < 1e-8);
+    data.n = n;
+    EXPECT(arima_at(&data, &order, coef, &g.arena, &model, &info) == ERR_OK);
+    EXPECT(fabs(model.loglik - golden_number(&g, "loglik_updated", 0)) < 1e-6);
+    golden_close(&g);
+}
