@@ -159,7 +159,6 @@ const struct cli_verb cli_verbs[] = {
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
      "Rows: passthrough, json, count-1k, count-100k, count-10m; all if none is named."},
-    {"manual", verb_manual, "print the reference of all verbs, as Markdown", "", NULL, 0, NULL},
     {"version", verb_version, "print the version", "", NULL, 0, NULL},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL},
 };
