@@ -50,14 +50,14 @@ static const struct raw_word raw_words[] = {
 };
 
 static enum err read_word_type(struct compile_context *ctx, const struct yaml_node *node,
-                               const struct parse_plan *plan, struct parse_field *field)
+                               enum parse_format format, struct parse_field *field)
 {
     struct str word;
     enum err err = yaml_text(node, &word, ctx->info);
     if (err != ERR_OK) {
         return err;
     }
-    if (plan->format == PARSE_RAW) {
+    if (format == PARSE_RAW) {
         for (ptrdiff_t i = 0; i < COUNT_OF(raw_words); i++) {
             if (str_is(word, raw_words[i].word)) {
                 field->raw_type = raw_words[i].raw;
@@ -72,7 +72,7 @@ static enum err read_word_type(struct compile_context *ctx, const struct yaml_no
             STR_ARG(word));
     }
     for (ptrdiff_t i = 0; i < COUNT_OF(type_words); i++) {
-        bool json_only = type_words[i].raw_json && plan->format != PARSE_JSON;
+        bool json_only = type_words[i].raw_json && format != PARSE_JSON;
         if (str_is(word, type_words[i].word) && !json_only) {
             field->type = type_words[i].type;
             field->raw_json = type_words[i].raw_json;
@@ -80,7 +80,7 @@ static enum err read_word_type(struct compile_context *ctx, const struct yaml_no
         }
     }
     return yaml_fail(ctx->info, node, "'%.*s' is no type: bool, int, float, string, time%s",
-                     STR_ARG(word), plan->format == PARSE_JSON ? " or json" : "");
+                     STR_ARG(word), format == PARSE_JSON ? " or json" : "");
 }
 
 /* "a.b.c", or a list of keys where one has a point in it. */
@@ -189,7 +189,7 @@ static enum err read_field(struct compile_context *ctx, const struct yaml_node *
         return yaml_fail(ctx->info, node, "field '%.*s' has no type", STR_ARG(key->text));
     }
     if (err == ERR_OK) {
-        err = read_word_type(ctx, type, plan, field);
+        err = read_word_type(ctx, type, plan->format, field);
     }
     if (err == ERR_OK && plan->format == PARSE_RAW) {
         err = map ? read_raw_place(ctx, node, field)
@@ -248,46 +248,60 @@ static enum err read_format(struct compile_context *ctx, struct parse_plan *plan
     return strict != NULL ? yaml_bool(strict, &plan->strict, ctx->info) : ERR_OK;
 }
 
-static enum err parse_compile(struct compile_context *ctx, struct operator_plan *plan)
+enum err parse_read_fields(struct compile_context *ctx, const struct yaml_node *fields,
+                           struct parse_plan *plan)
 {
-    struct parse_plan *parse = ARENA_NEW(ctx->arena, struct parse_plan);
-    enum err err = read_format(ctx, parse);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (!ctx->value_intact) {
-        return yaml_fail(ctx->info, ctx->node,
-                         "parse stands behind an operator that made new rows: move it before that");
-    }
-    const struct yaml_node *fields = yaml_get(ctx->node, "fields");
     if (fields == NULL || fields->kind != YAML_MAP || fields->count == 0 ||
         fields->count > BATCH_COLUMNS_MAX) {
         return yaml_fail(ctx->info, fields != NULL ? fields : ctx->node,
-                         "parse wants 'fields', a map of 1 to %d: {name: type}", BATCH_COLUMNS_MAX);
+                         "'fields' is a map of 1 to %d: {name: type}", BATCH_COLUMNS_MAX);
     }
-    plan->schema = *ctx->in[0];
-    parse->column_first = ctx->in[0]->count;
     for (int32_t i = 0; i < fields->count; i++) {
-        err = read_field(ctx, fields->keys[i], fields->items[i], parse);
-        if (err == ERR_OK) {
-            const struct parse_field *field = &parse->fields[i];
-            err = operator_schema_add(&plan->schema, fields->keys[i], field->name, field->type,
-                                      ctx->info);
-        }
+        enum err err = read_field(ctx, fields->keys[i], fields->items[i], plan);
         if (err != ERR_OK) {
             return err;
         }
     }
-    if (parse->format == PARSE_JSON) {
-        struct json_shape *shape = ARENA_NEW(ctx->arena, struct json_shape);
-        int32_t bad = 0;
-        err = parse_json_shape(parse, UINT64_MAX, ctx->arena, shape, &bad);
-        if (err != ERR_OK) {
-            return yaml_fail(
-                ctx->info, fields->keys[bad],
-                "the path of '%.*s' leads through another field, or there are too many",
-                STR_ARG(parse->fields[bad].name));
-        }
+    struct json_shape *shape = ARENA_NEW(ctx->arena, struct json_shape);
+    int32_t bad = 0;
+    if (plan->format == PARSE_JSON &&
+        parse_json_shape(plan, UINT64_MAX, ctx->arena, shape, &bad) != ERR_OK) {
+        return yaml_fail(ctx->info, fields->keys[bad],
+                         "the path of '%.*s' leads through another field, or there are too many",
+                         STR_ARG(plan->fields[bad].name));
+    }
+    return ERR_OK;
+}
+
+enum err parse_read_type(struct compile_context *ctx, const struct yaml_node *node,
+                         enum value_type *ret_type)
+{
+    struct parse_field field = {0};
+    enum err err = read_word_type(ctx, node, PARSE_CSV, &field); /* csv: without the word `json` */
+    *ret_type = err == ERR_OK ? field.type : *ret_type;
+    return err;
+}
+
+static enum err parse_compile(struct compile_context *ctx, struct operator_plan *plan)
+{
+    struct parse_plan *parse = ARENA_NEW(ctx->arena, struct parse_plan);
+    enum err err = read_format(ctx, parse);
+    if (err == ERR_OK && !ctx->value_intact) {
+        return yaml_fail(ctx->info, ctx->node,
+                         "parse stands behind an operator that made new rows: move it before that");
+    }
+    const struct yaml_node *fields = yaml_get(ctx->node, "fields");
+    if (err == ERR_OK) {
+        err = parse_read_fields(ctx, fields, parse);
+    }
+    plan->schema = *ctx->in[0];
+    parse->column_first = ctx->in[0]->count;
+    for (int32_t i = 0; err == ERR_OK && i < parse->field_count; i++) {
+        err = operator_schema_add(&plan->schema, fields->keys[i], parse->fields[i].name,
+                                  parse->fields[i].type, ctx->info);
+    }
+    if (err != ERR_OK) {
+        return err;
     }
     plan->value_intact = true;
     plan->columns_read = 0;

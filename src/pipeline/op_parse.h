@@ -66,6 +66,14 @@ ATTR_NODISCARD enum err parse_json_shape(const struct parse_plan *plan, uint64_t
                                          struct arena *arena, struct json_shape *ret_shape,
                                          int32_t *ret_bad_field);
 
+/* `fields:` of JSON objects into an empty plan, with places in errors. */
+ATTR_NODISCARD enum err parse_read_fields(struct compile_context *ctx,
+                                          const struct yaml_node *fields, struct parse_plan *plan);
+
+/* The name of a type. */
+ATTR_NODISCARD enum err parse_read_type(struct compile_context *ctx, const struct yaml_node *node,
+                                        enum value_type *ret_type);
+
 /* A parse that reads the columns `schema` back from the objects that encode_json wrote: what stands between two stages. */
 struct parse_plan *parse_plan_of_schema(struct arena *arena, const struct schema *schema);
 

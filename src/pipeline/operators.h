@@ -8,7 +8,9 @@
 extern const struct operator_type operator_parse;
 extern const struct operator_type operator_filter;
 extern const struct operator_type operator_map;
+extern const struct operator_type operator_flat_map;
 extern const struct operator_type operator_key_by;
+extern const struct operator_type operator_plugin;
 extern const struct operator_type operator_window;
 extern const struct operator_type operator_join;
 extern const struct operator_type operator_dedupe;
