@@ -116,14 +116,13 @@ static bool authorize(struct conn *conn, enum MHD_Result *ret_result)
     if (conn->route->role == ROLE_NONE) {
         return true;
     }
-    if (!limiter_has(&api->by_failure, conn->peer_hash, now_ns, &wait_ns)) {
+    /* Failures are counted by address, but never stand in the way of a good token from the same one. */
+    const struct auth_token *token = auth_find(&api->auth, header_of(conn, "Authorization"));
+    if (token == NULL && !limiter_take(&api->by_failure, conn->peer_hash, now_ns, &wait_ns)) {
         *ret_result = refuse_rate(conn, wait_ns);
         return false;
     }
-    const struct auth_token *token = auth_find(&api->auth, header_of(conn, "Authorization"));
     if (token == NULL) {
-        IGNORE_RESULT(
-            limiter_take(&api->by_failure, conn->peer_hash, now_ns, &wait_ns)); /* had one */
         *ret_result =
             reply_error(conn, ERR_UNAUTHENTICATED,
                         "this needs 'Authorization: Bearer TOKEN'; the first start wrote one to "

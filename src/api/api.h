@@ -30,7 +30,7 @@ struct api_options {
 
 enum {
     API_CONNECTIONS_MAX = 256,
-    API_CONNECTIONS_PER_PEER_MAX = 64,
+    API_CONNECTIONS_PER_PEER_MAX = 32,
     API_HEADER_SECONDS = 5, /* for a whole request head, however it drips */
     API_IDLE_SECONDS = 60,
     API_BODY_RATE_MIN = 1024, /* bytes/s after API_HEADER_SECONDS */

@@ -285,12 +285,14 @@ int64_t figures_step(struct control *control)
     return next_ns;
 }
 
-static void add_check(struct control_rows *rows, struct check_row *all, const char *name, bool ok,
-                      const char *reason)
+/* `reason` is copied: it may be of a text that changes. */
+static void add_check(struct control_request *request, struct check_row *all, const char *name,
+                      bool ok, const char *reason)
 {
+    struct control_rows *rows = &request->rows;
     CHECK(rows->count < CHECKS_MAX);
-    all[rows->count++] =
-        (struct check_row){.check = str_of(name), .ok = ok, .reason = str_of(reason)};
+    all[rows->count++] = (struct check_row){
+        .check = str_of(name), .ok = ok, .reason = copy_text(request, str_of(reason))};
 }
 
 void health_answer(struct job *job)
@@ -302,23 +304,24 @@ void health_answer(struct job *job)
     enum runtime_state state = node_runtime_state(control->runtime);
     bool failed = control->state == CONTROL_FAILED;
     *rows = (struct control_rows){.entity = &check_entity, .rows = all};
-    add_check(rows, all, "control",
+    add_check(request, all, "control",
               !failed && (request->kind == CONTROL_LIVE || control_serving(control)),
               failed                     ? control->why.text
               : control_serving(control) ? "serving"
                                          : "starting");
     const struct err_info *problem = node_runtime_problem(control->runtime);
     bool broken = state == RUNTIME_FAILED;
-    add_check(rows, all, "runtime",
+    add_check(request, all, "runtime",
               request->kind == CONTROL_LIVE ? !broken : state == RUNTIME_RUNNING,
               broken ? problem->text : runtime_state_name(state));
     if (request->kind == CONTROL_READY) {
         int32_t lost = node_runtime_failed_partitions(control->runtime);
-        add_check(rows, all, "partitions", lost == 0,
+        add_check(request, all, "partitions", lost == 0,
                   lost == 0 ? "none needs an operator" : problem->text);
         bool full =
             control->no_space_ns != 0 && control->now_ns - control->no_space_ns < NO_SPACE_SHOWN_NS;
-        add_check(rows, all, "log", !full, full ? "no space left: writes are refused" : "writable");
+        add_check(request, all, "log", !full,
+                  full ? "no space left: writes are refused" : "writable");
     }
     bool ok = true;
     for (int32_t i = 0; i < rows->count; i++) {

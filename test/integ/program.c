@@ -20,8 +20,11 @@ enum { START_SECONDS = 30, RUN_SECONDS = 60 };
 
 static const char *program_path(void)
 {
+    static char absolute[4096];
     const char *path = getenv("SHADOWCAST");
-    return path != NULL ? path : "build/release/src/app/shadowcast";
+    path = path != NULL ? path : "build/release/src/app/shadowcast";
+    CHECK_MSG(realpath(path, absolute) != NULL, "no program at %s", path);
+    return absolute;
 }
 
 static double seconds_now(void)
