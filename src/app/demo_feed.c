@@ -10,14 +10,15 @@ enum {
     POLL_RECORDS_MAX = 20000 /* made in one poll, so that progress is seen */
 };
 
-void feed_init(struct feed *feed, struct log *log, struct stream_info stream,
-               const struct generator_options *options, struct recount *recount, int64_t now_ns)
+void demo_feed_init(struct demo_feed *feed, struct log *log, struct stream_info stream,
+                    const struct generator_options *options, struct recount *recount,
+                    int64_t now_ns)
 {
-    CHECK(stream.config.shard_count <= FEED_SHARDS_MAX);
-    *feed = (struct feed){.log = log,
-                          .recount = recount,
-                          .start_ns = now_ns,
-                          .shard_count = stream.config.shard_count};
+    CHECK(stream.config.shard_count <= DEMO_SHARDS_MAX);
+    *feed = (struct demo_feed){.log = log,
+                               .recount = recount,
+                               .start_ns = now_ns,
+                               .shard_count = stream.config.shard_count};
     mailbox_init(&feed->done, NULL);
     generator_init(&feed->generator, options);
     for (int32_t i = 0; i < feed->shard_count; i++) {
@@ -27,7 +28,7 @@ void feed_init(struct feed *feed, struct log *log, struct stream_info stream,
     }
 }
 
-void feed_release(struct feed *feed)
+void demo_feed_release(struct demo_feed *feed)
 {
     for (int32_t i = 0; i < feed->shard_count; i++) {
         record_builder_release(&feed->shards[i].builders[0]);
@@ -35,13 +36,13 @@ void feed_release(struct feed *feed)
     }
 }
 
-static void take_answers(struct feed *feed)
+static void take_answers(struct demo_feed *feed)
 {
     struct msg *next;
     for (struct msg *msg = mailbox_take_all(&feed->done); msg != NULL; msg = next) {
         next = msg->next;
         struct log_op *op = CONTAINER_OF(msg, struct log_op, msg);
-        struct feed_shard *shard = CONTAINER_OF(op, struct feed_shard, op);
+        struct demo_shard *shard = CONTAINER_OF(op, struct demo_shard, op);
         if (op->err == ERR_AGAIN || op->err == ERR_BUSY) {
             log_submit(feed->log, op);
             continue;
@@ -54,7 +55,7 @@ static void take_answers(struct feed *feed)
     }
 }
 
-static void submit(struct feed *feed, struct feed_shard *shard, void *bytes, ptrdiff_t len)
+static void submit(struct demo_feed *feed, struct demo_shard *shard, void *bytes, ptrdiff_t len)
 {
     shard->op = (struct log_op){
         .kind = LOG_OP_APPEND,
@@ -65,7 +66,7 @@ static void submit(struct feed *feed, struct feed_shard *shard, void *bytes, ptr
     log_submit(feed->log, &shard->op);
 }
 
-static enum err send_batch(struct feed *feed, struct feed_shard *shard)
+static enum err send_batch(struct demo_feed *feed, struct demo_shard *shard)
 {
     struct record_builder *builder = &shard->builders[shard->filling];
     void *bytes;
@@ -81,11 +82,11 @@ static enum err send_batch(struct feed *feed, struct feed_shard *shard)
 }
 
 /* What waits goes out where nothing is in flight; after the play, the end marker. */
-static enum err send_waiting(struct feed *feed)
+static enum err send_waiting(struct demo_feed *feed)
 {
     enum err err = ERR_OK;
     for (int32_t i = 0; i < feed->shard_count && err == ERR_OK; i++) {
-        struct feed_shard *shard = &feed->shards[i];
+        struct demo_shard *shard = &feed->shards[i];
         struct record_builder *builder = &shard->builders[shard->filling];
         if (shard->in_flight || shard->ended) {
             continue;
@@ -106,11 +107,11 @@ static enum err send_waiting(struct feed *feed)
 }
 
 /* Puts the present record into its shard's batch. False: that batch is full and the one before still on its way. */
-static bool put_record(struct feed *feed)
+static bool put_record(struct demo_feed *feed)
 {
     const struct generated *made = &feed->record;
     struct str key = {.ptr = made->key, .len = made->key_len};
-    struct feed_shard *shard = &feed->shards[log_shard_of_key(key, feed->shard_count)];
+    struct demo_shard *shard = &feed->shards[log_shard_of_key(key, feed->shard_count)];
     struct record_builder *builder = &shard->builders[shard->filling];
     if (builder->len >= SEND_BYTES) {
         if (shard->in_flight) {
@@ -126,7 +127,7 @@ static bool put_record(struct feed *feed)
     return true;
 }
 
-bool feed_poll(struct feed *feed, int64_t now_ns)
+bool demo_feed_poll(struct demo_feed *feed, int64_t now_ns)
 {
     take_answers(feed);
     for (int i = 0; i < POLL_RECORDS_MAX && feed->err == ERR_OK && !feed->play_ended; i++) {

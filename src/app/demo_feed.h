@@ -11,9 +11,9 @@
 /* Sends a replayed trace into a stream, as fast as it is due and the log takes it: per shard one append in flight, the
  * next batch fills meanwhile. Ends with an end marker on each shard. One thread; polled, never blocks. */
 
-enum { FEED_SHARDS_MAX = 64 };
+enum { DEMO_SHARDS_MAX = 64 };
 
-struct feed_shard {
+struct demo_shard {
     struct shard_id shard;
     struct record_builder builders[2]; /* one fills, one is in flight */
     int32_t filling;
@@ -21,7 +21,7 @@ struct feed_shard {
     bool in_flight, ended;
 };
 
-struct feed {
+struct demo_feed {
     struct log *log;
     struct mailbox done;
     struct generator generator;
@@ -30,18 +30,19 @@ struct feed {
     int64_t start_ns;
     struct recount *recount;
     int32_t shard_count;
-    struct feed_shard shards[FEED_SHARDS_MAX];
+    struct demo_shard shards[DEMO_SHARDS_MAX];
     int64_t sent_records;
     int64_t trace_ms; /* how far the play has come */
     enum err err;     /* why it stopped */
     struct err_info info;
 };
 
-void feed_init(struct feed *feed, struct log *log, struct stream_info stream,
-               const struct generator_options *options, struct recount *recount, int64_t now_ns);
-void feed_release(struct feed *feed);
+void demo_feed_init(struct demo_feed *feed, struct log *log, struct stream_info stream,
+                    const struct generator_options *options, struct recount *recount,
+                    int64_t now_ns);
+void demo_feed_release(struct demo_feed *feed);
 
 /* Sends what is due. True once all records and end markers are acknowledged, or feed->err is set. */
-bool feed_poll(struct feed *feed, int64_t now_ns);
+bool demo_feed_poll(struct demo_feed *feed, int64_t now_ns);
 
 #endif

@@ -119,6 +119,14 @@ static const struct cli_option bench_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option demo_options[] = {
+    {"nodes", 0, CLI_I64, "N", "3", "nodes to play, 1 to 16"},
+    {"speed", 0, CLI_F64, "X", "2880",
+     "trace seconds played in a second; 2880: a day in half a minute"},
+    {"rate-scale", 0, CLI_F64, "X", "8", "records are the trace's requests times this"},
+    OPTIONS_END,
+};
+
 const struct cli_verb cli_verbs[] = {
     {"run", verb_run, "run the pipelines of a configuration", "FILE", run_options, 0,
      "Log, lanes, control plane and API in one process. The first start writes a token into the data "
@@ -151,6 +159,10 @@ const struct cli_verb cli_verbs[] = {
      "Prints the token once; the data folder keeps only its SHA-256."},
     {"completion", verb_completion, "print a completion script for the shell", "[SHELL]", NULL, 0,
      "SHELL is bash (the default): source <(shadowcast completion bash)"},
+    {"demo", verb_demo, "replay a day of a recorded load through a pipeline, check the results", "",
+     demo_options, 0,
+     "Needs nothing and leaves nothing: one process plays the nodes, the log is in a temporary folder.\n"
+     "Exit code 0 only if every result equals an independent recount."},
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},

@@ -21,6 +21,7 @@ int verb_node_list(const struct cli *cli);
 int verb_top(const struct cli *cli);
 int verb_log_repair(const struct cli *cli);
 int verb_token_create(const struct cli *cli);
+int verb_demo(const struct cli *cli);
 int verb_generate(const struct cli *cli);
 int verb_bench(const struct cli *cli);
 int verb_completion(const struct cli *cli);

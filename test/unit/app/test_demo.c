@@ -164,7 +164,7 @@ static int64_t check_shard(struct bench *bench, struct shard_id shard, struct re
 TEST(demo_feed_sends_the_whole_play_once_and_ends_each_shard)
 {
     static struct bench bench;
-    static struct feed feed;
+    static struct demo_feed feed;
     bench = (struct bench){.now_ns = 1000000000};
     bench.clock = (struct clock){.ctx = &bench, .now_ns = bench_now, .wall_unix_ms = bench_now};
     struct log_memory_options log_options = {.clock = &bench.clock,
@@ -193,9 +193,9 @@ TEST(demo_feed_sends_the_whole_play_once_and_ends_each_shard)
     struct recount sent, read;
     recount_init(&sent, day_ms);
     recount_init(&read, day_ms);
-    feed_init(&feed, bench.log, op.u.stream.ret_info, &options, &sent, bench.now_ns);
+    demo_feed_init(&feed, bench.log, op.u.stream.ret_info, &options, &sent, bench.now_ns);
     int64_t began_ns = bench.now_ns;
-    while (!feed_poll(&feed, bench.now_ns)) {
+    while (!demo_feed_poll(&feed, bench.now_ns)) {
         bench_step(&bench);
         CHECK(bench.now_ns - began_ns < 60000000000);
     }
@@ -212,7 +212,7 @@ TEST(demo_feed_sends_the_whole_play_once_and_ends_each_shard)
     for (ptrdiff_t i = 0; i < (ptrdiff_t)RECOUNT_USERS * RECOUNT_HOURS; i++) {
         EXPECT_INT(read.cells[i].views, sent.cells[i].views);
     }
-    feed_release(&feed);
+    demo_feed_release(&feed);
     recount_release(&sent);
     recount_release(&read);
     log_close(bench.log);
