@@ -360,6 +360,7 @@ static void publish(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
     struct shard *shard = c->touched;
+    CRASHPOINT("log.commit.shards_written");
     c->touched = NULL;
     while (shard != NULL) {
         struct shard *next = shard->group_next;
@@ -652,13 +653,16 @@ static void on_journal(struct embedded *engine)
     }
     switch (c->state) {
     case COMMITTER_SNAPSHOT_WRITE:
+        CRASHPOINT("log.roll.snapshot_written");
         c->state = COMMITTER_SNAPSHOT_SYNC;
         submit_journal(engine, FS_SYNC, 0);
         break;
     case COMMITTER_SNAPSHOT_SYNC:
+        CRASHPOINT("log.roll.snapshot_synced");
         snapshot_synced(c);
         break;
     case COMMITTER_WRITE:
+        CRASHPOINT("log.commit.frame_written");
         c->frame_number++;
         c->at += c->frame_len;
         if (engine->options.sync == LOG_SYNC && !PLANTED_ACK_BEFORE_SYNC) {
@@ -673,6 +677,7 @@ static void on_journal(struct embedded *engine)
         begin_shard_writes(engine);
         break;
     case COMMITTER_SYNC:
+        CRASHPOINT("log.commit.frame_synced");
         begin_shard_writes(engine);
         break;
     case COMMITTER_JOURNAL_SYNC:

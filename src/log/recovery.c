@@ -24,6 +24,7 @@ struct recovery {
     struct log_recovery_report *report;
     bool gap; /* R3 */
     uint64_t last_frame;
+    char first_problem[160]; /* of a shard */
 };
 
 static void give_up_reserve(struct embedded *engine)
@@ -448,7 +449,9 @@ static enum err check_shards(struct recovery *r, struct err_info *info)
             if (err != ERR_OK) {
                 return err;
             }
-            r->report->shards_refused += shard_health(shard) != ERR_OK ? 1 : 0;
+            if (shard_health(shard) != ERR_OK && r->report->shards_refused++ == 0) {
+                memcpy(r->first_problem, shard->problem, sizeof(r->first_problem));
+            }
         }
     }
     return ERR_OK;
@@ -578,8 +581,9 @@ static void tell(struct recovery *r)
     if (report->shards_refused > 0) {
         size_t used = strlen(report->text);
         IGNORE_RESULT(snprintf(report->text + used, sizeof(report->text) - used,
-                               "%s%d shards are corrupt and refuse to be read or written",
-                               used > 0 ? "; " : "", report->shards_refused)); /* may be cut */
+                               "%s%d shards refuse to be read or written, the first because %s",
+                               used > 0 ? "; " : "", report->shards_refused,
+                               r->first_problem)); /* may be cut */
     }
 }
 

@@ -70,7 +70,8 @@ struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment)
     s->next_segment = next_segment;
     s->spare_file.fd = s->round_file.fd = s->checkpoint_file.fd = -1;
     /* A spare that a run before left was synced before it got its name. */
-    if (fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &s->spare_file, NULL) == ERR_OK) {
+    if (fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &s->spare_file, NULL) ==
+        ERR_OK) {
         if (fs_size(engine->fs, s->spare_file, &s->spare_bytes, NULL) == ERR_OK) {
             s->spare = SPARE_READY;
         } else {
@@ -224,8 +225,9 @@ static void spare_advance(struct syncer *s)
         spare_begin(s);
     } else if (s->spare == SPARE_NONE && s->request != NULL) {
         struct err_info info;
-        IGNORE_RESULT(err_set(&info, ERR_NO_SPACE, "no space for the next journal segment; writes "
-                                                   "go on when there is")); /* fills it */
+        IGNORE_RESULT(err_set(&info, ERR_NO_SPACE,
+                              "no space for the next journal segment; writes "
+                              "go on when there is")); /* fills it */
         struct segment_request *request = s->request;
         s->request = NULL;
         request->err = ERR_NO_SPACE;
@@ -264,6 +266,7 @@ static void spare_done(struct syncer *s)
         s->spare = SPARE_READY;
         break;
     case SPARE_HANDOVER: {
+        CRASHPOINT("log.roll.segment_named");
         struct segment_request *request = s->request;
         s->request = NULL;
         request->err = ERR_OK;
@@ -321,6 +324,7 @@ static void round_end(struct syncer *s, enum err err, const struct err_info *inf
 {
     struct sync_round *job = s->job;
     if (err == ERR_OK) {
+        CRASHPOINT("log.round.shards_synced");
         for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
             char path[JOURNAL_PATH_MAX];
             journal_path(path, n);
@@ -434,6 +438,7 @@ static void checkpoint_done(struct syncer *s)
     struct err_info info = s->checkpoint_op.info;
     enum err err = s->checkpoint_op.err;
     if (err == ERR_OK && s->checkpoint == CHECKPOINT_SYNC) {
+        CRASHPOINT("log.checkpoint.synced");
         char path[SHARD_PATH_MAX];
         checkpoint_path(path, op->engine_word);
         err = fs_rename(s->engine->fs, CHECKPOINT_TEMP, path, &info);
@@ -531,6 +536,7 @@ static void on_message(struct syncer *s, struct msg *msg)
         round_next(s);
         break;
     case MSG_GARBAGE:
+        CRASHPOINT("log.retention.before_unlink");
         garbage_remove(s->engine->fs, any->files, any->count);
         mem_free(any->files);
         mem_free(any);
@@ -588,7 +594,8 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
         if (fs_open(s->engine->fs, RESERVE_PATH, FS_O_READ, &file, NULL) == ERR_OK) {
             fs_close(s->engine->fs, file);
         } else {
-            IGNORE_RESULT(reserve_make(s)); /* without it a full disk stops writes a little earlier */
+            IGNORE_RESULT(
+                reserve_make(s)); /* without it a full disk stops writes a little earlier */
         }
     }
     for (int i = 0; i < SYNCER_ROUNDS_MAX; i++) {
