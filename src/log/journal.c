@@ -134,7 +134,7 @@ static enum frame_verdict judge(struct frame_reader *reader, const struct frame_
         trailer == ~header->number) {
         return FRAME_GOOD;
     }
-    if (trailer == 0) {
+    if (trailer >> 56 == 0) { /* its last byte is 255 as long as numbers are below 2^56 */
         return FRAME_SHORT;
     }
     uint32_t zeros = journal_zero_sectors(reader->buf + JOURNAL_SECTOR, total - JOURNAL_SECTOR);

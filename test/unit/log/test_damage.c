@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "log/embedded.h"
+#include "log/journal.h"
+#include "log/record_batch.h"
+#include "log/scan.h"
+#include "log/shard.h"
+#include "sim/disk.h"
+#include "test.h"
+
+/* What the embedded engine does with damage: torn tails, flipped bits, failing operations, a full disk. On the simulator's
+ * disk with operations that complete at once; time moves only when nothing is due. */
+
+struct bench {
+    struct disk *disk;
+    struct fs fs;
+    struct clock clock;
+    int64_t now_ns;
+    struct log *log;
+    struct log_loop loops[LOG_LOOPS_MAX];
+    int loop_count;
+    struct log_recovery_report report;
+    enum log_sync_mode sync;
+    struct mailbox done;
+    struct log_op op;
+    struct shard_id shard, other;
+    uint8_t *buf;
+};
+
+static int64_t bench_now(void *ctx)
+{
+    return ((struct bench *)ctx)->now_ns;
+}
+
+static int64_t bench_wall(void *ctx)
+{
+    return 1700000000000 + ((struct bench *)ctx)->now_ns / 1000000;
+}
+
+static void bench_init(struct bench *b)
+{
+    *b = (struct bench){.now_ns = 1};
+    b->clock = (struct clock){
+        .ctx = b, .now_ns = bench_now, .wall_unix_ms = bench_wall, .thread_cpu_ns = bench_now};
+    struct disk_options options = {.seed = test_seed()};
+    b->disk = disk_new(&options);
+    b->buf = mem_new(LOG_BATCH_BYTES_MAX, 1);
+}
+
+static enum err bench_open(struct bench *b)
+{
+    b->fs = disk_fs(b->disk);
+    mailbox_init(&b->done, NULL);
+    struct log_embedded_options options = {.fs = &b->fs,
+                                           .clock = &b->clock,
+                                           .sync = b->sync,
+                                           .journal_segment_bytes = 128 << 10,
+                                           .shard_segment_bytes = 1 << 20,
+                                           .group_bytes_max = 64 << 10};
+    struct err_info info = {0};
+    b->log = NULL;
+    enum err err = log_embedded_open(&options, &b->log, &b->report, &info);
+    b->loop_count = err == ERR_OK ? log_loops(b->log, b->loops) : 0;
+    return err;
+}
+
+static void bench_close(struct bench *b)
+{
+    log_close(b->log);
+    b->log = NULL;
+}
+
+static void bench_release(struct bench *b)
+{
+    bench_close(b);
+    disk_free(b->disk);
+    mem_free(b->buf);
+}
+
+/* Steps until nothing is due at the present time. */
+static int64_t settle(struct bench *b)
+{
+    int64_t due = 0;
+    for (int round = 0; round < 1000; round++) {
+        due = CLOCK_NEVER;
+        for (int i = 0; i < b->loop_count; i++) {
+            int64_t next = b->loops[i].step(b->loops[i].ctx, b->now_ns);
+            due = next < due ? next : due;
+        }
+        bool woken = false;
+        for (int i = 0; i < b->loop_count; i++) {
+            woken = waker_take(b->loops[i].waker) || woken;
+        }
+        if (!woken && due > b->now_ns) {
+            break;
+        }
+    }
+    return due;
+}
+
+static void pass(struct bench *b, int64_t ns)
+{
+    int64_t until = b->now_ns + ns;
+    for (int64_t due = settle(b); due <= until; due = settle(b)) {
+        b->now_ns = due;
+    }
+    b->now_ns = until;
+    settle(b);
+}
+
+/* AGAIN if it never came back. */
+static enum err run(struct bench *b, enum log_op_kind kind)
+{
+    b->op.kind = kind;
+    b->op.done = &b->done;
+    log_submit(b->log, &b->op);
+    for (int i = 0; i < 100; i++) {
+        struct msg *msg = mailbox_take_all(&b->done);
+        if (msg != NULL) {
+            return b->op.err;
+        }
+        int64_t due = settle(b);
+        b->now_ns = due != CLOCK_NEVER && due > b->now_ns && i > 2 ? due : b->now_ns;
+    }
+    return ERR_AGAIN;
+}
+
+static enum err make_stream(struct bench *b, const char *name, struct shard_id *ret_shard)
+{
+    b->op = (struct log_op){0};
+    struct stream_config *config = &b->op.u.stream.config;
+    memcpy(config->name, name, strlen(name));
+    config->shard_count = 1;
+    config->retention_ms = config->retention_bytes = -1;
+    enum err err = run(b, LOG_OP_STREAM_CREATE);
+    if (err == ERR_OK) {
+        *ret_shard = b->op.u.stream.ret_info.first_shard;
+    }
+    return err;
+}
+
+static enum err append(struct bench *b, struct shard_id shard, ptrdiff_t value_bytes,
+                       struct record_producer producer)
+{
+    struct record_builder builder;
+    record_builder_init(&builder, RECORD_CODEC_NONE);
+    memset(b->buf, 'v', (size_t)value_bytes);
+    struct record record = {.value = {(const char *)b->buf, value_bytes}};
+    CHECK(record_builder_add(&builder, &record) == ERR_OK);
+    void *bytes = NULL;
+    ptrdiff_t len = 0;
+    CHECK(record_builder_finish(&builder, producer, &bytes, &len, NULL) == ERR_OK);
+    b->op = (struct log_op){.u.append = {.shard = shard, .batch = bytes, .bytes = len}};
+    enum err err = run(b, LOG_OP_APPEND);
+    record_builder_release(&builder);
+    return err;
+}
+
+/* Records from `from` to the end; -1 with *ret_err set: reading failed. */
+static int64_t count_records(struct bench *b, struct shard_id shard, int64_t from,
+                             enum err *ret_err)
+{
+    struct log_reader *reader = log_reader_new(b->log);
+    int64_t offset = from;
+    enum err err = ERR_OK;
+    for (;;) {
+        b->op = (struct log_op){.u.read = {.reader = reader,
+                                           .shard = shard,
+                                           .offset = offset,
+                                           .buf = b->buf,
+                                           .cap = LOG_BATCH_BYTES_MAX}};
+        err = run(b, LOG_OP_READ);
+        if (err != ERR_OK || b->op.u.read.ret_bytes == 0) {
+            break;
+        }
+        offset = b->op.u.read.ret_next_offset;
+    }
+    log_reader_free(b->log, reader);
+    *ret_err = err;
+    return err == ERR_OK ? offset - from : -1;
+}
+
+/* A store with `count` appends of `value_bytes`, closed. */
+static void fill(struct bench *b, int count, ptrdiff_t value_bytes)
+{
+    bench_init(b);
+    CHECK(bench_open(b) == ERR_OK && make_stream(b, "s", &b->shard) == ERR_OK &&
+          make_stream(b, "other", &b->other) == ERR_OK);
+    for (int i = 0; i < count; i++) {
+        CHECK(append(b, b->shard, value_bytes, RECORD_PRODUCER_NONE) == ERR_OK);
+    }
+    CHECK(append(b, b->other, 10, RECORD_PRODUCER_NONE) == ERR_OK);
+    CHECK(append(b, b->shard, value_bytes, RECORD_PRODUCER_NONE) == ERR_OK);
+    settle(b);
+    bench_close(b);
+}
+
+/* The journal's last frame: its file, where it begins and ends. */
+static struct scanned_segment last_segment(struct bench *b, char path[JOURNAL_PATH_MAX])
+{
+    struct journal_scan scan;
+    CHECK(journal_scan(&b->fs, false, &scan, NULL) == ERR_OK && scan.tail == TAIL_CLEAN);
+    struct scanned_segment last = scan.segments[scan.last_good];
+    journal_path(path, last.number);
+    journal_scan_release(&scan);
+    return last;
+}
+
+static void zero_file(struct bench *b, const char *path, int64_t from, int64_t to)
+{
+    struct fs_file file;
+    uint8_t *zeros = mem_new((ptrdiff_t)(to - from), 1);
+    CHECK(fs_open(&b->fs, path, FS_O_WRITE, &file, NULL) == ERR_OK);
+    CHECK(fs_write(&b->fs, file, zeros, (ptrdiff_t)(to - from), from, NULL) == ERR_OK);
+    fs_close(&b->fs, file);
+    mem_free(zeros);
+}
+
+TEST(journal_tail_zeroed_from_any_byte_loses_the_last_frame_and_nothing_else)
+{
+    struct bench b;
+    fill(&b, 3, 100);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    bench_release(&b);
+    for (int64_t cut = last.last_at; cut < last.end; cut++) {
+        fill(&b, 3, 100);
+        b.fs = disk_fs(b.disk);
+        zero_file(&b, path, cut, last.end);
+        enum err err = ERR_OK;
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        EXPECT_INT(count_records(&b, b.shard, 0, &err), 3);
+        EXPECT_INT(count_records(&b, b.other, 0, &err), 1);
+        EXPECT_MSG((b.report.torn_at_sequence > 0) == (cut > last.last_at), "cut at %lld of %lld",
+                   (long long)(cut - last.last_at), (long long)(last.end - last.last_at));
+        EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
+        EXPECT_INT(count_records(&b, b.shard, 0, &err), 4);
+        bench_release(&b);
+    }
+}
+
+TEST(journal_frame_with_any_sector_lost_is_cut)
+{
+    enum { VALUE = 5000 };
+    struct bench b;
+    fill(&b, 2, VALUE);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    bench_release(&b);
+    for (int64_t at = last.last_at; at < last.end; at += JOURNAL_SECTOR) {
+        fill(&b, 2, VALUE);
+        b.fs = disk_fs(b.disk);
+        zero_file(&b, path, at, at + JOURNAL_SECTOR);
+        enum err err = ERR_OK;
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        EXPECT_INT(count_records(&b, b.shard, 0, &err), 2);
+        EXPECT(b.report.torn_at_sequence > 0 && b.report.text[0] != 0);
+        bench_release(&b);
+    }
+}
+
+TEST(journal_with_a_flipped_bit_is_refused_or_complete_never_shortened)
+{
+    struct bench b;
+    fill(&b, 3, 700);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    bench_release(&b);
+    int refused = 0;
+    for (int64_t at = 0; at < last.end; at += 7) {
+        fill(&b, 3, 700);
+        b.fs = disk_fs(b.disk);
+        EXPECT_INT(disk_corrupt(b.disk, path, at, 1), ERR_OK);
+        int64_t changes = disk_changes(b.disk);
+        enum err opened = bench_open(&b), err = ERR_OK;
+        if (opened == ERR_OK) {
+            EXPECT_INT(count_records(&b, b.shard, 0, &err), 4);
+            EXPECT_INT(count_records(&b, b.other, 0, &err), 1);
+        } else {
+            EXPECT_INT(opened, ERR_CORRUPT);
+            EXPECT(disk_changes(b.disk) - changes < 10); /* folders and the lock, no more */
+            char text[2000];
+            EXPECT_INT(log_embedded_repair_show(&b.fs, text, sizeof(text), NULL), ERR_OK);
+            EXPECT(strstr(text, "corrupt") != NULL);
+            refused++;
+        }
+        bench_release(&b);
+    }
+    EXPECT(refused > 50);
+}
+
+/* Rolls the journal until nothing of shard `s` is in it any more. */
+static void push_out(struct bench *b)
+{
+    for (int i = 0; i < 40; i++) {
+        CHECK(append(b, b->other, 60000, RECORD_PRODUCER_NONE) == ERR_OK);
+        pass(b, 1000000);
+    }
+}
+
+TEST(segment_with_a_flipped_bit_is_refused_and_named_and_others_run)
+{
+    for (int64_t at = 0; at < 900; at += 13) {
+        struct bench b;
+        fill(&b, 3, 200);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        push_out(&b);
+        bench_close(&b);
+        EXPECT_INT(disk_corrupt(b.disk, "log/shards/00000001/00000000000000000000.seg", at, 1),
+                   ERR_OK);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        EXPECT_INT(b.report.shards_refused, 1);
+        enum err err = ERR_OK;
+        EXPECT_INT(count_records(&b, b.shard, 0, &err), -1);
+        EXPECT_INT(err, ERR_CORRUPT);
+        EXPECT(strstr(b.op.info.text, "log/shards/00000001/") != NULL);
+        EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_CORRUPT);
+        EXPECT_INT(count_records(&b, b.other, 0, &err), 41);
+        bench_release(&b);
+    }
+}
+
+TEST(segment_index_missing_or_bad_is_only_slower)
+{
+    static const char index[] = "log/shards/00000002/00000000000000000000.idx";
+    for (int damage = 0; damage < 3; damage++) {
+        struct bench b;
+        fill(&b, 1, 10);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        push_out(&b);
+        struct fs_file file = {-1};
+        EXPECT_INT(fs_open(&b.fs, index, FS_O_READ, &file, NULL), ERR_OK);
+        fs_close(&b.fs, file);
+        if (damage == 1) {
+            EXPECT_INT(fs_unlink(&b.fs, index, NULL), ERR_OK);
+        } else if (damage == 2) {
+            EXPECT_INT(disk_corrupt(b.disk, index, 24, 24), ERR_OK);
+        }
+        for (int64_t from = 0; from < 41; from++) {
+            enum err err = ERR_OK;
+            EXPECT_INT(count_records(&b, b.other, from, &err), 41 - from);
+        }
+        bench_release(&b);
+    }
+}
+
+/* Appends until one fails; returns how many were acknowledged. */
+static int append_some(struct bench *b, int count)
+{
+    int done = 0;
+    while (done < count && append(b, b->shard, 30000, RECORD_PRODUCER_NONE) == ERR_OK) {
+        done++;
+    }
+    return done;
+}
+
+TEST(store_stopped_at_any_change_keeps_what_it_acknowledged)
+{
+    bool untouched = false;
+    for (int64_t n = 0; !untouched && n < 2000; n += 1 + n / 60) {
+        struct bench b;
+        bench_init(&b);
+        int done = 0;
+        disk_stop_after(b.disk, n);
+        bool made = bench_open(&b) == ERR_OK && make_stream(&b, "s", &b.shard) == ERR_OK;
+        if (made) {
+            done = append_some(&b, 12);
+        }
+        untouched = done == 12;
+        disk_power_cut(b.disk);
+        bench_close(&b);
+        enum err err = ERR_OK;
+        EXPECT_MSG(bench_open(&b) == ERR_OK, "stopped after %lld changes", (long long)n);
+        if (made) {
+            int64_t count = count_records(&b, b.shard, 0, &err);
+            EXPECT_MSG(count == done || count == done + 1, "%lld of %d after %lld changes",
+                       (long long)count, done, (long long)n);
+            EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
+        }
+        bench_release(&b);
+    }
+    EXPECT(untouched);
+}
+
+TEST(failed_sync_is_final_and_reads_go_on)
+{
+    struct bench b;
+    fill(&b, 2, 100);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    settle(&b);
+    struct disk_fault fault = {.kind = FS_SYNC, .nth = 1, .err = ERR_IO};
+    disk_set_fault(b.disk, &fault);
+    EXPECT_INT(append(&b, b.shard, 100, RECORD_PRODUCER_NONE), ERR_IO);
+    EXPECT_INT(append(&b, b.shard, 100, RECORD_PRODUCER_NONE), ERR_IO);
+    enum err err = ERR_OK;
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), 3);
+    bench_close(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT(count_records(&b, b.shard, 0, &err) >= 3);
+    EXPECT_INT(append(&b, b.shard, 100, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_release(&b);
+}
+
+TEST(full_disk_refuses_writes_reads_go_on_and_space_mends_it)
+{
+    struct bench b;
+    fill(&b, 2, 100);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    settle(&b);
+    disk_set_size(b.disk, disk_used_bytes(b.disk) + (300 << 10));
+    int64_t acknowledged = 3;
+    enum err err = ERR_OK;
+    for (int i = 0; i < 100 && err == ERR_OK; i++) {
+        err = append(&b, b.shard, 30000, RECORD_PRODUCER_NONE);
+        acknowledged += err == ERR_OK ? 1 : 0;
+    }
+    EXPECT_INT(err, ERR_NO_SPACE);
+    pass(&b, 3000000000);
+    EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_NO_SPACE);
+    EXPECT(count_records(&b, b.shard, 0, &err) > 0);
+    disk_set_size(b.disk, (int64_t)1 << 40);
+    pass(&b, 5000000000);
+    EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), acknowledged + 1);
+    bench_close(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), acknowledged + 1);
+    bench_release(&b);
+}
+
+TEST(second_process_on_a_folder_is_busy)
+{
+    struct bench b;
+    fill(&b, 1, 10);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    struct bench second = b;
+    EXPECT_INT(bench_open(&second), ERR_BUSY);
+    bench_release(&b);
+}
+
+TEST(unsynced_mode_loses_at_most_what_came_since_the_last_sync)
+{
+    struct bench b;
+    bench_init(&b);
+    b.sync = LOG_UNSYNCED;
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT(!b.log->synced);
+    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
+    for (int i = 0; i < 5; i++) {
+        EXPECT_INT(append(&b, b.shard, 1000, RECORD_PRODUCER_NONE), ERR_OK);
+    }
+    pass(&b, 3000000000);
+    for (int i = 0; i < 5; i++) {
+        EXPECT_INT(append(&b, b.shard, 1000, RECORD_PRODUCER_NONE), ERR_OK);
+    }
+    disk_power_cut(b.disk);
+    bench_close(&b);
+    enum err err = ERR_OK;
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    int64_t count = count_records(&b, b.shard, 0, &err);
+    EXPECT_MSG(count >= 5 && count <= 10, "%lld", (long long)count);
+    EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_release(&b);
+}
+
+TEST(producer_is_known_after_restarts_and_journal_rolls)
+{
+    struct bench b;
+    fill(&b, 1, 10);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    b.op = (struct log_op){0};
+    EXPECT_INT(run(&b, LOG_OP_PRODUCER_INIT), ERR_OK);
+    struct record_producer producer = {.id = b.op.u.producer.ret_id};
+    EXPECT_INT(append(&b, b.shard, 10, producer), ERR_OK);
+    int64_t offset = b.op.u.append.ret_base_offset;
+    for (int life = 0; life < 3; life++) {
+        push_out(&b);
+        bench_close(&b);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        EXPECT_INT(append(&b, b.shard, 10, producer), ERR_OK);
+        EXPECT(b.op.u.append.ret_duplicate);
+        EXPECT_INT(b.op.u.append.ret_base_offset, offset);
+    }
+    producer.base_sequence = 2;
+    EXPECT_INT(append(&b, b.shard, 10, producer), ERR_SEQUENCE);
+    bench_release(&b);
+}
