@@ -279,22 +279,37 @@ bool process_stopped(struct process *process)
     return state == RUNTIME_STOPPED || state == RUNTIME_FAILED;
 }
 
+void process_halt(struct process *process)
+{
+    if (process->api != NULL) {
+        control_drain(process->control);
+        api_stop(process->api);
+        process->api = NULL;
+    }
+    for (int32_t i = 0; i < process->lane_count; i++) {
+        loop_stop(process->lane_loops[i]);
+        process->lane_loops[i] = NULL;
+    }
+    loop_stop(process->control_loop);
+    process->control_loop = NULL;
+    for (int i = 0; i < LOG_LOOPS_MAX; i++) {
+        loop_stop(process->log_loops[i]);
+        process->log_loops[i] = NULL;
+    }
+}
+
+const char *process_problem(const struct process *process)
+{
+    CHECK(process->control_loop == NULL);
+    return node_runtime_problem(control_runtime(process->control))->text;
+}
+
 void process_free(struct process *process)
 {
     if (process == NULL) {
         return;
     }
-    if (process->api != NULL) {
-        control_drain(process->control);
-        api_stop(process->api);
-    }
-    for (int32_t i = 0; i < process->lane_count; i++) {
-        loop_stop(process->lane_loops[i]);
-    }
-    loop_stop(process->control_loop);
-    for (int i = 0; i < LOG_LOOPS_MAX; i++) {
-        loop_stop(process->log_loops[i]);
-    }
+    process_halt(process);
     if (process->control != NULL) {
         IGNORE_RESULT(fs_unlink(&process->fs, "api", NULL)); /* absent if the start failed */
     }

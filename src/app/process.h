@@ -40,7 +40,11 @@ bool process_failed(struct process *process, struct err_info *ret_why);
 void process_stop(struct process *process);
 bool process_stopped(struct process *process);
 
-/* Stops the threads and frees. Without process_stop() before it: as a crash would, but for the lock on the folder. */
+/* Stops the threads; nothing runs any more. Then the runtime's first problem may be read: empty text if there is none. */
+void process_halt(struct process *process);
+const char *process_problem(const struct process *process);
+
+/* Halts if that was not done, and frees. Without process_stop() before it: as a crash would, but for the lock on the folder. */
 void process_free(struct process *process);
 
 /* Reads or makes DATA/token, reads DATA/tokens. */

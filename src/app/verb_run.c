@@ -84,7 +84,7 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
         }
         int32_t lost = node_runtime_failed_partitions(runtime);
         if (until_end && lost > 0 && running) {
-            say(SAY_ERROR, "run", "%d partitions need an operator; /readyz says why", lost);
+            say(SAY_ERROR, "run", "%d partitions need an operator", lost);
             return EXIT_CODE_NEEDS_OPERATOR;
         }
         if (until_end && running && node_runtime_ended(runtime)) {
@@ -103,6 +103,11 @@ static void wind_down(struct process *process, const sigset_t *signals)
             say(SAY_WARN, "run", "ending at once, without the last commits");
             break;
         }
+    }
+    process_halt(process);
+    const char *problem = process_problem(process);
+    if (problem[0] != 0) {
+        say(SAY_ERROR, "run", "%s", problem);
     }
     process_free(process);
 }

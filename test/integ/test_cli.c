@@ -178,6 +178,39 @@ TEST(a_pipeline_runs_from_first_record_to_last_result_also_over_kill_9)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+TEST(a_changed_chain_goes_on_only_where_its_state_means_the_same)
+{
+    static char changed[sizeof(pipeline)];
+    memcpy(changed, pipeline, sizeof(pipeline));
+    char *size = strstr(changed, "tumbling: 10s");
+    CHECK(size != NULL);
+    program_write("day1.yaml", pipeline);
+    memcpy(size, "tumbling: 20s", 13);
+    program_write("day2.yaml", changed);
+    struct running run;
+    program_start("day1.yaml", "days", "", &run);
+    program_run("$SC produce clicks --key-field user --data days",
+                "{\"ts\":1000,\"kind\":\"view\",\"user\":\"a\"}\n"
+                "{\"ts\":9000,\"kind\":\"view\",\"user\":\"a\"}\n",
+                &result);
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+    sh("$SC run day1.yaml --data days --until-end --listen 0");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+
+    sh("$SC validate day2.yaml --against days");
+    EXPECT_MSG(result.code == 7 && strstr(result.out, "per_user/read: goes on") != NULL &&
+                   strstr(result.out, "'w/") != NULL,
+               "exit %d: %s%s", result.code, result.out, result.err);
+    sh("$SC run day2.yaml --data days --until-end --listen 0");
+    EXPECT_MSG(result.code == 7 && strstr(result.err, "'w/") != NULL, "exit %d: %s", result.code,
+               result.err);
+    sh("$SC run day2.yaml --data days --until-end --listen 0 --drop-state");
+    EXPECT_MSG(result.code == 0, "exit %d: %s", result.code, result.err);
+    sh("$SC validate day2.yaml --against days && $SC log repair --show days");
+    EXPECT_MSG(result.code == 0, "exit %d: %s%s", result.code, result.out, result.err);
+}
+
 TEST(clients_print_tables_json_and_csv_and_tell_errors_apart)
 {
     struct running run;
