@@ -82,6 +82,7 @@ struct read_context {
     struct arena *arena;
     int32_t row;
     const char *reason; /* of a field; NULL: the error code says it */
+    int32_t left;       /* top-level fields of the shape that were not seen yet */
 };
 
 inline bool is_blank(char c)
@@ -293,6 +294,7 @@ error_code read_object(read_context &ctx, int32_t parent, ondemand::object &obje
             continue;
         }
         ctx.reader->seen[child] = ctx.reader->record;
+        ctx.left -= parent == 0 ? 1 : 0;
         const json_shape_node &node = ctx.shape->nodes[child];
         if (node.child_count == 0) {
             error = read_field(ctx, node, field.value());
@@ -308,15 +310,15 @@ error_code read_object(read_context &ctx, int32_t parent, ondemand::object &obje
                 ctx.reason = node.wrong_type;
             }
         }
-        if (error != SUCCESS) {
-            return error;
+        if (error != SUCCESS || (parent == 0 && ctx.left == 0)) {
+            return error; /* all that is used has been read: the rest is not looked at */
         }
     }
     return SUCCESS;
 }
 
-/* simdjson looks at the byte behind the record in one corner (a record that ends with a brace but is not balanced); since
- * every record is walked to its end, the verdict is "bad" whatever stands there. */
+/* simdjson looks at the byte behind the record in one corner (a record that ends with a brace but is not balanced); a
+ * record in which a field is missing is walked to its end, so that its verdict is "bad" whatever stands there. */
 error_code read_record(read_context &ctx, struct str text)
 {
     ondemand::document doc;
@@ -330,7 +332,7 @@ error_code read_record(read_context &ctx, struct str text)
     if (error == SUCCESS) {
         error = read_object(ctx, 0, object);
     }
-    if (error == SUCCESS && !at_end(doc)) {
+    if (error == SUCCESS && ctx.left > 0 && !at_end(doc)) {
         error = TRAILING_CONTENT;
     }
     return error;
@@ -360,6 +362,7 @@ const char *read_row(read_context &ctx, bool strict, struct str text)
     }
     next_record(ctx.reader);
     ctx.reason = nullptr;
+    ctx.left = ctx.shape->nodes[0].child_count;
     if (strict) {
         dom::element root;
         error_code error = ctx.reader->dom.parse(text.ptr, (size_t)text.len, false).get(root);
@@ -399,7 +402,7 @@ int32_t json_read_rows(struct json_reader *reader, const struct json_shape *shap
                        const struct str *value, const int32_t *sel, int32_t count,
                        struct column *columns, struct arena *arena, const char **ret_reason)
 {
-    read_context ctx = {reader, shape, columns, arena, 0, nullptr};
+    read_context ctx = {reader, shape, columns, arena, 0, nullptr, 0};
     int32_t bad = 0;
     for (int32_t i = 0; i < count; i++) {
         ctx.row = sel[i];

@@ -17,9 +17,10 @@ extern "C" {
 /* JSON of records: a thin shim round simdjson's on-demand parser (json.cpp). One record at a time, in place: a record has
  * JSON_PADDING readable bytes behind it, whatever they hold, and no verdict depends on them. No exceptions, no threads.
  *
- * What is checked of a record: it is UTF-8, its strings are closed, it is one object whose braces, commas, colons and
- * keys are in order down to its end, and the fields of the shape have their types. Values outside the shape are not
- * checked. Of a key that comes twice, the first counts. */
+ * What is checked of a record: it is UTF-8, its strings are closed, it begins and ends as an object, and the fields of the
+ * shape have their types. It is read until all fields of the shape have been seen: up to there braces, commas, colons and
+ * keys are in order; what comes behind is looked at only if `strict`, or if a field is missing. Values outside the shape
+ * are not checked. Of a key that comes twice, the first counts. */
 
 enum {
     JSON_PADDING = 64,
