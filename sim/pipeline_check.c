@@ -51,7 +51,8 @@ static const char *second_chain(struct arena *arena, const struct pipe_plan *pla
             size, slide);
     case PIPE_SESSION:
         return arena_printf(
-            arena, "{window: {name: w, session: {gap: %lldms}, out: {c: count, s: {sum: n}}}}", gap);
+            arena, "{window: {name: w, session: {gap: %lldms}, out: {c: count, s: {sum: n}}}}",
+            gap);
     case PIPE_DEDUPE:
         return "{dedupe: {name: d, within: 100000s}}";
     case PIPE_STATELESS:
@@ -66,12 +67,12 @@ const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
 {
     const char *head = arena_printf(
         arena,
-        "version: 1\nnodes: {count: %d, lanes: %d}\nstreams:\n"
+        "version: 1\nnodes: {count: %d, lanes: %d, capacity: %d%%}\nstreams:\n"
         "  src: {shards: %d, codec: %s, time: {out_of_order: %lldms%s}}\n  out: {shards: %d}\n"
         "pipelines:\n  p:\n    memory: 1GiB\n    commit: %s\n    stages:\n"
         "      - {name: read, from: src, partitions: %d, chain: [{parse: {name: p, fields: {i: int, u: "
         "string, \"n\": int}}}, {filter: {name: f, where: \"n < %lld\"}}",
-        layout->nodes, layout->lanes, plan->source_shards, plan->codec,
+        layout->nodes, layout->lanes, layout->capacity_percent, plan->source_shards, plan->codec,
         (long long)plan->out_of_order_ms, plan->time_field ? ", field: t" : "", plan->sink_shards,
         layout->commit, layout->partitions[0], (long long)plan->below);
     if (plan->kind == PIPE_STATELESS) {

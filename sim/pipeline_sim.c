@@ -247,6 +247,7 @@ static void start_process(struct pipe_sim *sim)
         .partitions = {(int32_t)rng_range(rng, 1, 9), (int32_t)rng_range(rng, 1, 9)},
         .nodes = (int32_t)rng_range(rng, 1, 4),
         .lanes = (int32_t)rng_range(rng, 1, 2),
+        .capacity_percent = rng_chance(rng, 0.3) ? (int32_t)rng_range(rng, 10, 99) : 100,
         .commit = commits[rng_below(rng, COUNT_OF(commits))],
     };
     if (rng_chance(rng, 0.05)) {

@@ -127,6 +127,41 @@ TEST(event_time_from_a_field_and_a_record_without_it_is_a_dead_letter)
     arena_release(&arena);
 }
 
+static const char EARLY[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 2, time: {out_of_order: 0s}}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - {name: w, from: clicks, to: out, chain: [{window: {name: w, tumbling: 1s, emit: 100ms, out: {n: count}}}]}\n";
+
+TEST(early_results_of_an_open_window_are_committed_while_it_is_open)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, EARLY, NULL);
+    rig_produce(&rig, "clicks", 0, (struct rig_record[]){{"a", "x", 1000}, {"a", "x", 1100}}, 2);
+    rig_run(&rig, 350000000);
+    int32_t early = rows_of(&rig, &arena, "out", &rows);
+    EXPECT(early >= 1);
+    EXPECT(str_find(rows[0].value, STR("\"n\":2")) >= 0);
+    EXPECT(str_find(rows[0].value, STR("false")) >= 0);
+    rig_kill(&rig);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    rig_end(&rig, "clicks");
+    EXPECT(rig_run_to_end(&rig));
+    int32_t all = rows_of(&rig, &arena, "out", &rows);
+    int32_t final = 0;
+    for (int32_t i = 0; i < all; i++) {
+        final += str_find(rows[i].value, STR("true")) >= 0;
+    }
+    EXPECT_INT(final, 1);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {orders: {shards: 2}, payments: {shards: 2}, out: {}}\n"
