@@ -31,7 +31,8 @@ struct writer {
     struct record_builder builder;
     bool busy, again, paused;
     int64_t next_ns, now_ms;
-    int64_t left; /* records still to write */
+    int64_t batch_max; /* few: many small commits, so that checkpoints come round */
+    int64_t left;      /* records still to write */
     int64_t next_id, acked;
 };
 
@@ -174,7 +175,7 @@ static void writer_submit(struct pipe_sim *sim)
     struct writer *writer = &sim->writer;
     const struct stage_stream *stream = node_runtime_stream(sim->runtime, STR("src"));
     uint32_t shard = (uint32_t)rng_below(&sim->rng, (uint64_t)sim->plan.source_shards);
-    int64_t count = rng_range(&sim->rng, 1, BATCH_MAX);
+    int64_t count = rng_range(&sim->rng, 1, writer->batch_max);
     count = count < writer->left ? count : writer->left;
     record_builder_reset(&writer->builder);
     arena_reset(&sim->record_arena);
@@ -275,6 +276,7 @@ static void start_process(struct pipe_sim *sim)
                    .commit_bytes = rng_range(rng, 1, 64) << 10,
                    .floor_interval_ns = rng_range(rng, 1, 50) * MS,
                    .checkpoint_bytes = rng_range(rng, 1, 64) << 9,
+                   .checkpoint_ratio = 1,
                    .slice_batches = (int32_t)rng_range(rng, 1, 4),
                    .batch_rows = (int32_t)rng_range(rng, 1, 300)},
     };
@@ -351,8 +353,10 @@ static void live(struct pipe_sim *sim)
     if (sim->failed) {
         return;
     }
-    int64_t span_ns = rng_chance(&sim->rng, 0.3) ? rng_range(&sim->rng, 1, 30 * MS)
-                                                 : rng_range(&sim->rng, 1, 400) * MS;
+    int64_t span_ns =
+        rng_chance(&sim->rng, 0.3)
+            ? rng_range(&sim->rng, 1, 30 * MS)
+            : rng_range(&sim->rng, 1, sim->writer.batch_max < BATCH_MAX ? 2000 : 400) * MS;
     enum world_end end =
         world_run(sim->world, in_trouble, sim, world_now_ns(sim->world) + span_ns, STEPS_MAX);
     look(sim, "in a life");
@@ -540,7 +544,7 @@ static struct pipe_sim *sim_new(const struct sim_options *options)
     bool drawn = rng_chance(&sim->rng, 0.5);
     sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : drawn;
     sim->world = world_new(&(struct world_options){
-        .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.02 : 0});
+        .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.05 : 0});
     sim->disk = disk_new(&(struct disk_options){.clock = world_clock(sim->world),
                                                 .seed = options->seed,
                                                 .sync_delay_ns = rng_range(&sim->rng, 0, 3 * MS),
@@ -557,6 +561,7 @@ static struct pipe_sim *sim_new(const struct sim_options *options)
     record_builder_init(&sim->writer.builder, RECORD_CODEC_NONE);
     pipe_plan_draw(&sim->plan, &sim->rng);
     sim->writer.left = rng_range(&sim->rng, 200, 2000);
+    sim->writer.batch_max = rng_chance(&sim->rng, 0.4) ? 4 : BATCH_MAX;
     sim->writer.now_ms = 20000;
     if (!sim->embedded) {
         sim->log = log_memory_new(&(struct log_memory_options){

@@ -174,6 +174,7 @@ static struct lane_tuning tuning_of(const struct lane_tuning *given)
         .commit_bytes = or_default(given->commit_bytes, 2 << 20),
         .floor_interval_ns = or_default(given->floor_interval_ns, 1000000000),
         .checkpoint_bytes = or_default(given->checkpoint_bytes, 64 << 20),
+        .checkpoint_ratio = (int32_t)or_default(given->checkpoint_ratio, 400),
         .again_backoff_ns = or_default(given->again_backoff_ns, 5000000),
         .retry_backoff_ns = or_default(given->retry_backoff_ns, 50000000),
         .slice_batches = (int32_t)or_default(given->slice_batches, 4),

@@ -27,6 +27,7 @@ struct lane_tuning {
     int64_t commit_bytes;      /* size at which a commit does not wait for its interval; 2 MiB */
     int64_t floor_interval_ns; /* between two floors of one (stage, shard); 1 s */
     int64_t checkpoint_bytes;  /* changelog bytes of a partition between checkpoints; 64 MiB */
+    int32_t checkpoint_ratio;  /* and percent of its state that they must have come to; 400 */
     int64_t again_backoff_ns;  /* first wait before a commit is sent again; 5 ms, doubles to 1 s */
     int64_t retry_backoff_ns;  /* the same for a dependency that is down; 50 ms, doubles to 5 s */
     int32_t slice_batches;     /* batches of one partition before it is the next one's turn; 4 */

@@ -57,8 +57,9 @@ static bool checkpoint_wanted(struct lane *lane, struct partition *part)
 {
     if (part->checkpoint_block < 0) {
         int64_t bound = lane->tuning.checkpoint_bytes;
-        if (part->changelog_since < bound ||
-            part->changelog_since < 4 * part->figures.state_bytes) {
+        if (part->changelog_since < bound || part->changelog_since < lane->tuning.checkpoint_ratio *
+                                                                         part->figures.state_bytes /
+                                                                         100) {
             return false;
         }
         part->changelog_since = 0;
