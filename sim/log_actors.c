@@ -50,8 +50,8 @@ enum verdict actor_verdict(struct actor *actor, int64_t now_ns)
     bool full = actor->op.err == ERR_NO_SPACE;
     switch (err_class_of(actor->op.err)) {
     case ERR_CLASS_RETRY:
-        if (full && !sim->full_before) {
-            actor_fail(actor, "the disk never was full");
+        if (full && !sim->full_before && !sim->fault_before) {
+            actor_fail(actor, "the disk never was full or faulty");
             return VERDICT_STOP;
         }
         actor->again = true;

@@ -22,8 +22,8 @@ void reader_begin(struct actor *actor)
         end = log_model_end(sim->model, shard->model);
         actor->offset = actor_draw(actor, 0, end);
     }
-    /* While the disk is full, what is acknowledged may become readable later. */
-    actor->at_least = sim->full_before ? 0 : end;
+    /* While a shard's file cannot be written, what is acknowledged (it is in the journal) becomes readable later. */
+    actor->at_least = sim->full_before || sim->fault_before ? 0 : end;
     actor->start_least = log_model_start(sim->model, shard->model);
     struct log_op *op = actor_op(actor, LOG_OP_READ);
     op->u.read = (struct log_read_op){.reader = actor->reader,
@@ -93,7 +93,8 @@ void restorer_begin(struct actor *actor)
     draw_range(actor);
     struct sim_changelog *changelog = &sim->changelogs[actor->changelog];
     actor->at = LOG_AT_LAST;
-    actor->at_least = sim->full_before ? 0 : log_model_end(sim->model, changelog->model);
+    bool trouble = sim->full_before || sim->fault_before;
+    actor->at_least = trouble ? 0 : log_model_end(sim->model, changelog->model);
     if (!actor->checkpoint && changelog->at_count > 0 && actor_chance(actor, 0.5)) {
         int64_t known = changelog->at_count < SIM_ATS_MAX ? changelog->at_count : SIM_ATS_MAX;
         const struct sim_at *at = &changelog->ats[actor_draw(actor, 0, known - 1)];
