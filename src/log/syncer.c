@@ -236,6 +236,21 @@ static void spare_advance(struct syncer *s)
     }
 }
 
+/* The request has its segment; another spare is due. */
+static void spare_handed_over(struct syncer *s)
+{
+    CRASHPOINT("log.roll.segment_named");
+    struct segment_request *request = s->request;
+    s->request = NULL;
+    request->err = ERR_OK;
+    request->segment = s->next_segment++;
+    request->file = s->spare_file;
+    request->bytes = s->spare_bytes;
+    s->spare_file.fd = -1;
+    s->spare = SPARE_NONE;
+    reply(s, &request->msg);
+}
+
 static void spare_done(struct syncer *s)
 {
     const struct fs *fs = s->engine->fs;
@@ -265,19 +280,9 @@ static void spare_done(struct syncer *s)
     case SPARE_DIR:
         s->spare = SPARE_READY;
         break;
-    case SPARE_HANDOVER: {
-        CRASHPOINT("log.roll.segment_named");
-        struct segment_request *request = s->request;
-        s->request = NULL;
-        request->err = ERR_OK;
-        request->segment = s->next_segment++;
-        request->file = s->spare_file;
-        request->bytes = s->spare_bytes;
-        s->spare_file.fd = -1;
-        s->spare = SPARE_NONE;
-        reply(s, &request->msg);
+    case SPARE_HANDOVER:
+        spare_handed_over(s);
         break;
-    }
     case SPARE_NONE:
     case SPARE_READY:
         CHECK(false);

@@ -265,6 +265,22 @@ TEST(journal_frame_with_any_sector_lost_is_cut)
     }
 }
 
+static void expect_complete(struct bench *b)
+{
+    enum err err = ERR_OK;
+    EXPECT_INT(count_records(b, b->shard, 0, &err), 4);
+    EXPECT_INT(count_records(b, b->other, 0, &err), 1);
+}
+
+static void expect_refused(struct bench *b, enum err opened, int64_t changes)
+{
+    EXPECT_INT(opened, ERR_CORRUPT);
+    EXPECT(changes < 10); /* folders and the lock, no more */
+    char text[2000];
+    EXPECT_INT(log_embedded_repair_show(&b->fs, text, sizeof(text), NULL), ERR_OK);
+    EXPECT(strstr(text, "corrupt") != NULL);
+}
+
 TEST(journal_with_a_flipped_bit_is_refused_or_complete_never_shortened)
 {
     struct bench b;
@@ -279,17 +295,12 @@ TEST(journal_with_a_flipped_bit_is_refused_or_complete_never_shortened)
         b.fs = disk_fs(b.disk);
         EXPECT_INT(disk_corrupt(b.disk, path, at, 1), ERR_OK);
         int64_t changes = disk_changes(b.disk);
-        enum err opened = bench_open(&b), err = ERR_OK;
+        enum err opened = bench_open(&b);
+        refused += opened == ERR_OK ? 0 : 1;
         if (opened == ERR_OK) {
-            EXPECT_INT(count_records(&b, b.shard, 0, &err), 4);
-            EXPECT_INT(count_records(&b, b.other, 0, &err), 1);
+            expect_complete(&b);
         } else {
-            EXPECT_INT(opened, ERR_CORRUPT);
-            EXPECT(disk_changes(b.disk) - changes < 10); /* folders and the lock, no more */
-            char text[2000];
-            EXPECT_INT(log_embedded_repair_show(&b.fs, text, sizeof(text), NULL), ERR_OK);
-            EXPECT(strstr(text, "corrupt") != NULL);
-            refused++;
+            expect_refused(&b, opened, disk_changes(b.disk) - changes);
         }
         bench_release(&b);
     }
@@ -327,6 +338,14 @@ TEST(segment_with_a_flipped_bit_is_refused_and_named_and_others_run)
     }
 }
 
+static void expect_all_from_anywhere(struct bench *b, int64_t count)
+{
+    for (int64_t from = 0; from < count; from++) {
+        enum err err = ERR_OK;
+        EXPECT_INT(count_records(b, b->other, from, &err), count - from);
+    }
+}
+
 TEST(segment_index_missing_or_bad_is_only_slower)
 {
     static const char index[] = "log/shards/00000002/00000000000000000000.idx";
@@ -338,15 +357,11 @@ TEST(segment_index_missing_or_bad_is_only_slower)
         struct fs_file file = {-1};
         EXPECT_INT(fs_open(&b.fs, index, FS_O_READ, &file, NULL), ERR_OK);
         fs_close(&b.fs, file);
-        if (damage == 1) {
-            EXPECT_INT(fs_unlink(&b.fs, index, NULL), ERR_OK);
-        } else if (damage == 2) {
-            EXPECT_INT(disk_corrupt(b.disk, index, 24, 24), ERR_OK);
-        }
-        for (int64_t from = 0; from < 41; from++) {
-            enum err err = ERR_OK;
-            EXPECT_INT(count_records(&b, b.other, from, &err), 41 - from);
-        }
+        enum err done = damage == 1   ? fs_unlink(&b.fs, index, NULL)
+                        : damage == 2 ? disk_corrupt(b.disk, index, 24, 24)
+                                      : ERR_OK;
+        EXPECT_INT(done, ERR_OK);
+        expect_all_from_anywhere(&b, 41);
         bench_release(&b);
     }
 }
@@ -361,30 +376,38 @@ static int append_some(struct bench *b, int count)
     return done;
 }
 
+/* One life that ends after `n` changes of the disk, and the next. Returns whether the first was not touched. */
+static bool stop_after(int64_t n)
+{
+    struct bench b;
+    bench_init(&b);
+    int done = 0;
+    disk_stop_after(b.disk, n);
+    bool made = bench_open(&b) == ERR_OK && make_stream(&b, "s", &b.shard) == ERR_OK;
+    done = made ? append_some(&b, 12) : 0;
+    disk_power_cut(b.disk);
+    bench_close(&b);
+    enum err err = bench_open(&b);
+    if (err != ERR_OK) {
+        test_fail(__FILE__, __LINE__, "does not open, stopped after %lld changes", (long long)n);
+    } else if (made) {
+        int64_t count = count_records(&b, b.shard, 0, &err);
+        if ((count != done && count != done + 1) ||
+            append(&b, b.shard, 10, RECORD_PRODUCER_NONE) != ERR_OK) {
+            test_fail(__FILE__, __LINE__,
+                      "%lld records, %d acknowledged, stopped after %lld changes", (long long)count,
+                      done, (long long)n);
+        }
+    }
+    bench_release(&b);
+    return done == 12;
+}
+
 TEST(store_stopped_at_any_change_keeps_what_it_acknowledged)
 {
     bool untouched = false;
     for (int64_t n = 0; !untouched && n < 2000; n += 1 + n / 60) {
-        struct bench b;
-        bench_init(&b);
-        int done = 0;
-        disk_stop_after(b.disk, n);
-        bool made = bench_open(&b) == ERR_OK && make_stream(&b, "s", &b.shard) == ERR_OK;
-        if (made) {
-            done = append_some(&b, 12);
-        }
-        untouched = done == 12;
-        disk_power_cut(b.disk);
-        bench_close(&b);
-        enum err err = ERR_OK;
-        EXPECT_MSG(bench_open(&b) == ERR_OK, "stopped after %lld changes", (long long)n);
-        if (made) {
-            int64_t count = count_records(&b, b.shard, 0, &err);
-            EXPECT_MSG(count == done || count == done + 1, "%lld of %d after %lld changes",
-                       (long long)count, done, (long long)n);
-            EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
-        }
-        bench_release(&b);
+        untouched = stop_after(n);
     }
     EXPECT(untouched);
 }
