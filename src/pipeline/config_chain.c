@@ -271,8 +271,9 @@ const struct yaml_node *config_key_by_of(const struct yaml_node *chain)
 }
 
 enum err config_read_chain(struct loader *loader, const struct pipeline_plan *pipeline,
-                           struct stage_plan *stage, const struct yaml_node *chain)
+                           struct stage_plan *stage, const struct yaml_node *place)
 {
+    const struct yaml_node *chain = yaml_get(place, "chain");
     struct chain_builder *b = ARENA_NEW(loader->arena, struct chain_builder);
     b->loader = loader;
     b->pipeline = pipeline;
@@ -289,8 +290,8 @@ enum err config_read_chain(struct loader *loader, const struct pipeline_plan *pi
         }
     }
     if (stage->input_count == 2 && !b->joined) {
-        return yaml_fail(loader->info, chain != NULL ? chain : NULL,
-                         "a stage with two inputs has to join them");
+        return yaml_fail(loader->info, chain != NULL ? chain : place,
+                         "a stage with two inputs has to join them: put a join into its chain");
     }
     follow_use(stage);
     stage->text = chain != NULL ? config_normal_text(loader->arena, chain) : STR("[]");

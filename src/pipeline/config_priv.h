@@ -35,10 +35,10 @@ ATTR_NODISCARD enum err config_add_stream(struct loader *loader, const struct ya
 ATTR_NODISCARD enum err config_read_stages(struct loader *loader, struct pipeline_plan *pipeline,
                                            const struct yaml_node *node);
 
-/* Compiles the chain of a stage whose inputs are known. `chain` may be NULL: an empty one. */
+/* Compiles the chain of the stage at `place`, whose inputs are known. Without `chain` it is an empty one. */
 ATTR_NODISCARD enum err config_read_chain(struct loader *loader,
                                           const struct pipeline_plan *pipeline,
-                                          struct stage_plan *stage, const struct yaml_node *chain);
+                                          struct stage_plan *stage, const struct yaml_node *place);
 
 /* The settings of a key_by in `chain`, or NULL. */
 const struct yaml_node *config_key_by_of(const struct yaml_node *chain);

@@ -53,7 +53,7 @@ static enum err read_input(const struct loader *loader, const struct pipeline_pl
         return yaml_fail(loader->info, node, "'%.*s' is a stage and a stream: rename one of them",
                          STR_ARG(name));
     }
-    if (str_equal(name, stage->name)) {
+    if (stream == NULL && str_equal(name, stage->name)) {
         return yaml_fail(loader->info, node, "a stage cannot read itself");
     }
     if (from < 0 && (stream == NULL || stream->internal)) {
@@ -274,7 +274,7 @@ static enum err read_stage(struct loader *loader, struct pipeline_plan *pipeline
         err = read_outputs(loader, stage, node, chain);
     }
     if (err == ERR_OK) {
-        err = config_read_chain(loader, pipeline, stage, chain);
+        err = config_read_chain(loader, pipeline, stage, node);
     }
     if (err == ERR_OK) {
         err = read_late(loader, stage, node);

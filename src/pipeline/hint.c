@@ -37,7 +37,7 @@ static int32_t distance(struct str a, struct str b)
 void hint_of_names(struct hint *hint, struct str wrong, const struct str *names, int32_t count)
 {
     int32_t best = -1;
-    int32_t best_distance = wrong.len <= 4 ? 2 : 3; /* nearer than this */
+    int32_t best_distance = wrong.len <= 2 ? 1 : wrong.len <= 4 ? 2 : 3; /* nearer than this */
     for (int32_t i = 0; i < count; i++) {
         int32_t d = distance(wrong, names[i]);
         if (d < best_distance) {

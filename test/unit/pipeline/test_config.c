@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Configurations as data: testdata/config/good all load; each of testdata/config/bad gives the line that stands for it in
+ * testdata/config/errors.txt ("<file>: <error>"). With WRITE_EXPECTED set the lines are printed instead. */
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "pipeline/config.h"
+#include "test.h"
+
+enum { FILE_MAX = 1 << 16, NAMES_MAX = 512 };
+
+static struct str read_all(struct arena *arena, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return (struct str){0};
+    }
+    char *text = ARENA_NEW_ARRAY(arena, char, FILE_MAX);
+    size_t len = fread(text, 1, FILE_MAX - 1, file);
+    IGNORE_RESULT(fclose(file)); /* only read */
+    return (struct str){text, (ptrdiff_t)len};
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names of the .yaml files of a folder, sorted. */
+static int list(struct arena *arena, const char *folder, const char *names[NAMES_MAX])
+{
+    DIR *dir = opendir(folder);
+    int count = 0;
+    if (dir == NULL) {
+        return 0;
+    }
+    for (struct dirent *entry = readdir(dir);
+         entry != NULL && count < NAMES_MAX; // NOLINT(concurrency-mt-unsafe)
+         entry = readdir(dir)) {             // NOLINT(concurrency-mt-unsafe)
+        if (str_ends_with(str_of(entry->d_name), STR(".yaml"))) {
+            names[count++] = arena_dup(arena, entry->d_name, (ptrdiff_t)strlen(entry->d_name));
+        }
+    }
+    IGNORE_RESULT(closedir(dir)); /* only read */
+    qsort(names, (size_t)count, sizeof(names[0]), by_name);
+    return count;
+}
+
+TEST(good_configurations_load)
+{
+    struct arena arena;
+    const char *names[NAMES_MAX];
+    arena_init(&arena, 1 << 28);
+    const char *folder = arena_printf(&arena, "%s/config/good", test_data_dir());
+    int count = list(&arena, folder, names);
+    EXPECT(count >= 15);
+    for (int i = 0; i < count; i++) {
+        const struct config *config = NULL;
+        struct err_info info = {0};
+        struct str text = read_all(&arena, arena_printf(&arena, "%s/%s", folder, names[i]));
+        EXPECT_MSG(config_load(&arena, names[i], text, &config, &info) == ERR_OK, "%s", info.text);
+        EXPECT(config != NULL && config->nodes.count >= 1);
+    }
+    arena_release(&arena);
+}
+
+TEST(bad_configurations_say_what_where_and_what_to_do)
+{
+    struct arena arena;
+    const char *names[NAMES_MAX];
+    arena_init(&arena, 1 << 28);
+    const char *folder = arena_printf(&arena, "%s/config/bad", test_data_dir());
+    int count = list(&arena, folder, names);
+    struct str expected =
+        read_all(&arena, arena_printf(&arena, "%s/config/errors.txt", test_data_dir()));
+    bool write =
+        getenv("WRITE_EXPECTED") != NULL; // NOLINT(concurrency-mt-unsafe): tests run on one thread
+    EXPECT(count >= 60);
+    for (int i = 0; i < count; i++) {
+        const struct config *config = NULL;
+        struct err_info info = {0};
+        struct str text = read_all(&arena, arena_printf(&arena, "%s/%s", folder, names[i]));
+        enum err err = config_load(&arena, names[i], text, &config, &info);
+        EXPECT_MSG(err != ERR_OK && config == NULL, "%s loads", names[i]);
+        if (write) {
+            printf("%s\n", info.text);
+            continue;
+        }
+        struct str line = str_cut(&expected, '\n');
+        EXPECT_MSG(str_is(line, info.text), "%s\nexpected %.*s", info.text, STR_ARG(line));
+    }
+    EXPECT(write || expected.len == 0);
+    arena_release(&arena);
+}
+
+/* Every cut and some flipped bytes of a good file: an error with a place, or a configuration; never a crash. */
+TEST(cut_and_broken_files_give_errors)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 28);
+    struct str text =
+        read_all(&arena, arena_printf(&arena, "%s/config/good/two_stages.yaml", test_data_dir()));
+    EXPECT(text.len > 100);
+    char *copy = MEM_NEW_ARRAY(char, text.len);
+    for (ptrdiff_t n = 0; n < 3 * text.len; n++) {
+        struct arena mine;
+        arena_init(&mine, 1 << 24);
+        const struct config *config = NULL;
+        struct err_info info = {0};
+        memcpy(copy, text.ptr, (size_t)text.len);
+        ptrdiff_t len = n < text.len ? n : text.len;
+        if (n >= text.len) {
+            copy[n % text.len] = n < 2 * text.len ? '}' : '"';
+        }
+        enum err err = config_load(&mine, "f", (struct str){copy, len}, &config, &info);
+        EXPECT_MSG(err == ERR_OK || strncmp(info.text, "f:", 2) == 0, "%td: %s", n, info.text);
+        arena_release(&mine);
+    }
+    mem_free(copy);
+    arena_release(&arena);
+}
+
+static const struct stage_plan *stage_of(struct arena *arena, const char *chain)
+{
+    const struct config *config = NULL;
+    struct err_info info = {0};
+    const char *text = arena_printf(
+        arena,
+        "version: 1\nstreams: {in: {}}\npipelines: {p: {stages: [{name: s, from: in, chain: %s}]}}\n",
+        chain);
+    enum err err = config_load(arena, "f", str_of(text), &config, &info);
+    CHECK_MSG(err == ERR_OK, "%s", info.text);
+    return config->pipelines[0]->stages[0];
+}
+
+TEST(normalised_text_is_the_same_for_the_same_meaning)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 26);
+    const struct stage_plan *a = stage_of(&arena, "[{filter: {name: f, where: \"key == 'x'\"}}]");
+    const struct stage_plan *b =
+        stage_of(&arena, "[ {\"filter\": { where: key == 'x',  name: 'f' } } ]");
+    const struct stage_plan *c = stage_of(&arena, "[{filter: {name: f, where: \"key == 'y'\"}}]");
+    EXPECT_STR(a->text, STR("[{\"filter\":{\"name\":\"f\",\"where\":\"key == 'x'\"}}]"));
+    EXPECT_STR(b->text, a->text);
+    EXPECT(a->text_hash == b->text_hash && a->text_hash != c->text_hash);
+    EXPECT(a->text_hash == hash64(a->text.ptr, a->text.len));
+    arena_release(&arena);
+}
+
+TEST(the_second_day_keeps_state_of_the_same_name_and_schema)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 26);
+    struct stage_shape *old = MEM_NEW(struct stage_shape);
+    char text[1024];
+    stage_shape_of(stage_of(&arena, "[{window: {name: w, tumbling: 10s, out: {n: count}}}]"), old);
+    EXPECT(old->space_count > 0);
+    EXPECT_INT(
+        stage_shape_compare(
+            old,
+            stage_of(
+                &arena,
+                "[{filter: {where: \"true\"}}, {window: {name: w, tumbling: 10s, out: {n: count}}}]"),
+            text, sizeof(text)),
+        0);
+    EXPECT_INT(strlen(text), 0);
+    EXPECT(stage_shape_compare(
+               old, stage_of(&arena, "[{window: {name: v, tumbling: 10s, out: {n: count}}}]"), text,
+               sizeof(text)) > 0);
+    EXPECT_MSG(strstr(text, "p/s: state of 'w/") != NULL &&
+                   strstr(text, "is not kept by the new chain") != NULL,
+               "%s", text);
+    EXPECT(stage_shape_compare(
+               old, stage_of(&arena, "[{window: {name: w, tumbling: 20s, out: {n: count}}}]"), text,
+               16) >= 0);
+    EXPECT(strlen(text) < 16);
+    mem_free(old);
+    arena_release(&arena);
+}

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+/* parse in all formats, flat_map and plug-ins, through whole chains. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "chain_fixture.h"
+#include "pipeline/json.h"
+#include "pipeline/number.h"
+#include "test.h"
+
+static bool open_chain(struct fixture *f, const char *chain)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    bool good = fixture_open(f, fixture_yaml(&arena, chain), 0);
+    arena_release(&arena);
+    if (!good) {
+        printf("%s\n", f->info.text);
+    }
+    return good;
+}
+
+static enum err run(struct fixture *f, const struct str *values, int32_t count)
+{
+    return chain_process(f->chain, 0, fixture_batch(f, values, count), f->out, &f->info);
+}
+
+/* A chain, one record, and the first output, or "!reason" if the record is rejected. */
+static const char *outcome(struct fixture *f, struct str value, struct arena *arena)
+{
+    chain_out_reset(f->out);
+    if (run(f, &value, 1) != ERR_OK) {
+        return f->info.text;
+    }
+    bool dead = fixture_count(f, OUTPUT_DEAD_LETTER) > 0;
+    struct str text = dead ? fixture_header(f, OUTPUT_DEAD_LETTER, 0, "sc.reason")
+                           : fixture_value(f, OUTPUT_MAIN, 0);
+    return arena_printf(arena, "%s%.*s", dead ? "!" : "", STR_ARG(text));
+}
+
+/* A text whose length is that of the literal: it may hold NUL bytes. For static tables. */
+#define TEXT(literal) \
+    { \
+        (literal), (ptrdiff_t)sizeof(literal) - 1 \
+    }
+
+struct record_case {
+    struct str value;
+    const char *outcome;
+};
+
+static void check_cases(const char *chain, const struct record_case *cases, ptrdiff_t count)
+{
+    struct fixture f;
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    EXPECT(open_chain(&f, chain));
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const char *got = outcome(&f, cases[i].value, &arena);
+        EXPECT_MSG(strcmp(got, cases[i].outcome) == 0, "%.*s gives %s, expected %s",
+                   STR_ARG(cases[i].value), got, cases[i].outcome);
+    }
+    fixture_close(&f);
+    arena_release(&arena);
+}
+
+TEST(json_fields_have_their_types_and_the_rest_is_not_checked)
+{
+    static const struct record_case cases[] = {
+        {TEXT("{\"a\":1,\"x\":{\"y\":\"deep\"}}"), "{\"a\":1,\"y\":\"deep\",\"f\":null}"},
+        {TEXT("{}"), "{\"a\":null,\"y\":null,\"f\":null}"},
+        {TEXT(" { \"f\" : 2 , \"a\" : null } "), "{\"a\":null,\"y\":null,\"f\":2}"},
+        {TEXT("{\"a\":1,\"a\":2}"), "{\"a\":1,\"y\":null,\"f\":null}"},
+        {TEXT("{\"\\u0061\":7}"), "{\"a\":7,\"y\":null,\"f\":null}"},
+        {TEXT("{\"x\":{\"y\":\"\\u00e9\\n\\ud83d\\ude00\"}}"),
+         "{\"a\":null,\"y\":\"\xC3\xA9\\n\xF0\x9F\x98\x80\",\"f\":null}"},
+        {TEXT("{\"a\":1,\"z\":nonsense}"), "{\"a\":1,\"y\":null,\"f\":null}"},
+        {TEXT("{\"x\":null}"), "{\"a\":null,\"y\":null,\"f\":null}"},
+        {TEXT("{\"x\":5}"), "!field 'x' is no object"},
+        {TEXT("{\"a\":1.5}"), "!field 'a' is no int"},
+        {TEXT("{\"a\":\"1\"}"), "!field 'a' is no int"},
+        {TEXT("{\"a\":9223372036854775808}"), "!field 'a' is no int"},
+        {TEXT("{\"a\":nul}"), "!field 'a' is no int"},
+        {TEXT("{\"f\":1e999}"), "!field 'f' is no float"},
+        {TEXT("{\"f\":\"\"}"), "!field 'f' is no float"},
+        {TEXT("{\"x\":{\"y\":1}}"), "!field 'y' is no string"},
+        {TEXT("{\"x\":{\"y\":\"\\q\"}}"), "!field 'y' is no string"},
+        {TEXT("[1]"), "!not a JSON object"},
+        {TEXT(""), "!invalid JSON: empty"},
+        {TEXT("  "), "!invalid JSON: empty"},
+        {TEXT("{\"a\":1}}"), "!invalid JSON: something stands behind the object"},
+        {TEXT("{\"a\":1} 5 }"), "!invalid JSON: something stands behind the object"},
+        {TEXT("{\"a\":1,\"x\":{\"y\":\"k\"}"), "!invalid JSON: bad structure"},
+        {TEXT("{\"a\":1"), "!invalid JSON: an object or array is not closed"},
+        {TEXT("{\"a\" 1}"), "!invalid JSON: bad structure"},
+        {TEXT("{\"a\":1,}"), "!invalid JSON: bad structure"},
+        {TEXT("{\"a\":\"x}"), "!invalid JSON: a string is not closed"},
+        {TEXT("{\"b\":\"\xFF\"}"), "!invalid JSON: not UTF-8"},
+        {TEXT("{\"b\":\"\x01\"}"), "!invalid JSON: a control character in a string"},
+        {{NULL, 0}, "!no value"},
+    };
+    check_cases("[{parse: {fields: {a: int, y: {type: string, path: x.y}, f: float}}}, {map: {}}]",
+                cases, COUNT_OF(cases));
+}
+
+TEST(strict_json_is_checked_to_the_last_value)
+{
+    static const struct record_case cases[] = {
+        {TEXT("{\"a\":1,\"z\":[1,{\"k\":null}]}"), "{\"a\":1,\"z\":[1,{\"k\":null}]}"},
+        {TEXT("{\"a\":1,\"z\":nonsense}"), "!invalid JSON: bad structure"},
+        {TEXT("{\"a\":\"x\"}"), "!field 'a' is no int"}, /* though nobody needs it */
+    };
+    check_cases("[{parse: {strict: true, fields: {a: int}}}]", cases, COUNT_OF(cases));
+}
+
+TEST(csv_has_quotes_columns_and_types)
+{
+    static const struct record_case cases[] = {
+        {TEXT("7,\"a \"\"b\"\", c\",x,2.5"), "{\"n\":7,\"s\":\"a \\\"b\\\", c\",\"f\":2.5}"},
+        {TEXT("7,,x,\r\n"), "{\"n\":7,\"s\":null,\"f\":null}"},
+        {TEXT("7,\"\""), "{\"n\":7,\"s\":\"\",\"f\":null}"},
+        {TEXT(""), "{\"n\":null,\"s\":null,\"f\":null}"},
+        {TEXT("1,b,c,1e3,more"), "{\"n\":1,\"s\":\"b\",\"f\":1000}"},
+        {TEXT("x,b"), "!field 'n' is no int"},
+        {TEXT("1,\"b"), "!csv: a quote is not closed"},
+        {TEXT("1,\"b\"c"), "!csv: something stands behind a closing quote"},
+        {TEXT("1,b,c,inf"), "!field 'f' is no float"},
+        {TEXT("1,\xFF"), "!csv: not UTF-8"},
+        {{NULL, 0}, "!no value"},
+    };
+    check_cases(
+        "[{parse: {format: csv, fields: {n: int, s: string, f: {type: float, column: 4}}}}, {map: {}}]",
+        cases, COUNT_OF(cases));
+    static const struct record_case strict[] = {
+        {TEXT("1;2"), "{\"a\":1,\"b\":2}"},
+        {TEXT("1"), "!csv: too few columns"},
+        {TEXT("1;2;3"), "!csv: too many columns"},
+    };
+    check_cases(
+        "[{parse: {format: csv, strict: true, delimiter: ';', fields: {a: int, b: int}}}, {map: {}}]",
+        strict, COUNT_OF(strict));
+}
+
+TEST(raw_fields_stand_at_their_offsets)
+{
+    static const struct record_case cases[] = {
+        {TEXT("\xFE\xFF\x01\x02\x00\x00\x80\x3F"
+              "ab\0\0\x01"),
+         "{\"i\":-2,\"u\":258,\"f\":1,\"s\":\"ab\",\"b\":true}"},
+        {TEXT("\x01\x00\xFF\xFF\x00\x00\x80\x3F"
+              "abcd\x02"),
+         "!field 'b' is no bool"},
+        {TEXT("\x01\x00\xFF\xFF\x00\x00\x80\x7F"
+              "abcd\x01"),
+         "!field 'f' is no float"},
+        {TEXT("\x01\x00"), "!raw: the value is too short"},
+        {TEXT("\x01\x00\xFF\xFF\x00\x00\x80\x3F\xFF"
+              "bcd\x00"),
+         "!field 's' is no string"},
+    };
+    check_cases(
+        "[{parse: {format: raw, fields: {i: {type: i16, offset: 0}, u: {type: u16, offset: 2, endian: big}, "
+        "f: {type: f32, offset: 4}, s: {type: string, offset: 8, length: 4}, b: {type: bool, offset: 12}}}}, {map: {}}]",
+        cases, COUNT_OF(cases));
+}
+
+TEST(flat_map_makes_rows_of_arrays_and_parts)
+{
+    struct fixture f;
+    EXPECT(open_chain(
+        &f,
+        "[{parse: {fields: {id: int, lines: json}}}, {flat_map: {array: lines, fields: {sku: string, n: int}}}, {map: {drop: [lines]}}]"));
+    struct str orders[] = {STR("{\"id\":1,\"lines\":[{\"sku\":\"a\",\"n\":2},{\"n\":3}]}"),
+                           STR("{\"id\":2,\"lines\":[]}"), STR("{\"id\":3}"),
+                           STR("{\"id\":4,\"lines\":[{\"sku\":5}]}"),
+                           STR("{\"id\":5,\"lines\":7}")};
+    EXPECT(run(&f, orders, 5) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 2);
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 0), STR("{\"id\":1,\"sku\":\"a\",\"n\":2}"));
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 1), STR("{\"id\":1,\"sku\":null,\"n\":3}"));
+    EXPECT_INT(fixture_count(&f, OUTPUT_DEAD_LETTER), 2);
+    fixture_close(&f);
+
+    EXPECT(open_chain(
+        &f,
+        "[{parse: {fields: {t: string}}}, {flat_map: {split: t, by: ', ', into: w}}, {map: {select: [w]}}]"));
+    struct str texts[] = {STR("{\"t\":\"a, b, \"}"), STR("{\"t\":\"\"}"), STR("{}")};
+    EXPECT(run(&f, texts, 3) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 3);
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 1), STR("{\"w\":\"b\"}"));
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 2), STR("{\"w\":\"\"}"));
+    fixture_close(&f);
+
+    EXPECT(open_chain(
+        &f,
+        "[{parse: {fields: {t: json}}}, {flat_map: {array: t, into: {name: n, type: int}}}, {map: {select: [n]}}]"));
+    struct str numbers[] = {STR("{\"t\":[1, null, \"x\", 4]}")};
+    EXPECT(run(&f, numbers, 1) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 3);
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 1), STR("{\"n\":null}"));
+    EXPECT_STR(fixture_header(&f, OUTPUT_DEAD_LETTER, 0, "sc.reason"), STR("field 'n' is no int"));
+    fixture_close(&f);
+}
+
+TEST(many_rows_of_flat_map_keep_their_order_over_batches)
+{
+    struct fixture f;
+    EXPECT(open_chain(
+        &f,
+        "[{parse: {fields: {t: string}}}, {flat_map: {split: t, by: x, into: w}}, {map: {select: [w]}}]"));
+    struct str values[8];
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    for (int32_t i = 0; i < 8; i++) {
+        char *text = ARENA_NEW_ARRAY(&arena, char, 8192);
+        int len = snprintf(text, 8192, "{\"t\":\"");
+        for (int32_t k = 0; k < 500; k++) {
+            len += snprintf(text + len, 8192 - (size_t)len, "%s%d", k > 0 ? "x" : "", i * 500 + k);
+        }
+        len += snprintf(text + len, 8192 - (size_t)len, "\"}");
+        values[i] = (struct str){text, len};
+    }
+    EXPECT(run(&f, values, 8) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 4000);
+    for (int32_t i = 0; i < 4000; i += 7) {
+        EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, i),
+                   str_of(arena_printf(&arena, "{\"w\":\"%d\"}", i)));
+    }
+    fixture_close(&f);
+    arena_release(&arena);
+}
+
+/* Mutated records: the verdict and the fields of a record do not depend on what was read before it (the order of keys is
+ * learned), nor on the bytes that stand behind it. */
+TEST(mutated_json_gets_one_verdict_whatever_was_read_before_and_stands_behind)
+{
+    static const char *const seeds[] = {
+        "{\"user\": \"u1\", \"kind\": \"view\", \"n\": 17, \"deep\": {\"a\": [1, {\"b\": 2}], \"c\": \"x\"}, \"ok\": true}",
+        "{\"kind\":\"cl\\\"ick\",\"n\":-3,\"user\":\"\xC3\xA9\",\"x\":1.5e3,\"deep\":null}",
+        "{\"n\":0}"};
+    static const char junk[] = "{}[]\",:\\ 0-e.tnu\x01\xFF";
+    struct fixture warm;
+    struct fixture cold;
+    const char *chain =
+        "[{parse: {fields: {user: string, kind: string, n: int, c: {type: string, path: deep.c}}}}, {map: {}}]";
+    EXPECT(open_chain(&warm, chain));
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    struct arena arena;
+    arena_init(&arena, 1 << 28);
+    int32_t good = 0;
+    for (int round = 0; round < 4000; round++) {
+        arena_reset(&arena);
+        arena_reset(&warm.rows);
+        const char *seed = seeds[rng_below(&rng, COUNT_OF(seeds))];
+        char text[256];
+        ptrdiff_t len = (ptrdiff_t)strlen(seed);
+        memcpy(text, seed, (size_t)len);
+        for (uint64_t n = rng_below(&rng, 4); n > 0 && len > 2; n--) {
+            ptrdiff_t at = (ptrdiff_t)rng_below(&rng, (uint64_t)len);
+            if (rng_below(&rng, 2) == 0) {
+                text[at] = junk[rng_below(&rng, sizeof(junk) - 1)];
+            } else {
+                memmove(text + at, text + at + 1, (size_t)(len - at - 1));
+                len--;
+            }
+        }
+        const char *got = outcome(&warm, (struct str){text, len}, &arena);
+        good += got[0] != '!';
+        /* A fresh reader, and braces behind the record instead of zeros. */
+        EXPECT(round % 16 != 0 || open_chain(&cold, chain));
+        if (round % 16 == 0) {
+            struct str value = {text, len};
+            struct batch *batch = fixture_batch(&cold, &value, 1);
+            memset((char *)(uintptr_t)batch->value[0].ptr + len,
+                   rng_below(&rng, 2) == 0 ? '}' : '"', JSON_PADDING);
+            EXPECT(chain_process(cold.chain, 0, batch, cold.out, &cold.info) == ERR_OK);
+            bool dead = fixture_count(&cold, OUTPUT_DEAD_LETTER) > 0;
+            EXPECT_MSG(dead == (got[0] == '!'), "%.*s: %s", (int)len, text, got);
+            EXPECT(dead || str_is(fixture_value(&cold, OUTPUT_MAIN, 0), got));
+            fixture_close(&cold);
+        }
+    }
+    EXPECT(good > 500 && good < 3900);
+    fixture_close(&warm);
+    arena_release(&arena);
+}
+
+TEST(random_rows_survive_encoding_and_reading_back)
+{
+    struct fixture f;
+    struct arena arena;
+    arena_init(&arena, 1 << 26);
+    EXPECT(open_chain(&f, "[{parse: {fields: {n: int, f: float, s: string}}}, {map: {}}]"));
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int round = 0; round < 2000; round++) {
+        arena_reset(&arena);
+        arena_reset(&f.rows);
+        char number[24];
+        char real[32];
+        uint64_t bits = rng_u64(&rng);
+        double value;
+        memcpy(&value, &bits, sizeof(value));
+        value = isfinite(value) ? value : 0.5;
+        int32_t number_len = i64_write((int64_t)rng_u64(&rng), number);
+        int32_t real_len = f64_write(value, real);
+        double back;
+        EXPECT(f64_read((struct str){real, real_len}, &back) &&
+               memcmp(&back, &value, sizeof(back)) == 0);
+        char text[16];
+        int32_t text_len = (int32_t)rng_below(&rng, 16);
+        for (int32_t i = 0; i < text_len; i++) {
+            text[i] = (char)('a' + rng_below(&rng, 26));
+        }
+        char *record = arena_printf(&arena, "{\"n\":%.*s,\"f\":%.*s,\"s\":\"%.*s\"}", number_len,
+                                    number, real_len, real, text_len, text);
+        const char *got = outcome(&f, str_of(record), &arena);
+        EXPECT_MSG(strcmp(got, record) == 0, "%s became %s", record, got);
+    }
+    fixture_close(&f);
+    arena_release(&arena);
+}
+
+/* The example that `make` builds; where the build folder is says BUILD_DIR. */
+static const char *mask_chain(struct arena *arena, const char *settings)
+{
+    const char *build =
+        getenv("BUILD_DIR"); // NOLINT(concurrency-mt-unsafe): tests run on one thread
+    char *path = realpath(
+        arena_printf(arena, "%s/examples/plugin/mask.so", build != NULL ? build : "build/release"),
+        NULL);
+    const char *chain = arena_printf(
+        arena,
+        "[{parse: {fields: {mail: string}}}, {plugin: {file: %s, columns: [mail], settings: %s}}, {map: {select: [masked]}}]",
+        path != NULL ? path : "none", settings);
+    free(path);
+    return chain;
+}
+
+TEST(a_plugin_adds_fields_and_rejects)
+{
+    struct fixture f;
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    EXPECT(open_chain(&f, mask_chain(&arena, "{keep: 2}")));
+    struct str values[] = {STR("{\"mail\":\"alice@example.org\"}"), STR("{}"),
+                           STR("{\"mail\":\"bob\"}")};
+    EXPECT(run(&f, values, 3) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 2);
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 0), STR("{\"masked\":\"al***@example.org\"}"));
+    EXPECT_STR(fixture_value(&f, OUTPUT_MAIN, 1), STR("{\"masked\":null}"));
+    EXPECT_STR(fixture_header(&f, OUTPUT_DEAD_LETTER, 0, "sc.reason"),
+               STR("mask: no mail address"));
+    fixture_close(&f);
+    EXPECT(!open_chain(&f, mask_chain(&arena, "{keep: many}")));
+    EXPECT_MSG(strstr(f.info.text, "plug-in 'mask' refuses its settings: 'keep: many'") != NULL,
+               "%s", f.info.text);
+    fixture_close(&f);
+    arena_release(&arena);
+}
