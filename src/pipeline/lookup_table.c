@@ -339,7 +339,7 @@ static enum err add_json(struct text_reader *reader, struct str text)
         }
         arena_reset(&reader->arena);
         struct str row = padded(&reader->arena, line);
-        struct str key;
+        struct str key = {0};
         err = json_key(reader, json, row, &key);
         if (err == ERR_OK) {
             err = lookup_builder_put(reader->builder, key, row, reader->info);
@@ -396,10 +396,12 @@ static char *put_json_string(char *out, struct str text)
             *out++ = '\\';
             *out++ = (char)c;
         } else if (c < 0x20) {
-            memcpy(out, "\\u00", 4);
-            out[4] = HEX[c >> 4];
-            out[5] = HEX[c & 15];
-            out += 6;
+            *out++ = '\\';
+            *out++ = 'u';
+            *out++ = '0';
+            *out++ = '0';
+            *out++ = HEX[c >> 4];
+            *out++ = HEX[c & 15];
         } else {
             *out++ = (char)c;
         }

@@ -251,10 +251,11 @@ static void put_side(struct batch *batch, int32_t at, int32_t first, int32_t cou
     }
     for (int32_t c = 0; c < count; c++) {
         const struct column *from = side->batch != NULL ? &side->batch->columns[c] : NULL;
-        to[c].null[at] = from == NULL || column_is_null(from, side->row);
-        if (to[c].null[at] != 0) {
+        if (from == NULL || column_is_null(from, side->row)) {
+            to[c].null[at] = 1;
             continue;
         }
+        to[c].null[at] = 0;
         ptrdiff_t bytes = to[c].type == VALUE_STR    ? (ptrdiff_t)sizeof(struct str)
                           : to[c].type == VALUE_BOOL ? 1
                                                      : 8;
@@ -450,6 +451,18 @@ static enum err join_process(struct operator_instance *op, int input, struct bat
 
 /* --- expiry --- */
 
+static void emit_alone(const struct operator_instance *op, const struct state_entry *timer,
+                       const struct join_row *row, struct join_out *out)
+{
+    struct join_side alone = side_of_kept(op, row);
+    struct str key = {0};
+    if (timer->key.len != 0) {
+        key = (struct str){.ptr = arena_dup(out->next->arena, timer->key.ptr, timer->key.len),
+                           .len = timer->key.len};
+    }
+    join_emit(out, key, timer->hash, &alone, &NOBODY);
+}
+
 /* Drops the key's rows that no partner can reach any more; returns when the next one expires (INT64_MAX: none is left). */
 static int64_t expire_side(struct operator_instance *op, const struct state_entry *timer,
                            struct join_head *head, int side, int64_t watermark_ms,
@@ -463,14 +476,7 @@ static int64_t expire_side(struct operator_instance *op, const struct state_entr
         int64_t due = row != NULL ? row->time + op->join->within_ms + 1 : INT64_MIN;
         if (row != NULL && due <= watermark_ms) {
             if (side == 0 && op->join->left && row->matched == 0) {
-                struct join_side alone = side_of_kept(op, row);
-                struct str key = {0};
-                if (timer->key.len != 0) {
-                    key = (struct str){
-                        .ptr = arena_dup(out->next->arena, timer->key.ptr, timer->key.len),
-                        .len = timer->key.len};
-                }
-                join_emit(out, key, timer->hash, &alone, &NOBODY);
+                emit_alone(op, timer, row, out);
             }
             state_delete(rows, timer->hash, timer->key, row_time(i, side));
         } else if (row != NULL) {

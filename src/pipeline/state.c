@@ -143,6 +143,7 @@ struct table *space_table(struct state_space *space, uint32_t group)
 void space_table_changed(struct state_space *space, uint32_t group, int64_t bytes_before)
 {
     uint32_t g = group - space->state->group_lo;
+    CHECK(space->tables != NULL && space->refs != NULL);
     const struct table *table = space->tables[g];
     space->refs[g] = (struct table_ref){.slots = table->slots,
                                         .mask = table->mask,
@@ -229,6 +230,18 @@ static ATTR_ALWAYS_INLINE bool short_equal(const char *a, const char *b, ptrdiff
     return true;
 }
 
+static ATTR_ALWAYS_INLINE bool ref_key_is(const struct table_shape *shape,
+                                          const struct table_ref *ref, const char *slot,
+                                          struct str key)
+{
+    const char *bytes = slot + shape->key_offset;
+    if (LIKELY(key.len <= (ptrdiff_t)ref->key_room_bytes)) {
+        return short_equal(bytes, key.ptr, key.len);
+    }
+    memcpy(&bytes, bytes, sizeof bytes);
+    return memcmp(bytes, key.ptr, (size_t)key.len) == 0;
+}
+
 /* The entry's slot; NULL if absent. Works on the packed part of the table alone. */
 static ATTR_ALWAYS_INLINE struct slot *ref_find(const struct table_shape *shape,
                                                 const struct table_ref *ref, uint32_t tag,
@@ -242,18 +255,8 @@ static ATTR_ALWAYS_INLINE struct slot *ref_find(const struct table_shape *shape,
         struct slot *slot = (struct slot *)(void *)at;
         uint64_t head;
         memcpy(&head, at, sizeof head);
-        if ((head & care) == want && slot->time == time) {
-            const char *bytes = at + shape->key_offset;
-            if (LIKELY(key.len <= (ptrdiff_t)ref->key_room_bytes)) {
-                if (LIKELY(short_equal(bytes, key.ptr, key.len))) {
-                    return slot;
-                }
-            } else {
-                memcpy(&bytes, bytes, sizeof bytes);
-                if (memcmp(bytes, key.ptr, (size_t)key.len) == 0) {
-                    return slot;
-                }
-            }
+        if ((head & care) == want && slot->time == time && ref_key_is(shape, ref, at, key)) {
+            return slot;
         }
         if (UNLIKELY((head & ((uint64_t)SLOT_USED << 48)) == 0)) {
             return NULL;
@@ -409,6 +412,7 @@ probe_find(const struct table_shape *shape, const struct probe *probe, struct st
     return LIKELY(same) ? slot : NULL;
 }
 
+// NOLINTNEXTLINE(readability-function-size): parallel arrays of a batch, as the header has them
 void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t count,
                        const uint64_t *hash, const struct str *key, const int64_t *time,
                        void **ret_payload, uint8_t *ret_created)

@@ -279,13 +279,19 @@ struct state_group *state_detach(struct state *state, uint32_t group)
     return tables;
 }
 
+static bool shapes_equal(const struct table_shape *a, const struct table_shape *b)
+{
+    return a->payload_bytes == b->payload_bytes && a->tail_offset == b->tail_offset &&
+           a->key_offset == b->key_offset && a->timed == b->timed;
+}
+
 void state_attach(struct state *state, struct state_group *tables)
 {
     CHECK(tables->group >= state->group_lo && tables->group < state->group_hi);
     for (int32_t i = 0; i < tables->count; i++) {
         struct state_space *space = state_space_by_id(state, tables->items[i].space_id);
         CHECK(space != NULL);
-        CHECK(memcmp(&space->shape, &tables->items[i].shape, sizeof space->shape) == 0);
+        CHECK(shapes_equal(&space->shape, &tables->items[i].shape));
         space_adopt_table(space, tables->group, tables->items[i].table);
     }
     mem_free(tables);

@@ -68,35 +68,40 @@ static void bucket_reserve(struct table *table)
     times->cap = cap;
 }
 
+/* Doubles the width of all buckets: neighbours that now are one are put together. */
+static void buckets_halve(struct table *table)
+{
+    struct time_index *times = &table->times;
+    int32_t kept = 0;
+    times->shift++;
+    for (int32_t i = 0; i < times->count; i++) {
+        struct time_bucket *bucket = &times->buckets[i];
+        struct time_bucket *into = kept > 0 ? &times->buckets[kept - 1] : NULL;
+        bucket->id >>= 1;
+        if (into != NULL && into->id == bucket->id) {
+            for (uint32_t k = 0; k < bucket->count; k++) {
+                bucket_push(table, into, bucket->tags[k]);
+            }
+            bucket->count = 0;
+            continue;
+        }
+        struct time_bucket swap = times->buckets[kept];
+        times->buckets[kept] = *bucket;
+        if (kept != i) {
+            *bucket = swap;
+        }
+        kept++;
+    }
+    times->count = kept;
+}
+
 /* Makes buckets wider until there are at most half as many as there may be. */
 static void buckets_widen(struct table *table)
 {
-    struct time_index *times = &table->times;
-    while (times->count > TIME_BUCKETS_MAX / 2) {
-        times->shift++;
-        int32_t kept = 0;
-        int32_t count = times->count;
-        for (int32_t i = 0; i < count; i++) {
-            struct time_bucket *bucket = &times->buckets[i];
-            bucket->id >>= 1;
-            if (kept > 0 && times->buckets[kept - 1].id == bucket->id) {
-                struct time_bucket *into = &times->buckets[kept - 1];
-                for (uint32_t k = 0; k < bucket->count; k++) {
-                    bucket_push(table, into, bucket->tags[k]);
-                }
-                bucket->count = 0;
-            } else {
-                struct time_bucket swap = times->buckets[kept];
-                times->buckets[kept] = *bucket;
-                if (kept != i) {
-                    *bucket = swap;
-                }
-                kept++;
-            }
-        }
-        times->count = kept;
+    while (table->times.count > TIME_BUCKETS_MAX / 2) {
+        buckets_halve(table);
     }
-    times->last = 0;
+    table->times.last = 0;
 }
 
 static bool slot_in_bucket(const struct time_index *times, const struct time_bucket *bucket,
@@ -182,6 +187,20 @@ void table_index_time(struct table *table, uint32_t tag, int64_t time)
     }
 }
 
+static int64_t bucket_min_time(const struct table *table, const struct time_bucket *bucket)
+{
+    int64_t min = INT64_MAX;
+    for (uint32_t i = 0; i < bucket->count; i++) {
+        uint32_t place = table_home(bucket->tags[i], table->mask);
+        struct slot *slot;
+        while ((slot = table_probe_tag(table, bucket->tags[i], &place)) != NULL) {
+            bool in = slot_in_bucket(&table->times, bucket, slot);
+            min = in && slot->time < min ? slot->time : min;
+        }
+    }
+    return min;
+}
+
 int64_t table_min_time(struct table *table)
 {
     struct time_index *times = &table->times;
@@ -195,17 +214,7 @@ int64_t table_min_time(struct table *table)
         if (times->shift == 0) {
             return bucket->id;
         }
-        int64_t min = INT64_MAX;
-        for (uint32_t i = 0; i < bucket->count; i++) {
-            uint32_t place = table_home(bucket->tags[i], table->mask);
-            struct slot *slot;
-            while ((slot = table_probe_tag(table, bucket->tags[i], &place)) != NULL) {
-                if (slot_in_bucket(times, bucket, slot) && slot->time < min) {
-                    min = slot->time;
-                }
-            }
-        }
-        return min;
+        return bucket_min_time(table, bucket);
     }
     times->shift = 0;
     return INT64_MAX;
@@ -280,6 +289,24 @@ static void due_list_sort(const struct due_order *order, struct due_list *list)
     }
 }
 
+/* Marks and lists the entries of a tag that are due and in the bucket. */
+static void pick_due(const struct table_shape *shape, const struct table *table,
+                     const struct time_bucket *bucket, uint32_t tag, int64_t until,
+                     struct due_list *list)
+{
+    uint32_t place = table_home(tag, table->mask);
+    struct slot *slot;
+    while ((slot = table_probe_tag(table, tag, &place)) != NULL) {
+        if ((slot->flags & SLOT_PICKED) == 0 && slot->time <= until &&
+            slot_in_bucket(&table->times, bucket, slot)) {
+            slot->flags |= SLOT_PICKED;
+            due_list_push(list, (struct due_ref){.time = slot->time,
+                                                 .prefix = key_prefix(slot_key(shape, table, slot)),
+                                                 .slot = slot});
+        }
+    }
+}
+
 void table_collect_due(const struct table_shape *shape, struct table *table, int64_t until,
                        int32_t want, struct due_list *list)
 {
@@ -293,20 +320,7 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
         }
         list->bucket_count++;
         for (uint32_t k = 0; k < bucket->count; k++) {
-            uint32_t tag = bucket->tags[k];
-            uint32_t place = table_home(tag, table->mask);
-            struct slot *slot;
-            while ((slot = table_probe_tag(table, tag, &place)) != NULL) {
-                if ((slot->flags & SLOT_PICKED) != 0 || slot->time > until ||
-                    !slot_in_bucket(times, bucket, slot)) {
-                    continue;
-                }
-                slot->flags |= SLOT_PICKED;
-                due_list_push(list,
-                              (struct due_ref){.time = slot->time,
-                                               .prefix = key_prefix(slot_key(shape, table, slot)),
-                                               .slot = slot});
-            }
+            pick_due(shape, table, bucket, bucket->tags[k], until, list);
         }
     }
     due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
