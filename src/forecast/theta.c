@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "forecast/theta.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "forecast/ets.h"
+#include "forecast/num.h"
+
+void theta_season_ratios(const double *y, int n, int m, double *ratios)
+{
+    double total = 0;
+    int half = m / 2;
+    for (int phase = 0; phase < m; phase++) {
+        double sum = 0;
+        int count = 0;
+        for (int t = phase; t < n; t += m) {
+            if (t < half || t + half >= n) {
+                continue;
+            }
+            double average = 0;
+            for (int j = -half; j <= half; j++) {
+                average += y[t + j] * (m % 2 == 0 && (j == half || j == -half) ? 0.5 : 1) / m;
+            }
+            sum += y[t] / average;
+            count++;
+        }
+        ratios[phase] = count > 0 ? sum / count : 1;
+        total += ratios[phase] / m;
+    }
+    for (int phase = 0; phase < m; phase++) {
+        ratios[phase] /= total;
+    }
+}
+
+/* Autocorrelation at lag m beyond the 90 % bound that the shorter lags leave. */
+static bool season_matters(const double *y, int n, int m)
+{
+    double mean = 0, whole = 0, squares = 0, last = 0;
+    for (int i = 0; i < n; i++) {
+        mean += y[i] / n;
+    }
+    for (int i = 0; i < n; i++) {
+        whole += (y[i] - mean) * (y[i] - mean);
+    }
+    for (int lag = 1; lag <= m; lag++) {
+        double sum = 0;
+        for (int i = lag; i < n; i++) {
+            sum += (y[i] - mean) * (y[i - lag] - mean);
+        }
+        last = whole > 0 ? sum / whole : 0;
+        squares += lag < m ? last * last : 0;
+    }
+    return fabs(last) / sqrt((1 + 2 * squares) / n) > num_normal_quantile(0.95);
+}
+
+enum err theta_forecast(const double *y, int n, int m, int h, struct arena *arena,
+                        struct forecast *ret, double ret_parameters[3], struct err_info *info)
+{
+    if (n < 4) {
+        return err_set(info, ERR_INVALID, "%d values; Theta needs 4", n);
+    }
+    double *v = ARENA_NEW_ARRAY(arena, double, n),
+           *ratios = ARENA_NEW_ARRAY(arena, double, m > 0 ? m : 1);
+    memcpy(v, y, sizeof(double) * (size_t)n);
+    bool seasonal = m > 1 && n > 2 * m && season_matters(y, n, m);
+    for (int i = 0; i < n && seasonal; i++) {
+        seasonal = y[i] > 0;
+    }
+    if (seasonal) {
+        theta_season_ratios(y, n, m, ratios);
+        for (int i = 0; i < m; i++) {
+            seasonal = seasonal && ratios[i] > 1e-10;
+        }
+        for (int i = 0; i < n && seasonal; i++) {
+            v[i] /= ratios[i % m];
+        }
+    }
+    struct ets model;
+    struct ets_form form = {'A', 'N', 'N', 0};
+    enum err err = ets_fit(v, n, 1, &form, arena, &model, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    double middle = (n - 1) / 2.0, slope = 0, spread = 0;
+    for (int i = 0; i < n; i++) {
+        slope += (i - middle) * v[i];
+        spread += (i - middle) * (i - middle);
+    }
+    double half = slope / spread / 2, alpha = model.alpha;
+    forecast_init(ret, h, arena);
+    for (int i = 0; i < h; i++) {
+        double mean = model.level + half * (i + (1 - pow(1 - alpha, n)) / alpha);
+        ret->mean[i] = ret->center[i] = seasonal ? mean * ratios[(n + i) % m] : mean;
+        ret->sd[i] = sqrt(model.sigma2 * (1 + i * alpha * alpha));
+    }
+    if (ret_parameters != NULL) {
+        ret_parameters[0] = alpha;
+        ret_parameters[1] = half;
+        ret_parameters[2] = model.sigma2;
+    }
+    return ERR_OK;
+}
