@@ -57,6 +57,11 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, rejected, COUNTER, WIDE, "records sent to the dead-letter stream") \
     X(I64, late, COUNTER, WIDE, "records dropped by a window as late") \
     X(I64, commits, COUNTER, WIDE, "commits acknowledged") \
+    X(I64, records_read, COUNTER, WIDE, "records of its inputs that it looked at") \
+    X(I64, in_bytes, COUNTER, WIDE, "keys and values of its own records") \
+    X(I64, out_bytes, COUNTER, WIDE, "keys and values written to its output") \
+    X(F64, watermark_seconds, GAUGE, WIDE, "event time up to which it is complete, since 1970") \
+    X(I64, state_entries, GAUGE, WIDE, "entries of keyed state") \
     X(I64, state_bytes, GAUGE, WIDE, "bytes of keyed state") \
     X(F64, read_cost_seconds, COUNTER, WIDE, \
       "CPU time of reading: fetch, check, inflate, decode, filter") \
@@ -73,6 +78,12 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
       "CPU time / (capacity x wall time), over the last seconds") \
     X(F64, cpu_seconds, COUNTER, WIDE, "CPU time") \
     X(F64, throttled_seconds, COUNTER, WIDE, "time waited for capacity") \
+    X(F64, blocked_seconds, COUNTER, WIDE, "time with work to do, waited for a commit") \
+    X(F64, commit_seconds, GAUGE, WIDE, \
+      "from a commit's submission to its acknowledgement, moving average") \
+    X(I64, commits_again, COUNTER, WIDE, "commits that had to be sent again") \
+    X(I64, cache_hits, COUNTER, WIDE, "batches found decoded") \
+    X(I64, cache_misses, COUNTER, WIDE, "batches read and decoded") \
     X(I64, records_in, COUNTER, TABLE, "records processed") \
     X(I64, commits, COUNTER, TABLE, "commits acknowledged") \
     X(TEXT, state, NONE, TABLE, "running, or why not")

@@ -63,6 +63,13 @@ void figures_reply(struct control *control, struct lane_command *command)
 
 /* --- rows --- */
 
+/* Not known before the first record, and without end behind the last. */
+static double watermark_seconds(int64_t watermark_ms)
+{
+    bool known = watermark_ms != INT64_MIN && watermark_ms != INT64_MAX;
+    return known ? (double)watermark_ms / 1e3 : (double)NAN;
+}
+
 static struct partition_row partition_of(struct control *control, struct control_request *request,
                                          const struct partition_report *report, int lane, int node)
 {
@@ -97,6 +104,11 @@ static struct partition_row partition_of(struct control *control, struct control
         .rejected = f->dead_letters,
         .late = f->late,
         .commits = f->commits,
+        .records_read = f->records_read,
+        .in_bytes = f->bytes_in,
+        .out_bytes = f->bytes_out,
+        .watermark_seconds = watermark_seconds(f->watermark_ms),
+        .state_entries = f->state_entries,
         .state_bytes = f->state_bytes,
         .read_cost_seconds = seconds(f->read_cpu_ns),
         .work_cost_seconds = seconds(f->work_cpu_ns),
@@ -163,6 +175,11 @@ static struct control_rows lane_rows(struct control *control, struct control_req
             .utilisation_ratio = view->figures.utilisation,
             .cpu_seconds = seconds(view->figures.cpu_ns),
             .throttled_seconds = seconds(view->figures.throttled_ns),
+            .blocked_seconds = seconds(view->figures.blocked_ns),
+            .commit_seconds = seconds(view->figures.commit_ns),
+            .commits_again = view->figures.commit_again,
+            .cache_hits = view->figures.cache_hits,
+            .cache_misses = view->figures.cache_misses,
             .records_in = records,
             .commits = view->figures.commits,
             .state = str_of(lane_state_text(node_runtime_lane(control->runtime, i))),
