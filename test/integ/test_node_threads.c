@@ -156,48 +156,58 @@ static void produce(struct process *p)
     record_builder_release(&builder);
 }
 
-/* Sum of the counts in the sink. */
-static int64_t counted(struct process *p)
+/* Sum of the counts in the batches of one read. */
+static int64_t count_batches(struct record_reader *records, const char *buf, ptrdiff_t len)
 {
-    const struct stage_stream *stream = node_runtime_stream(p->runtime, STR("counts"));
+    int64_t sum = 0;
+    for (ptrdiff_t at = 0; at < len;) {
+        struct record_batch_header header;
+        ptrdiff_t total;
+        CHECK(record_batch_parse(buf + at, len - at, &header, &total, NULL) == ERR_OK);
+        CHECK(record_reader_begin(records, buf + at, total, NULL) == ERR_OK);
+        struct record record;
+        while (record_reader_next(records, &record, NULL) == ERR_OK) {
+            ptrdiff_t place = str_find(record.value, STR("\"c\":"));
+            CHECK(place >= 0);
+            sum += strtol(record.value.ptr + place + 4, NULL, 10);
+        }
+        at += total;
+    }
+    return sum;
+}
+
+/* Sum of the counts in one shard of the sink. */
+static int64_t count_shard(struct process *p, struct shard_id shard)
+{
     struct log_reader *reader = log_reader_new(p->log);
     struct record_reader records;
     record_reader_init(&records);
     char *buf = mem_new(LOG_BATCH_BYTES_MAX + 64, 1);
     int64_t sum = 0;
-    for (uint32_t shard = 0; shard < 2; shard++) {
-        int64_t end = log_end_offset(p->log, stage_shard(stream, shard));
-        for (int64_t offset = 0; offset < end;) {
-            struct log_op op = {.kind = LOG_OP_READ, .done = &p->done};
-            op.u.read = (struct log_read_op){.reader = reader,
-                                             .shard = stage_shard(stream, shard),
-                                             .offset = offset,
-                                             .buf = buf,
-                                             .cap = LOG_BATCH_BYTES_MAX};
-            log_submit(p->log, &op);
-            IGNORE_RESULT(wait_for(&p->done)); /* it is the op */
-            CHECK(op.err == ERR_OK);
-            for (ptrdiff_t at = 0; at < op.u.read.ret_bytes;) {
-                struct record_batch_header header;
-                ptrdiff_t total;
-                CHECK(record_batch_parse(buf + at, op.u.read.ret_bytes - at, &header, &total,
-                                         NULL) == ERR_OK);
-                CHECK(record_reader_begin(&records, buf + at, total, NULL) == ERR_OK);
-                struct record record;
-                while (record_reader_next(&records, &record, NULL) == ERR_OK) {
-                    ptrdiff_t place = str_find(record.value, STR("\"c\":"));
-                    CHECK(place >= 0);
-                    sum += strtol(record.value.ptr + place + 4, NULL, 10);
-                }
-                at += total;
-            }
-            offset = op.u.read.ret_next_offset > offset ? op.u.read.ret_next_offset : end;
-        }
+    int64_t end = log_end_offset(p->log, shard);
+    for (int64_t offset = 0; offset < end;) {
+        struct log_op op = {.kind = LOG_OP_READ, .done = &p->done};
+        op.u.read = (struct log_read_op){.reader = reader,
+                                         .shard = shard,
+                                         .offset = offset,
+                                         .buf = buf,
+                                         .cap = LOG_BATCH_BYTES_MAX};
+        log_submit(p->log, &op);
+        IGNORE_RESULT(wait_for(&p->done)); /* it is the op */
+        CHECK(op.err == ERR_OK);
+        sum += count_batches(&records, buf, op.u.read.ret_bytes);
+        offset = op.u.read.ret_next_offset > offset ? op.u.read.ret_next_offset : end;
     }
     mem_free(buf);
     record_reader_release(&records);
     log_reader_free(p->log, reader);
     return sum;
+}
+
+static int64_t counted(struct process *p)
+{
+    const struct stage_stream *stream = node_runtime_stream(p->runtime, STR("counts"));
+    return count_shard(p, stage_shard(stream, 0)) + count_shard(p, stage_shard(stream, 1));
 }
 
 TEST(lanes_of_two_nodes_on_threads_count_every_record_once)
