@@ -41,7 +41,9 @@ int verb_manual(const struct cli *cli)
                               topic)); /* nobody left to tell */
         code = EXIT_CODE_USAGE;
     }
-    IGNORE_RESULT(fwrite(text.ptr, 1, (size_t)text.len, stdout)); /* main() judges stdout */
+    if (text.len > 0) {
+        IGNORE_RESULT(fwrite(text.ptr, 1, (size_t)text.len, stdout)); /* main() judges stdout */
+    }
     arena_release(&arena);
     return code;
 }

@@ -434,13 +434,13 @@ TEST(a_port_that_is_taken_is_a_conflict)
 TEST(one_peer_cannot_take_all_connections)
 {
     enum { FLOOD = API_CONNECTIONS_PER_PEER_MAX + 40 };
+    static const char request[] = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
     int fds[FLOOD];
     int served = 0;
     start_plain();
     for (int i = 0; i < FLOOD; i++) {
         fds[i] = raw_connect(api_port(api));
-        IGNORE_RESULT(
-            raw_send(fds[i], "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 34)); /* may be shut */
+        IGNORE_RESULT(raw_send(fds[i], request, sizeof(request) - 1)); /* may be shut */
     }
     for (int i = 0; i < FLOOD; i++) {
         raw_read(fds[i], 5000, true, &reply);
