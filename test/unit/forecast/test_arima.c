@@ -136,7 +136,8 @@ static void check_fitted(const char *name)
     X(arima_arima212_www) \
     X(arima_arima310_www) \
     X(arima_arima_missing_presidents) \
-    X(arima_arma11_lh_ml) X(arima_ima_drift_nile) X(arima_ima_nile) X(arima_sarima011011_logap) \
+    X(arima_arma11_lh_ml) \
+    X(arima_ima_drift_nile) X(arima_ima_nile) X(arima_sarima011011_logap) \
         X(arima_sarima100011_api24) X(arima_sarima111011_co2) X(arima_sarima111011_logap) \
             X(arima_sarima301110_api24) X(arima_sarima_boxcox_ap) \
                 X(arima_sarima_boxcox_biasadj_ap) X(arima_sarima_deaths) \

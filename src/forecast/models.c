@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "forecast/models.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "forecast/arima.h"
+#include "forecast/ets.h"
+#include "forecast/fourier.h"
+#include "forecast/naive.h"
+#include "forecast/num.h"
+#include "forecast/prophet.h"
+#include "forecast/stl.h"
+#include "forecast/theta.h"
+
+enum { TREND_WINDOW = 12, PAIRS_MAX = 6, FOURIER_MODELS_MAX = 30 };
+
+const char *model_name(enum model model)
+{
+    static const char *const names[MODEL_COUNT] = {
+#define X(name, text) text,
+        MODEL_LIST(X)
+#undef X
+    };
+    return names[model];
+}
+
+/* Straight lines over the gaps, the nearest value at the ends. */
+static double *without_gaps(const double *y, int n, struct arena *arena)
+{
+    double *v = ARENA_NEW_ARRAY(arena, double, n);
+    int last = -1;
+    for (int i = 0; i < n; i++) {
+        if (!isfinite(y[i])) {
+            continue;
+        }
+        for (int j = last + 1; j < i; j++) {
+            v[j] = last < 0 ? y[i] : y[last] + (y[i] - y[last]) * (j - last) / (i - last);
+        }
+        v[i] = y[i];
+        last = i;
+    }
+    for (int j = last + 1; j < n; j++) {
+        v[j] = last >= 0 ? y[last] : 0;
+    }
+    return v;
+}
+
+static enum err run_arima(const struct series *s, const double *y, int h, struct arena *arena,
+                          struct forecast *ret, struct err_info *info)
+{
+    struct arima_data data = {.y = y, .n = s->n};
+    struct arima_search search = arima_search_defaults(s->season);
+    struct arima model;
+    enum err err = arima_auto(&data, &search, arena, &model, NULL, info);
+    return err != ERR_OK ? err : arima_forecast(&model, h, NULL, arena, ret, info);
+}
+
+static enum err run_fourier(const struct series *s, const double *y, int h, struct arena *arena,
+                            struct forecast *ret, struct err_info *info)
+{
+    int pairs = s->season / 2 - 1 < PAIRS_MAX ? s->season / 2 - 1 : PAIRS_MAX;
+    if (s->season < 4 || s->n < 2 * s->season) {
+        return err_set(info, ERR_INVALID, "Fourier terms need a season of 4 steps or more, twice");
+    }
+    int k = 2 * pairs;
+    double *x = ARENA_NEW_ARRAY(arena, double, (long)(s->n + h) * k);
+    double phase = fmod(s->start_s / s->step_s, s->season);
+    fourier_terms(phase, s->n + h, s->season, pairs, x, k);
+    struct arima_data data = {.y = y, .n = s->n, .x = x, .k = k};
+    struct arima_search search = arima_search_defaults(1);
+    search.models_max = FOURIER_MODELS_MAX;
+    struct arima model;
+    enum err err = arima_auto(&data, &search, arena, &model, NULL, info);
+    return err != ERR_OK ? err : arima_forecast(&model, h, x + (long)s->n * k, arena, ret, info);
+}
+
+static enum err run_prophet(const struct series *s, int h, struct arena *arena,
+                            struct forecast *ret, struct err_info *info)
+{
+    double *time_s = ARENA_NEW_ARRAY(arena, double, s->n + h);
+    for (int i = 0; i < s->n + h; i++) {
+        time_s[i] = s->start_s + i * s->step_s;
+    }
+    struct prophet_spec spec = prophet_defaults((s->n - 1) * s->step_s, s->step_s);
+    struct prophet model;
+    enum err err = prophet_fit(time_s, s->y, s->n, NULL, &spec, arena, &model, info);
+    if (err == ERR_OK) {
+        prophet_forecast(&model, time_s + s->n, h, NULL, arena, ret);
+    }
+    return err;
+}
+
+static enum err run_ets(const double *y, int n, int m, int h, struct arena *arena,
+                        struct forecast *ret, struct err_info *info)
+{
+    struct ets model;
+    enum err err = ets_auto(y, n, m, arena, &model, info);
+    if (err == ERR_OK) {
+        ets_forecast(&model, h, arena, ret);
+    }
+    return err;
+}
+
+static enum err run_model(enum model model, const struct series *s, int h, struct arena *arena,
+                          struct forecast *ret, struct err_info *info)
+{
+    const double *y = without_gaps(s->y, s->n, arena);
+    int m = s->season;
+    switch (model) {
+    case MODEL_NAIVE:
+        return naive_last(s->y, s->n, h, arena, ret, info);
+    case MODEL_SEASONAL:
+        return m > 1 ? naive_seasonal(s->y, s->n, m, h, arena, ret, info)
+                     : err_set(info, ERR_INVALID, "no season is known");
+    case MODEL_DRIFT:
+        return naive_drift(s->y, s->n, h, arena, ret, info);
+    case MODEL_TREND:
+        return naive_trend(s->y, s->n, TREND_WINDOW, h, arena, ret, info);
+    case MODEL_ETS:
+        return run_ets(y, s->n, m, h, arena, ret, info);
+    case MODEL_THETA:
+        return theta_forecast(y, s->n, m, h, arena, ret, NULL, info);
+    case MODEL_STL:
+        return stl_forecast(y, s->n, &m, 1, h, arena, ret, info);
+    case MODEL_ARIMA:
+        return run_arima(s, y, h, arena, ret, info);
+    case MODEL_FOURIER:
+        return run_fourier(s, y, h, arena, ret, info);
+    case MODEL_PROPHET:
+        return run_prophet(s, h, arena, ret, info);
+    case MODEL_MEDIAN:
+    case MODEL_COUNT:
+        break;
+    }
+    return err_set(info, ERR_INTERNAL, "no such model");
+}
+
+/* Puts each row in order, within what the series allows; false if anything is not finite. */
+static bool finish_rows(const struct series *s, double *out, int h, int count)
+{
+    double least = NUM_INFINITY;
+    for (int i = 0; i < s->n; i++) {
+        least = isfinite(s->y[i]) && s->y[i] < least ? s->y[i] : least;
+    }
+    for (int i = 0; i < h; i++) {
+        double *row = out + (long)i * count;
+        for (int j = 0; j < count; j++) {
+            if (!isfinite(row[j])) {
+                return false;
+            }
+            row[j] = least >= 0 && row[j] < 0 ? 0 : row[j];
+        }
+        num_sort(row, count);
+    }
+    return true;
+}
+
+/* Median over the members that fit, level by level: the four kinds whose errors have least in common. */
+static enum err run_median(const struct series *s, int h, const double *q, int count,
+                           struct arena *arena, double *out, struct err_info *info)
+{
+    static const enum model seasonal[] = {MODEL_SEASONAL, MODEL_STL, MODEL_FOURIER, MODEL_ETS};
+    static const enum model plain[] = {MODEL_NAIVE, MODEL_THETA, MODEL_ARIMA, MODEL_ETS};
+    const enum model *members = s->season > 3 && s->n >= 2 * s->season ? seasonal : plain;
+    struct series member_series = *s;
+    long size = (long)h * count;
+    double *all = ARENA_NEW_ARRAY(arena, double, 4 * size);
+    int fitted = 0;
+    for (int i = 0; i < 4; i++) {
+        /* The plain smoothing member stays without season: it is there for series whose season is none. */
+        member_series.season = members[i] == MODEL_ETS ? 1 : s->season;
+        if (model_forecast(members[i], &member_series, h, q, count, arena, all + fitted * size,
+                           info) == ERR_OK) {
+            fitted++;
+        }
+    }
+    if (fitted == 0) {
+        return err_set(info, ERR_INVALID, "none of the combination's models can be fitted");
+    }
+    for (long i = 0; i < size; i++) {
+        double v[4];
+        for (int j = 0; j < fitted; j++) {
+            v[j] = all[j * size + i];
+        }
+        out[i] = num_quantile(v, fitted, 0.5);
+    }
+    return ERR_OK;
+}
+
+enum err model_forecast(enum model model, const struct series *series, int h, const double *q,
+                        int count, struct arena *arena, double *out, struct err_info *info)
+{
+    int finite = 0;
+    for (int i = 0; i < series->n; i++) {
+        finite += isfinite(series->y[i]) != 0;
+    }
+    if (finite < 2) {
+        return err_set(info, ERR_INVALID, "the series has %d values; 2 are the least", finite);
+    }
+    if (h < 1 || h > HORIZON_MAX || count < 1 || count > QUANTILES_MAX) {
+        return err_set(info, ERR_LIMIT, "%d steps at %d levels; most are %d and %d", h, count,
+                       HORIZON_MAX, QUANTILES_MAX);
+    }
+    struct arena_mark mark = arena_mark(arena);
+    enum err err;
+    if (model == MODEL_MEDIAN) {
+        /* one level down at most: the members are never the median */
+        err = run_median(series, h, q, count, arena, out, info); // NOLINT(misc-no-recursion)
+    } else {
+        struct forecast f;
+        err = run_model(model, series, h, arena, &f, info);
+        for (int i = 0; err == ERR_OK && i < h * count; i++) {
+            out[i] = forecast_quantile(&f, i / count, q[i % count]);
+        }
+    }
+    arena_rewind(arena, mark);
+    if (err == ERR_OK && !finish_rows(series, out, h, count)) {
+        return err_set(info, ERR_INVALID, "the model's forecast is not finite on this series");
+    }
+    return err;
+}
+
+/* Mean pinball loss of out[h][count] against the truth, and the error of the middle level; steps unknown are left out. */
+static double pinball(const double *truth, const double *out, int h, const double *q, int count,
+                      double *ret_error)
+{
+    double sum = 0, error = 0;
+    int steps = 0;
+    for (int i = 0; i < h; i++) {
+        if (!isfinite(truth[i])) {
+            continue;
+        }
+        steps++;
+        for (int j = 0; j < count; j++) {
+            double u = truth[i] - out[(long)i * count + j];
+            sum += fmax(q[j] * u, (q[j] - 1) * u) / count;
+        }
+        error += fabs(truth[i] - out[(long)i * count + count / 2]);
+    }
+    *ret_error = steps > 0 ? error / steps : 0;
+    return steps > 0 ? sum / steps : 0;
+}
+
+static void score_model(enum model model, const struct series *series, int h, const double *q,
+                        int count, int origins, struct arena *arena, struct model_score *score)
+{
+    double sum = 0, squares = 0, errors = 0;
+    struct arena_mark mark = arena_mark(arena);
+    double *out = ARENA_NEW_ARRAY(arena, double, (long)h *count);
+    *score = (struct model_score){0};
+    for (int o = origins; o >= 1; o--) {
+        struct series past = *series;
+        past.n = series->n - o * h;
+        double error;
+        if (past.n < 4 || past.n < 2 * h ||
+            model_forecast(model, &past, h, q, count, arena, out, NULL) != ERR_OK) {
+            continue;
+        }
+        double loss = pinball(series->y + past.n, out, h, q, count, &error);
+        sum += loss;
+        squares += loss * loss;
+        errors += error;
+        score->origins++;
+    }
+    arena_rewind(arena, mark);
+    if (score->origins > 0) {
+        int k = score->origins;
+        score->pinball = sum / k;
+        score->error = errors / k;
+        score->spread =
+            k > 1 ? sqrt(fmax(0, squares / k - score->pinball * score->pinball) / (k - 1)) : 0;
+    }
+}
+
+enum model model_choose(const struct series *series, int h, const double *q, int count, int origins,
+                        struct arena *arena, struct model_score *scores)
+{
+    int most = 0;
+    enum model best = MODEL_NAIVE;
+    for (int m = 0; m < MODEL_COUNT; m++) {
+        score_model((enum model)m, series, h, q, count, origins, arena, &scores[m]);
+        most = scores[m].origins > most ? scores[m].origins : most;
+    }
+    for (int m = 0; m < MODEL_COUNT && most > 0; m++) {
+        /* only models that came through at every origin compare */
+        if (scores[m].origins == most &&
+            (scores[best].origins < most || scores[m].pinball < scores[best].pinball)) {
+            best = (enum model)m;
+        }
+    }
+    const struct model_score *median = &scores[MODEL_MEDIAN];
+    if (most > 0 && median->origins == most &&
+        median->pinball <= scores[best].pinball + scores[best].spread) {
+        best = MODEL_MEDIAN;
+    }
+    return best;
+}
+
+int model_season(const double *y, int n, const int *candidates, int count)
+{
+    double best = 0.2;
+    int season = 1;
+    for (int c = 0; c < count; c++) {
+        int m = candidates[c];
+        double product = 0, a = 0, b = 0;
+        for (int i = m + 1; i < n && m >= 2 && 2 * m <= n; i++) {
+            double now = y[i] - y[i - 1], before = y[i - m] - y[i - m - 1];
+            if (isfinite(now) && isfinite(before)) {
+                product += now * before;
+                a += now * now;
+                b += before * before;
+            }
+        }
+        double r = a > 0 && b > 0 ? product / sqrt(a * b) : 0;
+        if (r > best) {
+            best = r;
+            season = m;
+        }
+    }
+    return season;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef FORECAST_MODELS_H
+#define FORECAST_MODELS_H
+
+#include "forecast/forecast.h"
+
+/* All models behind one call, their median, and the choice among them by backtest. */
+
+#define MODEL_LIST(X) \
+    X(NAIVE, "naive") \
+    X(SEASONAL, "snaive") \
+    X(DRIFT, "drift") \
+    X(TREND, "trend") \
+    X(ETS, "ets") \
+    X(THETA, "theta") \
+    X(STL, "stl") \
+    X(ARIMA, "arima") \
+    X(FOURIER, "arima-fourier") \
+    X(PROPHET, "prophet") \
+    X(MEDIAN, "median")
+
+enum model {
+#define X(name, text) MODEL_##name,
+    MODEL_LIST(X)
+#undef X
+        MODEL_COUNT
+};
+
+/* "naive", "arima-fourier", ... */
+const char *model_name(enum model model);
+
+/* A series to be forecast: y[n], NaN = missing; at least two finite values. */
+struct series {
+    const double *y;
+    int n;
+    int season;     /* steps, 1 for none */
+    double start_s; /* time of y[0], seconds since 1970 */
+    double step_s;  /* > 0 */
+};
+
+/* Forecast of h steps at the levels q[count], ascending in (0, 1), into out[h][count], ascending in each row, finite, and
+ * not below 0 if no value of the series is.
+ * Errors: INVALID (the model cannot be fitted to this series), LIMIT.
+ * Memory: scratch from `arena`, given back. */
+enum err model_forecast(enum model model, const struct series *series, int h, const double *q,
+                        int count, struct arena *arena, double *out,
+                        struct err_info *info) ATTR_NODISCARD;
+
+struct model_score {
+    int origins;    /* at which the model could be fitted */
+    double pinball; /* mean over origins, steps, levels */
+    double spread;  /* standard error of the origins' means */
+    double error;   /* mean absolute error of the middle level */
+};
+
+/* Backtest of all models over `origins` origins, h steps apart, the last h steps before the end.
+ *   scores[MODEL_COUNT]   written; origins 0 where the series is too short or the model does not fit
+ * Returns the choice: the median of models unless another is better by more than its standard error; MODEL_NAIVE where
+ * nothing could be tested. */
+enum model model_choose(const struct series *series, int h, const double *q, int count, int origins,
+                        struct arena *arena, struct model_score *scores);
+
+/* Season in steps with the highest autocorrelation of the differenced series among `candidates`, 1 if none passes 0.2;
+ * each must fit twice. */
+int model_season(const double *y, int n, const int *candidates, int count);
+
+#endif

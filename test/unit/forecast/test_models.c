@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "forecast/models.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "test.h"
+
+/* Shapes that break forecasters: constant, short, zeros, spikes, gaps, steps, huge, tiny, negative. */
+static int make_shape(struct rng *rng, int shape, double *y)
+{
+    int n = 2 + (int)rng_below(rng, 120);
+    double scale = shape == 6 ? 1e200 : (shape == 7 ? 1e-200 : 10), walk = 0;
+    for (int i = 0; i < n; i++) {
+        double noise = rng_normal(rng);
+        walk += noise;
+        y[i] = scale * (shape == 0   ? 1
+                        : shape == 1 ? noise
+                        : shape == 2 ? walk
+                                     : fabs(sin(i * 0.5)) + 0.1 * fabs(noise));
+        if (shape == 3) {
+            y[i] = rng_chance(rng, 0.8) ? 0 : fabs(noise);
+        }
+        if (shape == 4 && rng_chance(rng, 0.3)) {
+            y[i] = (double)NAN;
+        }
+        if (shape == 5) {
+            y[i] += i > n / 2 ? 1e6 : 0;
+        }
+        if (shape == 8) {
+            y[i] = rng_chance(rng, 0.02) ? 1e9 : 1;
+        }
+    }
+    return n;
+}
+
+TEST(every_model_stays_finite_and_ordered_on_every_shape)
+{
+    static const double q[5] = {0.05, 0.1, 0.5, 0.9, 0.95};
+    struct rng rng;
+    struct arena arena;
+    rng_init(&rng, test_seed());
+    arena_init(&arena, (ptrdiff_t)1 << 28);
+    for (int round = 0; round < 90; round++) {
+        double y[128], out[7 * 5];
+        int n = make_shape(&rng, round % 9, y);
+        struct series series = {y, n, rng_chance(&rng, 0.5) ? 1 : 2 + (int)rng_below(&rng, 14), 0,
+                                300};
+        for (int m = 0; m < MODEL_COUNT; m++) {
+            struct err_info info = {0};
+            if (model_forecast((enum model)m, &series, 7, q, 5, &arena, out, &info) != ERR_OK) {
+                EXPECT(info.text[0] != 0);
+                continue;
+            }
+            for (int i = 0; i < 35; i++) {
+                EXPECT_MSG(isfinite(out[i]), "round %d: %s is not finite", round,
+                           model_name((enum model)m));
+                EXPECT(i % 5 == 0 || out[i] >= out[i - 1]);
+            }
+        }
+        arena_reset(&arena);
+    }
+    arena_release(&arena);
+}
+
+TEST(choice_takes_a_seasonal_model_for_a_season_and_finds_it)
+{
+    static const double q[3] = {0.1, 0.5, 0.9};
+    static const int candidates[3] = {7, 12, 24};
+    struct arena arena;
+    struct rng rng;
+    struct model_score scores[MODEL_COUNT];
+    double y[240];
+    rng_init(&rng, test_seed());
+    arena_init(&arena, (ptrdiff_t)1 << 28);
+    for (int i = 0; i < 240; i++) {
+        y[i] = 100 + 40 * sin(6.283185307179586 * i / 24) + rng_normal(&rng);
+    }
+    EXPECT_INT(model_season(y, 240, candidates, 3), 24);
+    struct series series = {y, 240, 24, 0, 3600};
+    enum model best = model_choose(&series, 12, q, 3, 3, &arena, scores);
+    EXPECT(scores[best].pinball < 0.25 * scores[MODEL_NAIVE].pinball);
+    EXPECT(best != MODEL_NAIVE && best != MODEL_DRIFT && best != MODEL_TREND);
+    EXPECT_INT(scores[MODEL_MEDIAN].origins, 3);
+    arena_release(&arena);
+}
+
+TEST(too_short_a_series_is_refused_with_its_length)
+{
+    struct arena arena;
+    struct err_info info;
+    double q = 0.5, out, y[2] = {1, (double)NAN};
+    struct series series = {y, 2, 1, 0, 60};
+    arena_init(&arena, 1 << 20);
+    EXPECT_INT(model_forecast(MODEL_NAIVE, &series, 1, &q, 1, &arena, &out, &info), ERR_INVALID);
+    EXPECT(strstr(info.text, "1 values") != NULL);
+    arena_release(&arena);
+}
