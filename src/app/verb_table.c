@@ -25,6 +25,18 @@ static const struct cli_option generate_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option forecast_options[] = {
+    {"horizon", 0, CLI_DURATION, "TIME", "3h", "how far ahead; whole steps of the series"},
+    {"model", 'm', CLI_CHOICE,
+     "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|median", "auto",
+     "auto: the best of the backtest, the median of models if it is as good"},
+    {"quantiles", 'q', CLI_TEXT, "Q,Q,...", "0.5,0.9,0.95", "levels, ascending, between 0 and 1"},
+    {"season", 0, CLI_DURATION, "TIME", NULL, "length of the season (left out: a day or a week)"},
+    {"plot", 0, CLI_TEXT, "FILE.svg", NULL, "also draw the forecast as a fan chart"},
+    {"backtest", 0, CLI_FLAG, NULL, NULL, "print how the models did at five origins instead"},
+    OPTIONS_END,
+};
+
 static const struct cli_option produce_options[] = {
     {"key-field", 'k', CLI_TEXT, "FIELD", NULL,
      "top-level field of each JSON value that becomes the key"},
@@ -166,6 +178,9 @@ const struct cli_verb cli_verbs[] = {
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},
+    {"forecast file", verb_forecast_file, "forecast a series with quantiles", "FILE",
+     forecast_options, CLI_OUTPUT,
+     "FILE is CSV `timestamp,value` at equal steps, empty = missing; - is standard input."},
     {"manual", verb_manual, "print what is generated of the documentation", "[TOPIC]", NULL, 0,
      "TOPIC is cli (the default: this page), routes, problems or openapi."},
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",

@@ -23,6 +23,7 @@ int verb_log_repair(const struct cli *cli);
 int verb_token_create(const struct cli *cli);
 int verb_demo(const struct cli *cli);
 int verb_generate(const struct cli *cli);
+int verb_forecast_file(const struct cli *cli);
 int verb_bench(const struct cli *cli);
 int verb_completion(const struct cli *cli);
 int verb_manual(const struct cli *cli);

@@ -15,7 +15,7 @@
 #include "forecast/stl.h"
 #include "forecast/theta.h"
 
-enum { TREND_WINDOW = 12, PAIRS_MAX = 6, FOURIER_MODELS_MAX = 30 };
+enum { TREND_WINDOW = 12, PAIRS_MAX = 6, FOURIER_MODELS_MAX = 16 };
 
 const char *model_name(enum model model)
 {
@@ -223,12 +223,21 @@ enum err model_forecast(enum model model, const struct series *series, int h, co
     return err;
 }
 
+int model_middle(const double *q, int count)
+{
+    int best = 0;
+    for (int i = 1; i < count; i++) {
+        best = fabs(q[i] - 0.5) < fabs(q[best] - 0.5) ? i : best;
+    }
+    return best;
+}
+
 /* Mean pinball loss of out[h][count] against the truth, and the error of the middle level; steps unknown are left out. */
 static double pinball(const double *truth, const double *out, int h, const double *q, int count,
                       double *ret_error)
 {
     double sum = 0, error = 0;
-    int steps = 0;
+    int steps = 0, middle = model_middle(q, count);
     for (int i = 0; i < h; i++) {
         if (!isfinite(truth[i])) {
             continue;
@@ -238,7 +247,7 @@ static double pinball(const double *truth, const double *out, int h, const doubl
             double u = truth[i] - out[(long)i * count + j];
             sum += fmax(q[j] * u, (q[j] - 1) * u) / count;
         }
-        error += fabs(truth[i] - out[(long)i * count + count / 2]);
+        error += fabs(truth[i] - out[(long)i * count + middle]);
     }
     *ret_error = steps > 0 ? error / steps : 0;
     return steps > 0 ? sum / steps : 0;

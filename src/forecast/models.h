@@ -50,7 +50,7 @@ struct model_score {
     int origins;    /* at which the model could be fitted */
     double pinball; /* mean over origins, steps, levels */
     double spread;  /* standard error of the origins' means */
-    double error;   /* mean absolute error of the middle level */
+    double error;   /* mean absolute error of the level nearest the median */
 };
 
 /* Backtest of all models over `origins` origins, h steps apart, the last h steps before the end.
@@ -59,6 +59,9 @@ struct model_score {
  * nothing could be tested. */
 enum model model_choose(const struct series *series, int h, const double *q, int count, int origins,
                         struct arena *arena, struct model_score *scores);
+
+/* Index of the level nearest the median among q[count], count >= 1. */
+int model_middle(const double *q, int count);
 
 /* Season in steps with the highest autocorrelation of the differenced series among `candidates`, 1 if none passes 0.2;
  * each must fit twice. */

@@ -103,6 +103,33 @@ TEST(help_and_manual_go_to_stdout_and_a_closed_pipe_is_no_failure)
     EXPECT_MSG(result.code == 0, "%s", result.err);
 }
 
+/* A day of hourly values that repeats, eight times. */
+TEST(forecast_file_repeats_a_season_and_names_bad_rows)
+{
+    char text[192 * 32] = "timestamp,value\n";
+    size_t used = strlen(text);
+    for (int i = 0; i < 192; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "2024-03-%02dT%02d:00:00Z,%d\n",
+                                 1 + i / 24, i % 24, 10 + i % 24 % 7 * (i % 24));
+    }
+    program_write("load.csv", text);
+    sh("$SC forecast file load.csv --horizon 2h --model snaive -q 0.5,0.9 -o csv --plot fan.svg");
+    EXPECT_MSG(strcmp(result.out, "timestamp,q0.5,q0.9\n2024-03-09T00:00:00Z,10,10\n"
+                                  "2024-03-09T01:00:00Z,11,11\n") == 0,
+               "%s%s", result.out, result.err);
+    sh("grep -c path fan.svg");
+    EXPECT(result.code == 0);
+    sh("$SC forecast file load.csv --horizon 4h --backtest -o csv < /dev/null");
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "snaive,5,0,0,") != NULL, "%s%s", result.out,
+               result.err);
+    program_write("bad.csv", "timestamp,value\n2024-03-01T00:00:00Z,1\n2024-03-01T01:00:00Z,x\n");
+    sh("$SC forecast file bad.csv");
+    EXPECT_MSG(result.code != 0 && strstr(result.err, "bad.csv:3:22") != NULL, "%s", result.err);
+    sh("$SC forecast file load.csv -q 0.9,0.5");
+    EXPECT(result.code == 2 || result.code == 1);
+    EXPECT_MSG(strstr(result.err, "column 5") != NULL, "%s", result.err);
+}
+
 /* 300 clicks over 100 s by 7 users, one in three no view, one line broken. */
 static void clicks(char *buf, size_t cap)
 {
