@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forecast/accuracy.h"
 #include "golden.h"
 #include "test.h"
 
@@ -137,11 +138,11 @@ static void check_fitted(const char *name)
     X(arima_arima310_www) \
     X(arima_arima_missing_presidents) \
     X(arima_arma11_lh_ml) \
-    X(arima_ima_drift_nile) X(arima_ima_nile) X(arima_sarima011011_logap) \
-        X(arima_sarima100011_api24) X(arima_sarima111011_co2) X(arima_sarima111011_logap) \
-            X(arima_sarima301110_api24) X(arima_sarima_boxcox_ap) \
-                X(arima_sarima_boxcox_biasadj_ap) X(arima_sarima_deaths) \
-                    X(arimax_fourier_nasa5min) X(arimax_lakehuron) X(arimax_seatbelts)
+    X(arima_ima_drift_nile) \
+    X(arima_ima_nile) X(arima_sarima011011_logap) X(arima_sarima100011_api24) \
+        X(arima_sarima111011_co2) X(arima_sarima111011_logap) X(arima_sarima301110_api24) \
+            X(arima_sarima_boxcox_ap) X(arima_sarima_boxcox_biasadj_ap) X(arima_sarima_deaths) \
+                X(arimax_fourier_nasa5min) X(arimax_lakehuron) X(arimax_seatbelts)
 
 #define X(name) \
     TEST(name##_at_reference) \
@@ -202,5 +203,65 @@ TEST(arima_update_www_continues_without_refit)
     data.n = n;
     EXPECT(arima_at(&data, &order, coef, &g.arena, &model, &info) == ERR_OK);
     EXPECT(fabs(model.loglik - golden_number(&g, "loglik_updated", 0)) < 1e-6);
+    golden_close(&g);
+}
+
+/* The exact likelihood of the differenced series (statsmodels' simple differencing) at R's coefficients: 1e-6. */
+TEST(statsmodels_crosscheck_of_the_differenced_likelihood)
+{
+    struct golden g;
+    golden_open(&g, "statsmodels_crosscheck");
+    const char *name;
+    json_t *entry;
+    json_object_foreach(golden_at(&g, "cases"), name, entry)
+    {
+        struct arima_case c;
+        struct arima model;
+        struct err_info info = {0};
+        open_case(&c, name);
+        double *w = ARENA_NEW_ARRAY(&c.g.arena, double, c.data.n);
+        memcpy(w, c.data.y, sizeof(double) * (size_t)c.data.n);
+        for (int i = 0; i < c.order.d + c.order.D; i++) {
+            int lag = i < c.order.d ? 1 : c.order.m;
+            c.data.n -= lag;
+            for (int t = 0; t < c.data.n; t++) {
+                w[t] = w[t + lag] - w[t];
+            }
+        }
+        c.data.y = w;
+        c.order.d = c.order.D = 0;
+        EXPECT_MSG(arima_at(&c.data, &c.order, c.coef, &c.g.arena, &model, &info) == ERR_OK,
+                   "%s: %s", name, info.text);
+        double ref =
+            json_number_value(json_object_get(entry, "sm_at_R_params_simple_differencing"));
+        EXPECT_MSG(fabs(model.loglik - ref) < 1e-6, "%s: loglik %.9f, not %.9f", name, model.loglik,
+                   ref);
+        golden_close(&c.g);
+    }
+    golden_close(&g);
+}
+
+/* Only the test set's measures: those of the training set need fitted values on the original scale. */
+TEST(accuracy_ap_test_set_measures_are_the_reference_s)
+{
+    struct golden g;
+    int n, h, count;
+    golden_open(&g, "accuracy_ap");
+    double *train = golden_array(&g, "train", &n), *truth = golden_array(&g, "test", &h);
+    double *ref = golden_array(&g, "testset", &count);
+    struct arima_data data = {.y = train, .n = n, .transformed = 1, .lambda = 0};
+    struct arima_order order = {.p = 1, .d = 1, .q = 1, .D = 1, .Q = 1, .m = 12};
+    struct arima model;
+    struct forecast f;
+    struct err_info info;
+    struct accuracy a = accuracy_of(train, n, 12, golden_array(&g, "mean", &h), truth, h);
+    const double ours[8] = {a.me, a.rmse, a.mae, a.mpe, a.mape, a.mase, a.acf1, a.theil_u};
+    for (int i = 0; i < 8; i++) {
+        EXPECT_MSG(fabs(ours[i] / ref[i] - 1) < 1e-9, "measure %d: %.12g, not %.12g", i, ours[i],
+                   ref[i]);
+    }
+    EXPECT(arima_fit(&data, &order, NULL, &g.arena, &model, &info) == ERR_OK);
+    EXPECT(arima_forecast(&model, h, NULL, &g.arena, &f, &info) == ERR_OK);
+    EXPECT(golden_distance(f.mean, golden_array(&g, "mean", &h), h) < 1e-4);
     golden_close(&g);
 }

@@ -151,3 +151,73 @@ TEST(prophet_short_newton_is_matched)
 {
     check_prophet("prophet_short_newton", true, 0.06);
 }
+
+/* Holidays as columns of 0 and 1 (whole days), one additive and one multiplicative regressor, standardised. */
+TEST(prophet_holidays_and_regressors_are_matched)
+{
+    static const struct {
+        const char *day;
+        int offset;
+    } days[8] = {{"2014-12-25", -1}, {"2014-12-25", 0}, {"2014-12-25", 1}, {"2015-01-01", 0},
+                 {"2015-01-27", -1}, {"2015-01-27", 0}, {"2014-11-27", 0}, {"2014-11-27", 1}};
+    struct golden g;
+    struct err_info info = {0};
+    struct prophet model;
+    struct forecast f;
+    int n, h, count;
+    golden_open(&g, "prophet_holidays_regressors");
+    struct prophet_spec spec = spec_of(&g);
+    double *ds = times(&g, "ds", &n), *future = times(&g, "future_ds", &h),
+           *y = golden_array(&g, "y", &n);
+    const double *columns[2][2] = {
+        {golden_array(&g, "regressor_reg", &n), golden_array(&g, "regressor_load", &n)},
+        {golden_array(&g, "regressor_future_reg", &h),
+         golden_array(&g, "regressor_future_load", &h)}};
+    double mu = golden_number(&g, "extra_regressors.load.mu", 0),
+           sd = golden_number(&g, "extra_regressors.load.std", 1);
+    spec.regressor_count = 10;
+    for (int j = 0; j < 10; j++) {
+        spec.regressor_prior[j] = j == 9 ? 5 : 10;
+        spec.regressor_multiplicative[j] = j == 9;
+    }
+    double *x = ARENA_NEW_ARRAY(&g.arena, double, (n + h) * 10L);
+    for (int i = 0; i < n + h; i++) {
+        double at = i < n ? ds[i] : future[i - n];
+        for (int j = 0; j < 8; j++) {
+            struct tm tm = {0};
+            CHECK(strptime(days[j].day, "%Y-%m-%d", &tm) != NULL);
+            double from = (double)timegm(&tm) + 86400.0 * days[j].offset;
+            x[i * 10 + j] = at >= from && at < from + 86400;
+        }
+        x[i * 10 + 8] = columns[i >= n][0][i < n ? i : i - n];
+        x[i * 10 + 9] = (columns[i >= n][1][i < n ? i : i - n] - mu) / sd;
+    }
+    EXPECT(prophet_prepare(ds, y, n, &spec, &g.arena, &model, &info) == ERR_OK);
+    EXPECT_INT(model.features, 24);
+    model.k = golden_number(&g, "params.k", NAN);
+    model.m = golden_number(&g, "params.m", NAN);
+    model.sigma = golden_number(&g, "params.sigma_obs", NAN);
+    memcpy(model.delta, golden_array(&g, "params.delta", &count),
+           sizeof(double) * (size_t)model.changes);
+    memcpy(model.beta, golden_array(&g, "params.beta", &count),
+           sizeof(double) * (size_t)model.features);
+    double stan = golden_number(&g, "stan_log_posterior", NAN);
+    double off = fabs(prophet_log_posterior(&model, ds, y, n, x) - stan);
+    EXPECT_MSG(off < 1e-3, "log posterior off by %g at the reference's parameters", off);
+    double *yhat = golden_array(&g, "forecast.yhat", &count);
+    prophet_forecast(&model, future, h, x + n * 10L, &g.arena, &f);
+    EXPECT_MSG(golden_distance(f.mean, yhat, h) < 1e-8, "yhat off by %g",
+               golden_distance(f.mean, yhat, h));
+    EXPECT(prophet_fit(ds, y, n, x, &spec, &g.arena, &model, &info) == ERR_OK);
+    EXPECT_MSG(model.log_posterior > stan - 1e-3, "log posterior %g below Stan's",
+               stan - model.log_posterior);
+    prophet_forecast(&model, future, h, x + n * 10L, &g.arena, &f);
+    double mean = 0, level = 0;
+    for (int i = 0; i < h; i++) {
+        mean += fabs(f.mean[i] - yhat[i]);
+        level += fabs(yhat[i]);
+    }
+    EXPECT_MSG(mean / level < 0.02 && golden_distance(f.mean, yhat, h) < 0.08,
+               "yhat off by %g, at most %g", mean / level, golden_distance(f.mean, yhat, h));
+    golden_close(&g);
+}
