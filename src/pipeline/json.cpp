@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "pipeline/json_template.h"
 #include "pipeline/time_text.h"
 
 #ifdef SIMDJSON_THREADS_ENABLED
@@ -41,6 +42,7 @@ struct level {
 struct json_reader {
     ondemand::parser parser;
     dom::parser dom;
+    json_template *tmpl;
     level *levels; /* [JSON_SHAPE_NODES_MAX], made at first use */
     uint32_t record;
     uint32_t seen[JSON_SHAPE_NODES_MAX]; /* the record in which a node was met last */
@@ -360,6 +362,9 @@ const char *read_row(read_context &ctx, bool strict, struct str text)
     if (reason != nullptr) {
         return reason;
     }
+    if (!strict && json_template_read(ctx.reader->tmpl, ctx.shape, text, ctx.columns, ctx.row)) {
+        return nullptr;
+    }
     next_record(ctx.reader);
     ctx.reason = nullptr;
     ctx.left = ctx.shape->nodes[0].child_count;
@@ -372,6 +377,9 @@ const char *read_row(read_context &ctx, bool strict, struct str text)
     }
     error_code error = read_record(ctx, text);
     if (error == SUCCESS) {
+        if (!strict) {
+            json_template_learn(ctx.reader->tmpl, ctx.shape, text);
+        }
         return nullptr;
     }
     return ctx.reason != nullptr ? ctx.reason : reason_of(error);
@@ -387,12 +395,14 @@ struct json_reader *json_reader_new(void)
         abort(); /* as base/mem.h: exhaustion ends the process */
     }
     reader->levels = levels;
+    reader->tmpl = json_template_new();
     return reader;
 }
 
 void json_reader_free(struct json_reader *reader)
 {
     if (reader != nullptr) {
+        json_template_free(reader->tmpl);
         delete[] reader->levels;
         delete reader;
     }

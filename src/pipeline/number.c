@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/number.h"
 
+/* "00" to "99". */
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
 int32_t i64_write(int64_t value, char out[24])
 {
     char text[24];
-    int32_t n = 0;
+    int32_t at = 24; /* from the right, two digits at once */
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        text[n++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    int32_t len = 0;
+    while (rest >= 100) {
+        at -= 2;
+        memcpy(text + at, pairs + 2 * (rest % 100), 2);
+        rest /= 100;
+    }
+    if (rest >= 10) {
+        at -= 2;
+        memcpy(text + at, pairs + 2 * rest, 2);
+    } else {
+        text[--at] = (char)('0' + rest);
+    }
     if (value < 0) {
-        out[len++] = '-';
+        text[--at] = '-';
     }
-    while (n > 0) {
-        out[len++] = text[--n];
-    }
-    return len;
+    memcpy(out, text + at, (size_t)(24 - at));
+    return 24 - at;
 }
 
 bool i64_read(struct str text, int64_t *ret_value)
