@@ -96,9 +96,6 @@ enum err arima_forecast(const struct arima *model, int h, const double *x, struc
  * missing. Cost: O(size^2), O(size) once steady. Allocates nothing. */
 double arima_update(struct arima *model, double y, const double *x);
 
-/* psi[0..count): weights of past errors; psi_0 = 1. */
-void arima_psi(const struct arima *model, double *psi, int count);
-
 struct arima_search {
     int max_p, max_q, max_P, max_Q; /* bounds of the search; 5, 5, 2, 2 */
     int max_d, max_D;               /* 2, 1 */

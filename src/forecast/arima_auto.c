@@ -203,15 +203,17 @@ static void search_stepwise(struct hunt *hunt, int d, int D, int m)
 
 static void search_full(struct hunt *hunt, int d, int D, int m)
 {
-    struct arima_order o = {.d = d, .D = D, .m = m};
-    for (o.p = 0; o.p <= hunt->max_p; o.p++) {
-        for (o.q = 0; o.q <= hunt->max_q; o.q++) {
-            for (o.P = 0; o.P <= hunt->max_P; o.P++) {
-                for (o.Q = 0; o.Q <= hunt->max_Q && o.p + o.q + o.P + o.Q <= 5; o.Q++) {
-                    try_order(hunt, o, 0);
-                    try_order(hunt, o, 1);
-                }
-            }
+    int wide_q = hunt->max_q + 1, wide_P = hunt->max_P + 1, wide_Q = hunt->max_Q + 1;
+    int all = (hunt->max_p + 1) * wide_q * wide_P * wide_Q;
+    for (int i = 0; i < all; i++) {
+        struct arima_order o = {.d = d, .D = D, .m = m};
+        o.Q = i % wide_Q;
+        o.P = i / wide_Q % wide_P;
+        o.q = i / wide_Q / wide_P % wide_q;
+        o.p = i / wide_Q / wide_P / wide_q;
+        if (o.p + o.q + o.P + o.Q <= 5) {
+            try_order(hunt, o, 0);
+            try_order(hunt, o, 1);
         }
     }
 }

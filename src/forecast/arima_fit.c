@@ -48,6 +48,7 @@ static void to_unbounded(const struct arima_order *o, const double *coef, double
     }
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): the optimiser's type
 static double fit_objective(void *context, const double *u, double *ret_grad)
 {
     struct fit *fit = context;
@@ -61,6 +62,7 @@ static double fit_objective(void *context, const double *u, double *ret_grad)
 
 /* The same with missing values: the exact filter runs with the regression of the last evaluation; the regression
  * coefficients are unknowns behind the ARMA ones, in units of their start's scale. */
+// NOLINTNEXTLINE(readability-non-const-parameter): the optimiser's type
 static double missing_objective(void *context, const double *u, double *ret_grad)
 {
     struct fit *fit = context;
@@ -176,7 +178,6 @@ static void choose_start(struct fit *fit, const double *start, struct optim_prob
         to_unbounded(fit->order, start, trial);
         double value = problem->fn(fit, trial, NULL);
         if (value < best) {
-            best = value;
             memcpy(u, trial, sizeof(double) * (size_t)k);
         }
         return;

@@ -244,6 +244,7 @@ double arima_regression(const struct arima *model, int t, const double *x)
     const struct arima_order *o = &model->order;
     const double *b = model->coef + model->arma_count;
     double sum = 0;
+    CHECK(model->k == 0 || x != NULL);
     if (o->mean) {
         sum += *b++;
     }
@@ -493,22 +494,4 @@ enum err arima_forecast(const struct arima *model, int h, const double *x, struc
     ret->lambda = model->lambda;
     arena_rewind(arena, mark);
     return ERR_OK;
-}
-
-void arima_psi(const struct arima *model, double *psi, int count)
-{
-    psi[0] = 1;
-    for (int j = 1; j < count; j++) {
-        psi[j] = j <= model->q_full ? model->theta[j - 1] : 0;
-        for (int i = 1; i <= j && i <= model->r + model->diff_count; i++) {
-            double c = i <= model->p_full ? model->phi[i - 1] : 0;
-            c += i <= model->diff_count ? model->delta[i - 1] : 0;
-            for (int k = 1; k < i; k++) {
-                if (k <= model->p_full && i - k <= model->diff_count) {
-                    c -= model->phi[k - 1] * model->delta[i - k - 1];
-                }
-            }
-            psi[j] += c * psi[j - i];
-        }
-    }
 }

@@ -251,10 +251,11 @@ static void start_states(struct ets_problem *p, double *u, int at)
     }
     bool multiply = s->form.season == 'M';
     double sum = 0;
+    int cycles = window / m;
     for (int i = 0; i < window; i++) {
         double line = level + slope * (i + 1);
         season[i % m] +=
-            (multiply ? p->y[i] / fmax(line, 0.05 * fabs(level)) : p->y[i] - line) / (window / m);
+            (multiply ? p->y[i] / fmax(line, 0.05 * fabs(level)) : p->y[i] - line) / cycles;
     }
     for (int i = 0; i < m; i++) {
         season[i] = multiply ? fmax(season[i], 0.02) : season[i];
@@ -337,7 +338,7 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
                   struct err_info *info)
 {
     static const char errors[] = "AM", seasons[] = "NAM";
-    struct ets trial;
+    struct ets trial = {0};
     double best = NUM_INFINITY;
     bool seasonal = m > 1 && m <= STATE_SEASON_MAX && n >= 2 * m + 6, any = false;
     for (int i = 0; i < 2 * 3 * 3; i++) {
@@ -396,40 +397,48 @@ static void step_matrix(const struct moments *s, int phase, int now, double a[3]
     }
 }
 
-/* Second moments S = E v v' move as E (A v)(A v)' with e independent: sum over powers of e, E e^2 = s2, E e^4 = 3 s2^2. */
+/* One element of a block's step: E (A v)_i (B w)_j, E e^2 = s2, E e^4 = 3 s2^2. `block` is the old one, [k][k]. */
+static double step_element(double a[3][4], double b[3][4], const double *block, int k, int ij,
+                           double s2)
+{
+    int i = ij / k, j = ij % k;
+    double sum = 0;
+    for (int uv = 0; uv < k * k; uv++) {
+        int u = i * k + uv / k, v = j * k + uv % k;
+        double weight = a[0][u] * b[0][v] +
+                        s2 * (a[1][u] * b[1][v] + a[0][u] * b[2][v] + a[2][u] * b[0][v]) +
+                        3 * s2 * s2 * a[2][u] * b[2][v];
+        sum += weight * block[uv];
+    }
+    return sum;
+}
+
+/* Second moments S = E v v' move as E (A v)(A v)' with e independent of v. */
 static void step_moments(struct moments *s, int now, double s2)
 {
     int k = s->parts, size = s->m * k;
-    double next[4], row[3][4], col[3][4];
-    for (int a = 0; a < s->m; a++) {
-        step_matrix(s, a, now, row);
-        for (int b = a; b < s->m; b++) {
-            step_matrix(s, b, now, col);
-            for (int i = 0; i < k; i++) {
-                for (int j = 0; j < k; j++) {
-                    double sum = 0;
-                    for (int uv = 0; uv < k * k; uv++) {
-                        int u = uv / k, v = uv % k;
-                        double weight = row[0][i * k + u] * col[0][j * k + v] +
-                                        s2 * (row[1][i * k + u] * col[1][j * k + v] +
-                                              row[0][i * k + u] * col[2][j * k + v] +
-                                              row[2][i * k + u] * col[0][j * k + v]) +
-                                        3 * s2 * s2 * row[2][i * k + u] * col[2][j * k + v];
-                        sum += weight * s->cov[(long)(a * k + u) * size + b * k + v];
-                    }
-                    next[i * k + j] = sum;
-                }
-            }
-            for (int i = 0; i < k * k; i++) {
-                s->cov[(long)(a * k + i / k) * size + b * k + i % k] = next[i];
-                s->cov[(long)(b * k + i % k) * size + a * k + i / k] = next[i];
-            }
+    double block[4], row[3][4], col[3][4];
+    for (int ab = 0; ab < s->m * s->m; ab++) {
+        int a = ab / s->m, b = ab % s->m;
+        if (b < a) {
+            continue;
         }
+        step_matrix(s, a, now, row);
+        step_matrix(s, b, now, col);
+        for (int i = 0; i < k * k; i++) {
+            block[i] = s->cov[(long)(a * k + i / k) * size + b * k + i % k];
+        }
+        for (int i = 0; i < k * k; i++) {
+            double next = step_element(row, col, block, k, i, s2);
+            s->cov[(long)(a * k + i / k) * size + b * k + i % k] = next;
+            s->cov[(long)(b * k + i % k) * size + a * k + i / k] = next;
+        }
+    }
+    for (int a = 0; a < s->m; a++) {
         double mean[2] = {0, 0};
-        for (int i = 0; i < k; i++) {
-            for (int u = 0; u < k; u++) {
-                mean[i] += (row[0][i * k + u] + s2 * row[2][i * k + u]) * s->mean[a * k + u];
-            }
+        step_matrix(s, a, now, row);
+        for (int iu = 0; iu < k * k; iu++) {
+            mean[iu / k] += (row[0][iu] + s2 * row[2][iu]) * s->mean[a * k + iu % k];
         }
         memcpy(s->mean + (long)a * k, mean, sizeof(double) * (size_t)k);
     }

@@ -51,6 +51,6 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
 void ets_forecast(const struct ets *model, int h, struct arena *arena, struct forecast *ret);
 
 /* One more value; NaN leaves the forecast in its place. Returns the one-step error. O(1). */
-double ets_update(struct ets *model, double y);
+double ets_update(struct ets *s, double y);
 
 #endif

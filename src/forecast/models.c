@@ -190,6 +190,7 @@ static enum err run_median(const struct series *s, int h, const double *q, int c
     return ERR_OK;
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err model_forecast(enum model model, const struct series *series, int h, const double *q,
                         int count, struct arena *arena, double *out, struct err_info *info)
 {
@@ -253,6 +254,7 @@ static double pinball(const double *truth, const double *out, int h, const doubl
     return steps > 0 ? sum / steps : 0;
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 static void score_model(enum model model, const struct series *series, int h, const double *q,
                         int count, int origins, struct arena *arena, struct model_score *score)
 {

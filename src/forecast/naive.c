@@ -63,7 +63,8 @@ enum err naive_seasonal(const double *y, int n, int m, int h, struct arena *aren
     for (int i = 0; i < h; i++) {
         int from = last_known(y, n - m + i % m, m);
         ret->mean[i] = ret->center[i] = y[from >= 0 ? from : any];
-        ret->sd[i] = sqrt(squares * (i / m + 1));
+        int seasons = i / m + 1;
+        ret->sd[i] = sqrt(squares * seasons);
     }
     return ERR_OK;
 }

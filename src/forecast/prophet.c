@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "forecast/num.h"
 
 static const double DAY_S = 86400, TREND_VARIANCE = 25, SIGMA_VARIANCE = 0.25;
@@ -37,6 +38,7 @@ static int round_even(double x)
 static void features_at(const struct prophet *p, double time_s, const double *x, double *row)
 {
     int at = 0;
+    CHECK(p->spec.regressor_count == 0 || x != NULL);
     for (int s = 0; s < p->spec.season_count; s++) {
         const struct prophet_season *season = &p->spec.season[s];
         for (int i = 1; i <= season->order; i++) {
@@ -77,8 +79,8 @@ static double trend_at(const struct prophet *p, double t)
 /* Scaled value at one time; the factor on the trend in `ret_factor` if wanted. */
 static double value_at(const struct prophet *p, double time_s, const double *x, double *ret_factor)
 {
-    double row[PROPHET_FEATURES_MAX], prior[PROPHET_FEATURES_MAX], add = 0, factor = 1;
-    int multiplicative[PROPHET_FEATURES_MAX];
+    double row[PROPHET_FEATURES_MAX] = {0}, prior[PROPHET_FEATURES_MAX] = {0}, add = 0, factor = 1;
+    int multiplicative[PROPHET_FEATURES_MAX] = {0};
     features_at(p, time_s, x, row);
     feature_kinds(p, prior, multiplicative);
     for (int i = 0; i < p->features; i++) {
@@ -93,8 +95,8 @@ static double value_at(const struct prophet *p, double time_s, const double *x, 
 /* Priors' part of the log posterior. */
 static double log_prior(const struct prophet *p)
 {
-    double prior[PROPHET_FEATURES_MAX], sum = 0;
-    int multiplicative[PROPHET_FEATURES_MAX];
+    double prior[PROPHET_FEATURES_MAX] = {0}, sum = 0;
+    int multiplicative[PROPHET_FEATURES_MAX] = {0};
     feature_kinds(p, prior, multiplicative);
     sum -= (p->k * p->k + p->m * p->m) / (2 * TREND_VARIANCE);
     for (int j = 0; j < p->changes; j++) {
@@ -455,6 +457,7 @@ static void fill_rows(struct prophet_fit_state *s, const double *time_s, const d
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err prophet_fit(const double *time_s, const double *y, int n, const double *x,
                      const struct prophet_spec *spec, struct arena *arena, struct prophet *ret,
                      struct err_info *info)
@@ -465,8 +468,8 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     }
     struct arena_mark mark = arena_mark(arena);
     struct prophet_fit_state s = {.model = ret};
-    double prior[PROPHET_FEATURES_MAX];
-    int multiplicative[PROPHET_FEATURES_MAX];
+    double prior[PROPHET_FEATURES_MAX] = {0};
+    int multiplicative[PROPHET_FEATURES_MAX] = {0};
     feature_kinds(ret, prior, multiplicative);
     for (int i = 0; i < ret->features; i++) {
         if (multiplicative[i]) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "forecast/ets.h"
 #include "forecast/num.h"
 
@@ -29,6 +30,7 @@ static int next_odd(double x)
 }
 
 /* Local fit at `at` (1-based, may lie outside 1..n) from the points left..right; false if all weights vanish. */
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 static bool fit_point(const double *y, int n, const struct loess *loess, double at, int left,
                       int right, double *w, const double *robust, double *ret)
 {
@@ -210,6 +212,7 @@ static void average_cycles(struct stl *ret, int m)
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err stl_split(const double *y, int n, int m, int season_window, int robust,
                    struct arena *arena, struct stl *ret, struct err_info *info)
 {
@@ -275,7 +278,7 @@ enum err mstl_split(const double *y, int n, const int *m, int count, struct aren
     for (int sweep = 0; sweep < (ret->count > 1 ? 2 : 1); sweep++) {
         for (int j = 0; j < ret->count; j++) {
             struct arena_mark mark = arena_mark(arena);
-            struct stl split;
+            struct stl split = {0};
             for (int i = 0; i < n; i++) {
                 ret->rest[i] += ret->season[j][i];
             }
@@ -283,6 +286,7 @@ enum err mstl_split(const double *y, int n, const int *m, int count, struct aren
             if (err != ERR_OK) {
                 return err;
             }
+            CHECK(ret->season[j] != NULL && split.season != NULL);
             for (int i = 0; i < n; i++) {
                 ret->season[j][i] = split.season[i];
                 ret->rest[i] -= split.season[i];
@@ -323,14 +327,16 @@ double stl_strength(const double *y, int n, int m, struct arena *arena)
     return fmax(0, fmin(1, strength));
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err stl_forecast(const double *y, int n, const int *m, int count, int h, struct arena *arena,
                       struct forecast *ret, struct err_info *info)
 {
-    struct mstl split;
+    struct mstl split = {0};
     enum err err = mstl_split(y, n, m, count, arena, &split, info);
     if (err != ERR_OK) {
         return err;
     }
+    CHECK(split.trend != NULL && split.rest != NULL);
     double *level = ARENA_NEW_ARRAY(arena, double, n);
     for (int i = 0; i < n; i++) {
         level[i] = split.trend[i] + split.rest[i];

@@ -55,6 +55,7 @@ static bool season_matters(const double *y, int n, int m)
     return fabs(last) / sqrt((1 + 2 * squares) / n) > num_normal_quantile(0.95);
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err theta_forecast(const double *y, int n, int m, int h, struct arena *arena,
                         struct forecast *ret, double ret_parameters[3], struct err_info *info)
 {
