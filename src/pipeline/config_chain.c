@@ -187,6 +187,7 @@ static enum err read_operator(struct chain_builder *b, const struct yaml_node *i
     if (err != ERR_OK) {
         return err;
     }
+    CHECK(type != NULL);
     const struct yaml_node *settings = item->items[0];
     struct str name = {0};
     int32_t input = 0;

@@ -39,6 +39,12 @@ static int32_t utf8_sequence(const unsigned char *p, ptrdiff_t left)
     return point < least[len] || point > 0x10FFFF || surrogate ? 0 : len;
 }
 
+static char *put_bytes(char *out, struct str bytes)
+{
+    memcpy(out, bytes.ptr, (size_t)bytes.len);
+    return out + bytes.len;
+}
+
 static char *put_escape(char *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -53,10 +59,10 @@ static char *put_escape(char *out, unsigned char c)
         *out++ = shorts[c];
         return out;
     }
-    memcpy(out, "u00", 3);
-    out[3] = hex[c >> 4];
-    out[4] = hex[c & 15];
-    return out + 5;
+    out = put_bytes(out, STR("u00"));
+    *out++ = hex[c >> 4];
+    *out++ = hex[c & 15];
+    return out;
 }
 
 /* One byte (or sequence) that cannot just be copied. */
@@ -68,8 +74,7 @@ static char *put_special(char *out, const unsigned char *p, ptrdiff_t left, ptrd
     }
     int32_t len = utf8_sequence(p, left);
     if (len == 0) {
-        memcpy(out, "\xEF\xBF\xBD", 3);
-        return out + 3;
+        return put_bytes(out, STR("\xEF\xBF\xBD"));
     }
     memcpy(out, p, (size_t)len);
     *ret_taken = len;
@@ -123,22 +128,17 @@ static char *put_text(char *out, struct str text)
 static char *put_value(char *out, const struct column *column, int32_t row)
 {
     if (column_is_null(column, row)) {
-        memcpy(out, "null", 4);
-        return out + 4;
+        return put_bytes(out, STR("null"));
     }
     switch (column->type) {
-    case VALUE_BOOL: {
-        bool flag = COLUMN_BOOL(column)[row] != 0;
-        memcpy(out, flag ? "true" : "false", flag ? 4 : 5);
-        return out + (flag ? 4 : 5);
-    }
+    case VALUE_BOOL:
+        return put_bytes(out, COLUMN_BOOL(column)[row] != 0 ? STR("true") : STR("false"));
     case VALUE_I64:
     case VALUE_TIME:
         return out + i64_write(COLUMN_I64(column)[row], out);
     case VALUE_F64:
         if (!isfinite(COLUMN_F64(column)[row])) {
-            memcpy(out, "null", 4);
-            return out + 4;
+            return put_bytes(out, STR("null"));
         }
         return out + f64_write(COLUMN_F64(column)[row], out);
     case VALUE_STR:

@@ -18,7 +18,7 @@ static int32_t distance(struct str a, struct str b)
     if (a.len > HINT_NAME_MAX || b.len > HINT_NAME_MAX) {
         return HINT_NAME_MAX;
     }
-    int32_t row[HINT_NAME_MAX + 1];
+    int32_t row[HINT_NAME_MAX + 1] = {0};
     for (int32_t j = 0; j <= b.len; j++) {
         row[j] = j;
     }

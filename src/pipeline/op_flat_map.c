@@ -237,22 +237,6 @@ static struct batch *gather(const struct operator_instance *op, const struct bat
     return to;
 }
 
-/* Takes rows with a reason out of `batch` and into the dead letters. */
-static void reject_bad(struct operator_instance *op, struct batch *batch,
-                       const char *const *reasons)
-{
-    int32_t kept = 0;
-    for (int32_t k = 0; k < batch->sel_count; k++) {
-        int32_t row = batch->sel[k];
-        if (reasons[row] != NULL) {
-            operator_reject(op->env, batch, row, reasons[row]);
-        } else {
-            batch->sel[kept++] = row;
-        }
-    }
-    batch->sel_count = kept;
-}
-
 static void flush(struct operator_instance *op, const struct batch *source, struct made *made,
                   struct batch_list *next)
 {
@@ -282,7 +266,7 @@ static void flush(struct operator_instance *op, const struct batch *source, stru
             reasons[i] = plan->element->fields[0].reason;
         }
     }
-    reject_bad(op, to, reasons);
+    operator_reject_reasons(op->env, to, reasons);
     if (to->sel_count > 0) {
         batch_list_add(next, to);
     }

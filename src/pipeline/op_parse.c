@@ -492,16 +492,7 @@ static enum err parse_process(struct operator_instance *op, int input, struct ba
     if (op->reads) {
         const char **reasons = arena_new_raw(batch->arena, batch->count, sizeof(char *));
         if (read_rows(op, batch, columns, reasons) > 0) {
-            int32_t kept = 0;
-            for (int32_t k = 0; k < batch->sel_count; k++) {
-                int32_t row = batch->sel[k];
-                if (reasons[row] != NULL) {
-                    operator_reject(op->env, batch, row, reasons[row]);
-                } else {
-                    batch->sel[kept++] = row;
-                }
-            }
-            batch->sel_count = kept;
+            operator_reject_reasons(op->env, batch, reasons);
         }
     }
     if (batch->sel_count > 0) {

@@ -80,7 +80,9 @@ static enum err load(struct compile_context *ctx, const struct yaml_node *node,
     }
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
-        return yaml_fail(ctx->info, node, "the plug-in cannot be loaded: %s", dlerror());
+        return yaml_fail(
+            ctx->info, node, "the plug-in cannot be loaded: %s",
+            dlerror()); // NOLINT(concurrency-mt-unsafe): of the calling thread in glibc
     }
     typedef const struct shadowcast_plugin *(*entry_fn)(void);
     void *symbol = dlsym(handle, "shadowcast_plugin");

@@ -21,7 +21,7 @@ struct compile_context {
     const struct yaml_node *node; /* the operator's settings, a map */
     struct str name;              /* unique in its stage */
     const struct schema
-        *in[2]; /* schema(s) of the input(s); [1] NULL unless the stage has two inputs */
+        *in[2];          /* schema(s) of the input(s); [1] NULL unless the stage has two inputs */
     bool first;          /* no operator before it: rows are bare records */
     bool value_intact;   /* the rows' `value` still is the record */
     int32_t input_count; /* of the stage; `in[1]` is set for the operator that joins them */
@@ -47,9 +47,10 @@ struct operator_plan {
         value_intact; /* the rows' `value` still is the record: encode nothing at the stage's end */
     bool key_changed; /* key_by: the stage ends here */
     bool commutes;    /* a filter that may change places with its neighbours of the same kind */
-    bool joins;       /* takes both inputs of its stage; everything before works on one. Set by the loader */
-    bool expands;     /* may make many rows of one; a chain has at most one such operator */
-    int32_t input;    /* which input's rows it takes; behind a join, and without one, 0 */
+    bool
+        joins; /* takes both inputs of its stage; everything before works on one. Set by the loader */
+    bool expands;  /* may make many rows of one; a chain has at most one such operator */
+    int32_t input; /* which input's rows it takes; behind a join, and without one, 0 */
     /* Which columns are needed, so that `parse` reads only those. compile() may narrow columns_read (default: all bits)
      * and say in column_from which input column each output column is (-1: a new one; NULL: all are new). Afterwards
      * the loader sets columns_used: the output columns that somebody behind needs. */
@@ -111,6 +112,10 @@ void operator_reject(struct operator_env *env, const struct batch *batch, int32_
 
 /* Rejects the selected rows that an expression rejected (expr_eval) and takes them out of `sel`. */
 void operator_reject_rows(struct operator_env *env, struct batch *batch, const uint8_t *rejects);
+
+/* The same with a reason for each row; NULL: the row stays. */
+void operator_reject_reasons(struct operator_env *env, struct batch *batch,
+                             const char *const *reasons);
 
 /* Marks all columns of `in` as passed on unchanged: column_from[i] = i, for plans whose schema begins with them. */
 int16_t *operator_columns_kept(struct arena *arena, const struct schema *in);

@@ -6,16 +6,8 @@
 
 /* The one list of operator types. */
 static const struct operator_type *const types[] = {
-    &operator_parse,
-    &operator_filter,
-    &operator_map,
-    &operator_flat_map,
-    &operator_key_by,
-    &operator_plugin,
-    &operator_window,
-    &operator_join,
-    &operator_dedupe,
-    &operator_lookup,
+    &operator_parse,  &operator_filter, &operator_map,  &operator_flat_map, &operator_key_by,
+    &operator_plugin, &operator_window, &operator_join, &operator_dedupe,   &operator_lookup,
 };
 
 const struct operator_type *operator_type_find(struct str name)
@@ -44,6 +36,21 @@ void operator_reject_rows(struct operator_env *env, struct batch *batch, const u
         int32_t row = batch->sel[k];
         if (rejects[row] != EXPR_REJECT_NONE) {
             operator_reject(env, batch, row, expr_reject_text((enum expr_reject)rejects[row]));
+        } else {
+            batch->sel[kept++] = row;
+        }
+    }
+    batch->sel_count = kept;
+}
+
+void operator_reject_reasons(struct operator_env *env, struct batch *batch,
+                             const char *const *reasons)
+{
+    int32_t kept = 0;
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        if (reasons[row] != NULL) {
+            operator_reject(env, batch, row, reasons[row]);
         } else {
             batch->sel[kept++] = row;
         }

@@ -217,7 +217,7 @@ bool time_format_valid(struct str format)
             continue;
         }
         i++;
-        if (i == format.len || memchr("YmdHMSLjsz%", format.ptr[i], 11) == NULL) {
+        if (i == format.len || str_find(STR("YmdHMSLjsz%"), (struct str){format.ptr + i, 1}) < 0) {
             return false;
         }
     }
@@ -356,6 +356,7 @@ static void put_directive(struct text_out *out, char directive, int64_t ms, cons
     }
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): written through `text`
 int32_t time_write_format(int64_t ms, struct str format, char *out, int32_t cap)
 {
     if (!has_text(ms)) {

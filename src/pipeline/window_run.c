@@ -290,8 +290,8 @@ static bool advance_hopping(struct operator_instance *op, struct window_out *out
         if (end > op->watermark_ms || end == INT64_MAX) {
             return false;
         }
-        int32_t count = state_take_due(op->spaces[WINDOW_TIMERS], end, op->piece->entries,
-                                       WINDOW_PIECE);
+        int32_t count =
+            state_take_due(op->spaces[WINDOW_TIMERS], end, op->piece->entries, WINDOW_PIECE);
         out->expected = count;
         for (int32_t i = 0; i < count; i++) {
             fire_hopping(op, &op->piece->entries[i], out);
