@@ -16,7 +16,9 @@
 #define ATTR_ALWAYS_INLINE                inline __attribute__((always_inline))
 #define ATTR_CLEANUP(fn)                  __attribute__((cleanup(fn)))
 #define ATTR_EXPORT                       __attribute__((visibility("default")))
-#define ATTR_NO_SANITIZE_INTEGER          __attribute__((no_sanitize("unsigned-integer-overflow")))
+/* Code for a processor that has more: whoever calls it has asked whether it has. */
+#define ATTR_TARGET(isa)         __attribute__((target(isa)))
+#define ATTR_NO_SANITIZE_INTEGER __attribute__((no_sanitize("unsigned-integer-overflow")))
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)

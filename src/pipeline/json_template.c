@@ -2,7 +2,7 @@
 #include "pipeline/json_template.h"
 
 #include <assert.h>
-#include <smmintrin.h>
+#include <immintrin.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -35,6 +35,7 @@ struct segment {
  * exactly one segment. T2 rest > 0 only without a valid template. */
 struct json_template {
     bool valid;
+    bool wide; /* the processor has AVX2 */
     int32_t count;
     int32_t rest;      /* records to leave alone before learning again */
     int32_t next_rest; /* doubles each time a template is given up */
@@ -47,7 +48,13 @@ struct json_template *json_template_new(void)
 {
     struct json_template *tmpl = mem_new_aligned((ptrdiff_t)sizeof(*tmpl), 16);
     tmpl->next_rest = REST_FIRST;
+    tmpl->wide = __builtin_cpu_supports("avx2") != 0;
     return tmpl;
+}
+
+void json_template_narrow(struct json_template *tmpl)
+{
+    tmpl->wide = false;
 }
 
 void json_template_free(struct json_template *tmpl)
@@ -93,6 +100,26 @@ static inline const char *plain_text_end(const char *p, const char *end)
         int mask = _mm_movemask_epi8(stop);
         if (mask != 0) {
             p += __builtin_ctz((unsigned)mask);
+            return p < end && *p == '"' ? p : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* The same, twice as wide. */
+ATTR_TARGET("avx2") static inline const char *plain_text_end_avx2(const char *p, const char *end)
+{
+    const __m256i quotes = _mm256_set1_epi8('"');
+    const __m256i slashes = _mm256_set1_epi8('\\');
+    const __m256i blanks = _mm256_set1_epi8(0x20);
+    for (; p < end; p += 2 * CHUNK) {
+        __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)p);
+        __m256i stop = _mm256_or_si256(
+            _mm256_cmpgt_epi8(blanks, bytes),
+            _mm256_or_si256(_mm256_cmpeq_epi8(bytes, quotes), _mm256_cmpeq_epi8(bytes, slashes)));
+        uint32_t mask = (uint32_t)_mm256_movemask_epi8(stop);
+        if (mask != 0) {
+            p += __builtin_ctz(mask);
             return p < end && *p == '"' ? p : NULL;
         }
     }
@@ -184,8 +211,9 @@ static const char *number_end(const char *p, const char *end)
     return p;
 }
 
-static const char *read_number(const char *p, const char *end, const struct json_shape_node *node,
-                               struct column *columns, int32_t row)
+static inline const char *read_number(const char *p, const char *end,
+                                      const struct json_shape_node *node, struct column *columns,
+                                      int32_t row)
 {
     if (node == NULL) {
         int32_t digits = count_digits(_mm_loadu_si128((const __m128i *)(const void *)p));
@@ -203,10 +231,11 @@ static const char *read_number(const char *p, const char *end, const struct json
                                                                                          : NULL;
 }
 
-static const char *read_string(const char *p, const char *end, const struct json_shape_node *node,
-                               struct column *columns, int32_t row)
+/* `stop`: where the text ends, as plain_text_end says. */
+static inline const char *read_string(const char *p, const char *stop,
+                                      const struct json_shape_node *node, struct column *columns,
+                                      int32_t row)
 {
-    const char *stop = plain_text_end(p, end);
     if (stop == NULL || node == NULL) {
         return stop;
     }
@@ -221,8 +250,8 @@ static const char *read_string(const char *p, const char *end, const struct json
 }
 
 /* true, false, null; ret_null: it is null. */
-static const char *read_word(const char *p, const struct json_shape_node *node,
-                             struct column *columns, int32_t row, bool *ret_null)
+static inline const char *read_word(const char *p, const struct json_shape_node *node,
+                                    struct column *columns, int32_t row, bool *ret_null)
 {
     bool yes = memcmp(p, "true", 4) == 0;
     bool no = memcmp(p, "false", 5) == 0;
@@ -236,8 +265,17 @@ static const char *read_word(const char *p, const struct json_shape_node *node,
     return yes || *ret_null ? p + 4 : no ? p + 5 : NULL;
 }
 
-static bool walk(const struct json_template *tmpl, const struct json_shape *shape,
-                 struct str record, struct column *columns, int32_t row, uint32_t *ret_present)
+/* The row that is being read. */
+struct target {
+    struct column *columns;
+    int32_t row;
+    uint32_t present; /* bit i: segment i had a value for its field */
+};
+
+/* Inlined into one function for each kind of processor. */
+static ATTR_ALWAYS_INLINE bool walk(const struct json_template *tmpl,
+                                    const struct json_shape *shape, struct str record,
+                                    struct target *target, bool wide)
 {
     const char *p = record.ptr;
     const char *end = record.ptr + record.len;
@@ -252,11 +290,12 @@ static bool walk(const struct json_template *tmpl, const struct json_shape *shap
             segment->node >= 0 ? &shape->nodes[segment->node] : NULL;
         bool null = false;
         if (segment->kind == KIND_STRING) {
-            p = read_string(p, end, node, columns, row);
+            const char *stop = wide ? plain_text_end_avx2(p, end) : plain_text_end(p, end);
+            p = read_string(p, stop, node, target->columns, target->row);
         } else if (segment->kind == KIND_NUMBER) {
-            p = read_number(p, end, node, columns, row);
+            p = read_number(p, end, node, target->columns, target->row);
         } else {
-            p = read_word(p, node, columns, row, &null);
+            p = read_word(p, node, target->columns, target->row, &null);
         }
         if (p == NULL) {
             return false;
@@ -264,8 +303,24 @@ static bool walk(const struct json_template *tmpl, const struct json_shape *shap
         present |= node != NULL && !null ? 1u << i : 0;
     }
     const struct segment *tail = &tmpl->segments[tmpl->count];
-    *ret_present = present;
+    target->present = present;
     return end - p == tail->between_len && between_is(tail, p);
+}
+
+typedef bool (*walk_fn)(const struct json_template *tmpl, const struct json_shape *shape,
+                        struct str record, struct target *target);
+
+static bool walk_any(const struct json_template *tmpl, const struct json_shape *shape,
+                     struct str record, struct target *target)
+{
+    return walk(tmpl, shape, record, target, false);
+}
+
+ATTR_TARGET("avx2")
+static bool walk_avx2(const struct json_template *tmpl, const struct json_shape *shape,
+                      struct str record, struct target *target)
+{
+    return walk(tmpl, shape, record, target, true);
 }
 
 static void give_up(struct json_template *tmpl)
@@ -283,15 +338,16 @@ bool json_template_read(struct json_template *tmpl, const struct json_shape *sha
     if (!tmpl->valid) {
         return false;
     }
-    uint32_t present = 0;
-    if (!walk(tmpl, shape, record, columns, row, &present)) {
+    struct target target = {.columns = columns, .row = row};
+    walk_fn fn = tmpl->wide ? walk_avx2 : walk_any;
+    if (!fn(tmpl, shape, record, &target)) {
         tmpl->misses++;
         if (tmpl->misses > tmpl->hits / 2 + SLACK) {
             give_up(tmpl); /* an irregular stream costs more than it brings */
         }
         return false;
     }
-    for (uint32_t rest = present; rest != 0; rest &= rest - 1) {
+    for (uint32_t rest = target.present; rest != 0; rest &= rest - 1) {
         const struct segment *segment = &tmpl->segments[__builtin_ctz(rest)];
         columns[shape->nodes[segment->node].column].null[row] = 0;
     }
