@@ -120,6 +120,7 @@ void client_free(struct client *client)
     mem_free(client);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): curl's type */
 static size_t take_body(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct incoming *in = ctx;
@@ -159,6 +160,7 @@ static bool header_i64(struct str line, const char *name, int64_t *ret_value)
     return *end == 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): curl's type */
 static size_t take_header(char *bytes, size_t size, size_t count, void *ctx)
 {
     struct incoming *in = ctx;

@@ -88,23 +88,36 @@ static enum err read_page(struct consumer *c, int64_t shard, int wait_seconds, b
     return ERR_OK;
 }
 
-/* All shards once; then, if wanted, again and again. A round without news waits a second at the first shard. */
+/* Pages of one shard until it has no more. `idle`: wait a second for the first. */
+static enum err read_shard(struct consumer *c, int64_t shard, bool idle, bool *ret_news,
+                           struct err_info *info)
+{
+    bool more = true;
+    while (more && c->left > 0 && !ferror(stdout)) {
+        enum err err = read_page(c, shard, idle ? 1 : 0, &more, info);
+        if (err != ERR_OK) {
+            return err;
+        }
+        *ret_news = *ret_news || more;
+        idle = false;
+    }
+    return ERR_OK;
+}
+
+/* All shards once; then, if wanted, again and again. A round after one without news waits at its first shard. */
 static enum err read_rounds(struct consumer *c, struct err_info *info)
 {
     bool follow = cli_flag(c->cli, "follow");
+    int64_t first = c->only >= 0 ? c->only : 0;
+    int64_t last = c->only >= 0 ? c->only : c->shards - 1;
     bool news = true;
     while ((news || follow) && c->left > 0 && !ferror(stdout)) {
         bool idle = !news;
         news = false;
-        for (int64_t shard = 0; shard < c->shards && c->left > 0; shard++) {
-            bool more = c->only < 0 || c->only == shard;
-            while (more && c->left > 0 && !ferror(stdout)) {
-                enum err err = read_page(c, shard, idle ? 1 : 0, &more, info);
-                if (err != ERR_OK) {
-                    return err;
-                }
-                news = news || more;
-                idle = false;
+        for (int64_t shard = first; shard <= last; shard++) {
+            enum err err = read_shard(c, shard, idle && shard == first, &news, info);
+            if (err != ERR_OK) {
+                return err;
             }
         }
         IGNORE_RESULT(fflush(stdout)); /* followers want to see it now */
