@@ -13,6 +13,7 @@
 #include "base/real/clock_real.h"
 #include "base/real/entropy.h"
 #include "base/real/fs_real.h"
+#include "base/real/limits_real.h"
 #include "log/memory.h"
 
 enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
@@ -214,6 +215,7 @@ enum err process_start(const struct process_options *options, struct process **r
                                       .runtime_flags = options->runtime_flags,
                                       .tuning = options->tuning};
     process->clock = clock_real();
+    IGNORE_RESULT(limits_raise_open_files()); /* a shard that finds none left says so itself */
     entropy_fill(&control.seed, (ptrdiff_t)sizeof(control.seed));
     /* No core file may hold a token. */
     IGNORE_RESULT(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); /* cannot fail with 0 */

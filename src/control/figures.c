@@ -2,6 +2,7 @@
 /* Figures and health. Lanes are asked for a snapshot when somebody asks and the last one is not fresh any more. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -117,12 +118,32 @@ static struct partition_row partition_of(struct control *control, struct control
     };
 }
 
+struct placed_report {
+    const struct partition_report *report;
+    int32_t lane; /* among the lanes of all nodes */
+};
+
+/* As people look for them: by stage in the order of the file, shard, range. */
+static int compare_reports(const void *left, const void *right)
+{
+    const struct partition_report *a = ((const struct placed_report *)left)->report;
+    const struct partition_report *b = ((const struct placed_report *)right)->report;
+    if (a->stage != b->stage) {
+        return a->stage < b->stage ? -1 : 1;
+    }
+    if (a->shard != b->shard) {
+        return a->shard < b->shard ? -1 : 1;
+    }
+    return (a->group_lo > b->group_lo) - (a->group_lo < b->group_lo);
+}
+
 static struct control_rows partition_rows(struct control *control, struct control_request *request)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < control->lane_count; i++) {
         count += control->lanes[i].report_count;
     }
+    struct placed_report *placed = ARENA_NEW_ARRAY(request->arena, struct placed_report, count);
     struct partition_row *rows = ARENA_NEW_ARRAY(request->arena, struct partition_row, count);
     int32_t lanes_per_node = control->config->nodes.lanes;
     count = 0;
@@ -130,10 +151,14 @@ static struct control_rows partition_rows(struct control *control, struct contro
         const struct lane_view *view = &control->lanes[i];
         for (int32_t p = 0; p < view->report_count; p++) {
             if (!view->reports[p].twin) {
-                rows[count++] = partition_of(control, request, &view->reports[p],
-                                             i % lanes_per_node, i / lanes_per_node);
+                placed[count++] = (struct placed_report){&view->reports[p], i};
             }
         }
+    }
+    qsort(placed, (size_t)count, sizeof(*placed), compare_reports);
+    for (int32_t i = 0; i < count; i++) {
+        rows[i] = partition_of(control, request, placed[i].report, placed[i].lane % lanes_per_node,
+                               placed[i].lane / lanes_per_node);
     }
     return (struct control_rows){.entity = &partition_entity, .rows = rows, .count = count};
 }
