@@ -4,12 +4,15 @@
  * again after a broken connection or a restart stores nothing twice. */
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/client.h"
 #include "app/verbs.h"
 #include "base/mem.h"
 #include "base/real/clock_real.h"
+#include "control/control.h"
 
 enum {
     PIECE_BYTES_MAX = 1 << 20,
@@ -25,7 +28,8 @@ struct producer {
     struct clock clock;
     const char *path;
     int64_t id, epoch;
-    int64_t sequence; /* of the next line */
+    int64_t sequence;     /* of the next line */
+    int64_t lines_before; /* of the input, before the call's first one; blank ones too */
     int64_t sent, rejected;
     char first_reason[160];
 };
@@ -74,17 +78,43 @@ static enum err get_producer_id(struct producer *p, struct err_info *info)
     return err;
 }
 
+/* Counts `count` lines that were refused. `reason` begins with "line N: ", N counted in the call: told as the input's. */
+static void note_refused(struct producer *p, int64_t count, const char *reason)
+{
+    if (count > 0 && p->rejected == 0 && reason != NULL) {
+        char *rest = NULL;
+        bool numbered = strncmp(reason, "line ", 5) == 0;
+        long long line = numbered ? strtoll(reason + 5, &rest, 10) : 0;
+        IGNORE_RESULT(numbered ? snprintf(p->first_reason, sizeof(p->first_reason), "line %lld%s",
+                                          line + (long long)p->lines_before, rest)
+                               : snprintf(p->first_reason, sizeof(p->first_reason), "%s",
+                                          reason)); /* cut is fine */
+    }
+    p->rejected += count;
+}
+
 static void note_answer(struct producer *p, struct str body)
 {
     json_t *row = json_loadb(body.ptr, (size_t)body.len, 0, NULL);
-    int64_t rejected = member_i64(row, "rejected");
-    const char *reason = json_string_value(json_object_get(row, "reason"));
-    if (rejected > 0 && p->rejected == 0 && reason != NULL) {
-        IGNORE_RESULT(
-            snprintf(p->first_reason, sizeof(p->first_reason), "%s", reason)); /* cut is fine */
-    }
-    p->rejected += rejected;
+    note_refused(p, member_i64(row, "rejected"), json_string_value(json_object_get(row, "reason")));
     json_decref(row);
+}
+
+/* A call of which no line can be taken is an error of the whole call. To the input it is no more than lines that are left
+ * out: how the input was cut into calls must not decide whether the rest of it is stored. The server did not count the
+ * call, so its number is the next one's. Said at once if nothing was stored so far: it may be all of an endless input. */
+static bool take_refused_call(struct producer *p, int64_t lines, const struct err_info *info)
+{
+    if (strncmp(info->text, CONTROL_NO_RECORD_TEXT, strlen(CONTROL_NO_RECORD_TEXT)) != 0) {
+        return false;
+    }
+    bool first = p->sent == 0 && p->rejected == 0;
+    note_refused(p, lines, info->text + strlen(CONTROL_NO_RECORD_TEXT));
+    if (first) {
+        IGNORE_RESULT(fprintf(stderr, "shadowcast: refused so far: %s; going on with the input\n",
+                              p->first_reason)); /* nobody left to tell */
+    }
+    return true;
 }
 
 static int64_t count_lines(struct str piece)
@@ -94,6 +124,16 @@ static int64_t count_lines(struct str piece)
         lines += str_trim(str_cut(&rest, '\n')).len > 0;
     }
     return lines;
+}
+
+static int64_t count_newlines(const char *buf, ptrdiff_t len)
+{
+    int64_t count = 0;
+    const char *end = buf + len;
+    for (const char *at = buf; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++) {
+        count++;
+    }
+    return count;
 }
 
 static enum err send_piece(struct producer *p, struct str piece, struct err_info *info)
@@ -117,6 +157,9 @@ static enum err send_piece(struct producer *p, struct str piece, struct err_info
         p->sequence += lines;
         p->sent += lines;
         note_answer(p, answer.body);
+    } else if (err == ERR_INVALID && take_refused_call(p, lines, info)) {
+        p->sent += lines;
+        err = ERR_OK;
     }
     return err;
 }
@@ -153,9 +196,13 @@ static enum err send_input(struct producer *p, struct err_info *info)
         const char *end = len > 0 ? memrchr(buf, '\n', (size_t)len) : NULL;
         ptrdiff_t whole = !more ? len : end != NULL ? end - buf + 1 : 0;
         if (whole == 0 && len == PIECE_BYTES_MAX) {
-            err = err_set(info, ERR_LIMIT, "a line is longer than %d bytes", PIECE_BYTES_MAX);
+            err = err_set(
+                info, ERR_LIMIT,
+                "line %lld is longer than %d bytes; it and the lines behind it are not sent",
+                (long long)p->lines_before + 1, PIECE_BYTES_MAX);
         } else {
             err = send_piece(p, (struct str){buf, whole}, info);
+            p->lines_before += count_newlines(buf, whole);
             memmove(buf, buf + whole, (size_t)(len - whole));
             len -= whole;
             tell_progress(p, &told_ns);

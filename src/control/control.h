@@ -17,6 +17,9 @@
  * an entry of the changelog `sc.ingest` if the call names a producer or an Idempotency-Key. So a call is stored whole or
  * not at all, and what is remembered of it for its retries is exactly as durable as its records. */
 
+/* How the error of a call begins of which no record can be taken; the first refused one's "line N: why" follows. */
+#define CONTROL_NO_RECORD_TEXT "no record can be taken: "
+
 struct control;
 
 struct control_options {

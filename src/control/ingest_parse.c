@@ -249,7 +249,7 @@ enum err ingest_parse(struct control *control, struct control_request *request,
     arena_rewind(&control->scratch, mark);
     if (err == ERR_OK && ingest->records == 0) {
         err = ingest->rejected > 0
-                  ? err_set(info, ERR_INVALID, "no record can be taken: %s", ingest->reason)
+                  ? err_set(info, ERR_INVALID, CONTROL_NO_RECORD_TEXT "%s", ingest->reason)
                   : err_set(info, ERR_INVALID, "the body holds no record");
     }
     return err;
