@@ -186,7 +186,14 @@ static void read_back(struct job *job)
     }
     if (err != ERR_OK) {
         give_slot_back(job);
-        IGNORE_RESULT(job_op_failed(job)); /* it did */
+        if (err ==
+            ERR_OFFSET_RANGE) { /* the log counts shards over all streams, readers in theirs */
+            job_failf(job, err, "offset %lld is outside %lld..%lld of shard %lld",
+                      (long long)request->next_offset, (long long)request->start_offset,
+                      (long long)request->end_offset, (long long)request->args.shard);
+        } else {
+            IGNORE_RESULT(job_op_failed(job)); /* it did */
+        }
         return;
     }
     int64_t before = request->next_offset;
