@@ -10,9 +10,11 @@
 #include "app/say.h"
 #include "app/verbs.h"
 #include "base/check.h"
+#include "base/real/clock_real.h"
 
 enum { CONFIG_ARENA_MAX = 256 << 20, PATH_BYTES_MAX = 4096 };
-#define LOOK_NS 20000000L /* how often the state is looked at */
+#define LOOK_NS          20000000L /* how often the state is looked at */
+#define SECOND_SIGNAL_NS 500000000L
 
 /* Waits for a signal of `set`, at most LOOK_NS; 0 if none came. */
 static int next_signal(const sigset_t *set)
@@ -60,12 +62,13 @@ static bool read_listen(const char *text, char address[64], struct process_optio
     return true;
 }
 
-/* Watches the process until it is to end; the exit code says why. */
-static int watch(struct process *process, const sigset_t *signals, bool until_end)
+/* Watches the process until it is to end; the exit code says why, and `ret_why` what was said of a failure. */
+static int watch(struct process *process, const sigset_t *signals, bool until_end,
+                 struct err_info *ret_why)
 {
     struct node_runtime *runtime = process_runtime(process);
-    struct err_info why;
     bool told = false;
+    int32_t told_lost = 0;
     for (;;) {
         int signal_number = next_signal(signals);
         if (signal_number != 0) {
@@ -73,9 +76,9 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
                 signal_number == SIGINT ? "interrupted" : "terminated");
             return EXIT_CODE_OK;
         }
-        if (process_failed(process, &why)) {
-            say(SAY_ERROR, "run", "%s", why.text);
-            return (int)exit_code_of(why.code != ERR_OK ? why.code : ERR_INTERNAL);
+        if (process_failed(process, ret_why)) {
+            say(SAY_ERROR, "run", "%s", ret_why->text);
+            return (int)exit_code_of(ret_why->code != ERR_OK ? ret_why->code : ERR_INTERNAL);
         }
         bool running = node_runtime_state(runtime) == RUNTIME_RUNNING;
         if (running && !told && control_serving(process_control(process))) {
@@ -83,8 +86,14 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
             say(SAY_INFO, "run", "ready");
         }
         int32_t lost = node_runtime_failed_partitions(runtime);
+        if (lost > told_lost && running) {
+            say(SAY_ERROR, "run",
+                "%d partitions have stopped and need an operator; the others go on. GET /readyz "
+                "and 'shadowcast partition list -o json' tell why",
+                lost);
+            told_lost = lost;
+        }
         if (until_end && lost > 0 && running) {
-            say(SAY_ERROR, "run", "%d partitions need an operator", lost);
             return EXIT_CODE_NEEDS_OPERATOR;
         }
         if (until_end && running && node_runtime_ended(runtime)) {
@@ -94,19 +103,22 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
     }
 }
 
-/* Last commits; a second signal cuts that short, and nothing that was acknowledged is lost by it. */
-static void wind_down(struct process *process, const sigset_t *signals)
+/* Last commits; a second signal cuts that short, and nothing that was acknowledged is lost by it. Signals that come with the
+ * first one are the same wish: timeout(1) signals the process and then its group. `told` is what was said already. */
+static void wind_down(struct process *process, const sigset_t *signals, const char *told)
 {
+    struct clock clock = clock_real();
+    int64_t again_ns = clock_now_ns(&clock) + SECOND_SIGNAL_NS;
     process_stop(process);
     while (!process_stopped(process)) {
-        if (next_signal(signals) != 0) {
+        if (next_signal(signals) != 0 && clock_now_ns(&clock) >= again_ns) {
             say(SAY_WARN, "run", "ending at once, without the last commits");
             break;
         }
     }
     process_halt(process);
     const char *problem = process_problem(process);
-    if (problem[0] != 0) {
+    if (problem[0] != 0 && strcmp(problem, told) != 0) {
         say(SAY_ERROR, "run", "%s", problem);
     }
     process_free(process);
@@ -153,8 +165,9 @@ static int run_config(const struct cli *cli, const struct config *config)
     }
     say(SAY_INFO, "run", "started; data in %s, API on port %d, token in %s/token", options.data,
         process_port(process), options.data);
-    int code = watch(process, &signals, until_end);
-    wind_down(process, &signals);
+    struct err_info why = {.code = ERR_OK};
+    int code = watch(process, &signals, until_end, &why);
+    wind_down(process, &signals, why.text);
     say(SAY_INFO, "run", "ended");
     return code;
 }
