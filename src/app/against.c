@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/against.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +30,21 @@ struct looker {
     struct mailbox done;
     struct log_op op;
     struct arena arena;
-    int32_t refused;
+    int32_t refused;   /* stages whose state cannot go on */
+    int32_t conflicts; /* streams that have other shards */
 };
+
+/* To look is not to make: opening would leave an empty data folder where a path was mistyped. */
+static enum err check_folder(const char *data, struct err_info *info)
+{
+    DIR *folder = opendir(data);
+    if (folder == NULL) {
+        return err_set_sys(info, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno,
+                           "--against: cannot open the data folder '%s'", data);
+    }
+    IGNORE_RESULT(closedir(folder)); /* was only looked at */
+    return ERR_OK;
+}
 
 static enum err open_looker(struct looker *looker, const char *data, struct err_info *info)
 {
@@ -39,7 +54,10 @@ static enum err open_looker(struct looker *looker, const char *data, struct err_
     waker_init(&looker->waker);
     mailbox_init(&looker->done, &looker->waker);
     arena_init(&looker->arena, AGAINST_ARENA_MAX);
-    enum err err = fs_real_open(data, &looker->fs, info);
+    enum err err = check_folder(data, info);
+    if (err == ERR_OK) {
+        err = fs_real_open(data, &looker->fs, info);
+    }
     if (err == ERR_OK) {
         err = log_embedded_open(
             &(struct log_embedded_options){.fs = &looker->fs, .clock = &looker->clock},
@@ -178,9 +196,41 @@ static enum err look_at_stage(struct looker *looker, const struct stage_plan *pl
     return ERR_OK;
 }
 
+/* A stream that is there with another number of shards: a start would end there. */
+static enum err look_at_stream(struct looker *looker, const struct stream_spec *spec,
+                               struct err_info *info)
+{
+    looker->op = (struct log_op){.kind = LOG_OP_STREAM_GET};
+    struct log_stream_op *stream = &looker->op.u.stream;
+    IGNORE_RESULT(snprintf(stream->config.name, sizeof(stream->config.name), "%.*s",
+                           STR_ARG(spec->name))); /* fits: the configuration checked it */
+    enum err err = run_op(looker);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK; /* will be made */
+    }
+    if (err != ERR_OK) {
+        *info = looker->op.info;
+        return err;
+    }
+    int32_t have = stream->ret_info.config.shard_count;
+    if (have != spec->shard_count) {
+        looker->conflicts++;
+        PRINT("stream %.*s: has %d shards in the data folder and %d in the configuration; shards "
+              "cannot be changed: give the stream (or stage) another name\n",
+              STR_ARG(spec->name), have, spec->shard_count);
+    }
+    return ERR_OK;
+}
+
 static enum err look_at_all(struct looker *looker, const struct config *config,
                             struct err_info *info)
 {
+    for (int32_t i = 0; i < config->stream_count; i++) {
+        enum err err = look_at_stream(looker, config->streams[i], info);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
     for (int32_t p = 0; p < config->pipeline_count; p++) {
         const struct pipeline_plan *pipeline = config->pipelines[p];
         for (int32_t s = 0; s < pipeline->stage_count; s++) {
@@ -202,11 +252,16 @@ int validate_against(const struct config *config, const char *data)
         err = look_at_all(looker, config, &info);
     }
     int32_t refused = looker->refused;
+    int32_t conflicts = looker->conflicts;
     close_looker(looker);
     mem_free(looker);
     if (err != ERR_OK) {
         IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info.text)); /* nobody left to tell */
         return (int)exit_code_of(err);
+    }
+    if (conflicts > 0) {
+        PRINT("a start would refuse: the data folder has other streams than the configuration\n");
+        return EXIT_CODE_CONFLICT;
     }
     if (refused > 0) {
         PRINT("a start would refuse: 'run --drop-state' forgets what cannot go on\n");
