@@ -371,6 +371,10 @@ enum err cli_parse(int argc, char **argv, struct cli *ret_cli, bool *ret_help,
         return ERR_OK;
     }
     int words = 0;
+    static char version[] = "version";
+    if (strcmp(argv[1], "--version") == 0) {
+        argv[1] = version;
+    }
     ret_cli->verb = find_verb(argc, argv, &words);
     if (ret_cli->verb == NULL) {
         return unknown_verb(argv[1], info);

@@ -294,3 +294,9 @@ int client_fail(const struct err_info *info)
     IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info->text)); /* nobody left to tell */
     return (int)exit_code_of(info->code);
 }
+
+int client_wrong_call(const char *text)
+{
+    IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", text)); /* nobody left to tell */
+    return EXIT_CODE_USAGE;
+}

@@ -51,4 +51,7 @@ const char *client_escape(struct arena *arena, const char *text);
 /* Prints "shadowcast: <text>" to stderr and gives the exit code. */
 int client_fail(const struct err_info *info);
 
+/* Says what is wrong with the call itself, as the parser does: the exit code for that. */
+int client_wrong_call(const char *text);
+
 #endif

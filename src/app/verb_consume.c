@@ -133,15 +133,13 @@ int verb_consume(const struct cli *cli)
     struct arena arena;
     struct err_info info;
     int64_t from = 0;
+    if (!from_parse(cli_text(cli, "from"), &from)) {
+        return client_wrong_call("consume: --from is start, end or an offset");
+    }
     arena_init(&arena, 1 << 16);
     arena_init(&c.arena, ANSWER_ARENA_MAX);
     c.stream = client_escape(&arena, cli->args[0]);
-    enum err err = from_parse(cli_text(cli, "from"), &from)
-                       ? ERR_OK
-                       : err_set(&info, ERR_INVALID, "consume: --from is start, end or an offset");
-    if (err == ERR_OK) {
-        err = client_new(cli, &c.client, &info);
-    }
+    enum err err = client_new(cli, &c.client, &info);
     if (err == ERR_OK) {
         err = find_shards(&c, from, &info);
     }

@@ -19,8 +19,7 @@ static enum err read_options(const struct cli *cli, struct arena *arena, struct 
 {
     struct str text = {0};
     const char *file = cli_text(cli, "trace");
-    enum err err = file != NULL ? read_file(arena, file, TRACE_BYTES_MAX, &text, info)
-                                : err_set(info, ERR_INVALID, "generate: --trace FILE is needed");
+    enum err err = read_file(arena, file, TRACE_BYTES_MAX, &text, info);
     if (err == ERR_OK) {
         err = trace_parse(arena, file, text, trace, info);
     }
@@ -62,6 +61,10 @@ int verb_generate(const struct cli *cli)
     struct trace trace;
     struct generator_options options;
     struct err_info info;
+    if (!cli_given(cli, "trace")) {
+        IGNORE_RESULT(fputs("shadowcast: generate: --trace FILE is needed\n", stderr));
+        return EXIT_CODE_USAGE;
+    }
     arena_init(&arena, (ptrdiff_t)1 << 30);
     if (read_options(cli, &arena, &trace, &options, &info) != ERR_OK) {
         arena_release(&arena);

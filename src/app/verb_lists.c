@@ -108,9 +108,8 @@ int verb_stream_alter(const struct cli *cli)
 int verb_stream_delete(const struct cli *cli)
 {
     if (!cli_flag(cli, "yes")) {
-        return client_fail(&(struct err_info){
-            .code = ERR_INVALID,
-            .text = "this deletes the stream and its records for ever; say --yes to do it"});
+        return client_wrong_call(
+            "this deletes the stream and its records for ever; say --yes to do it");
     }
     return ask_stream(cli, "DELETE", "", (struct str){0}, NULL);
 }

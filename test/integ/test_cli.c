@@ -45,6 +45,9 @@ TEST(wrong_calls_end_with_2_and_say_what_is_wrong)
         {"$SC consume s --limit many", "whole number"},
         {"$SC partition list -o xml", "none of table|json|csv"},
         {"$SC log repair x", "--show"},
+        {"$SC consume s --from yesterday", "--from"},
+        {"$SC stream delete s", "--yes"},
+        {"$SC generate", "--trace"},
         {"$SC run pipe.yaml --listen nowhere", "--listen"},
     };
     program_write("pipe.yaml", pipeline);
@@ -263,6 +266,33 @@ TEST(clients_print_tables_json_and_csv_and_tell_errors_apart)
        "set -o pipefail; $SC consume clicks --data tables | head -n 1");
     EXPECT_MSG(result.code == 0, "closed pipe: exit %d: %s", result.code, result.err);
     EXPECT_INT(program_stop(&run, SIGINT), 0);
+}
+
+TEST(refused_lines_stop_no_input_and_are_counted_in_it)
+{
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    program_start("pipe.yaml", "left-out", "", &run);
+    /* The long line makes the first call end before it: the bad one is the second call's first and only line. */
+    sh("{ head -c 1048500 /dev/zero | tr '\\0' ' '; echo; "
+       "head -c 1000 /dev/zero | tr '\\0' x; echo; head -c 1048500 /dev/zero | tr '\\0' ' '; echo; "
+       "echo '{\"ts\":1000,\"user\":\"a\"}'; } | $SC produce clicks --data left-out");
+    EXPECT_MSG(result.code == 1, "exit %d: %s", result.code, result.err);
+    EXPECT_MSG(strstr(result.err, "produced 1 records") != NULL, "%s", result.err);
+    EXPECT_MSG(strstr(result.err, "1 records were refused; the first: line 2: ") != NULL, "%s",
+               result.err);
+    sh("$SC consume clicks --shard 1 --from 999 --data left-out");
+    EXPECT_MSG(strstr(result.err, "of shard 1 ") != NULL, "%s", result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+
+    sh("$SC validate pipe.yaml --against mistyped; code=$?; ls mistyped; exit $code");
+    EXPECT_MSG(result.code == 3, "exit %d: %s", result.code, result.err);
+    EXPECT_MSG(strstr(result.out, "mistyped") == NULL, "made a folder: %s", result.out);
+    sh("sed 's/clicks: *{/clicks: {shards: 7, /; s/shards: 7, shards: [0-9]*/shards: 7/' pipe.yaml "
+       ">wider.yaml; $SC validate wider.yaml --against left-out");
+    EXPECT_MSG(result.code == 4 && strstr(result.out, "stream clicks: has ") != NULL,
+               "exit %d: %s%s", result.code, result.out, result.err);
+    EXPECT_MSG(strstr(result.out, "a start would refuse") != NULL, "%s", result.out);
 }
 
 TEST(tokens_of_lesser_roles_may_less)
