@@ -378,25 +378,36 @@ static void stop(struct demo *demo)
     arena_release(&demo->arena);
 }
 
+/* False, and said why, if an option's value is out of its range. */
+static bool check_call(const struct cli *cli)
+{
+    if (cli_i64(cli, "nodes") < 1 || cli_i64(cli, "nodes") > NODES_DEMO_MAX) {
+        IGNORE_RESULT(fprintf(stderr, "shadowcast: demo: --nodes is 1 to %d\n", NODES_DEMO_MAX));
+        return false;
+    }
+    if (!(cli_f64(cli, "speed") >= 100) || !(cli_f64(cli, "rate-scale") > 0) ||
+        cli_f64(cli, "rate-scale") > 1000) {
+        IGNORE_RESULT(fputs("shadowcast: demo: --speed is 100 or more, --rate-scale above 0, 1000 "
+                            "at most\n",
+                            stderr)); /* nobody left to tell */
+        return false;
+    }
+    return true;
+}
+
 int verb_demo(const struct cli *cli)
 {
     static struct demo demo; /* large, and there is one */
+    if (!check_call(cli)) {
+        return EXIT_CODE_USAGE;
+    }
     demo.clock = clock_real();
     demo.start_ns = clock_now_ns(&demo.clock);
     demo.terminal = isatty(STDERR_FILENO) == 1;
     demo.nodes = (int32_t)cli_i64(cli, "nodes");
     arena_init(&demo.arena, (ptrdiff_t)1 << 30);
     mailbox_init(&demo.done, NULL);
-    enum err err = ERR_OK;
-    if (cli_i64(cli, "nodes") < 1 || cli_i64(cli, "nodes") > NODES_DEMO_MAX) {
-        err = err_set(&demo.info, ERR_INVALID, "demo: --nodes is 1 to %d", NODES_DEMO_MAX);
-    }
-    if (!(cli_f64(cli, "speed") >= 100) || !(cli_f64(cli, "rate-scale") > 0) ||
-        cli_f64(cli, "rate-scale") > 1000) {
-        err = err_set(&demo.info, ERR_INVALID,
-                      "demo: --speed is 100 or more, --rate-scale above 0, 1000 at most");
-    }
-    err = err == ERR_OK ? start(&demo) : err;
+    enum err err = start(&demo);
     if (err == ERR_OK) {
         print_layout(&demo);
         IGNORE_RESULT(fflush(stdout)); /* main() judges stdout at the end */

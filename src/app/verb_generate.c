@@ -11,7 +11,7 @@ enum { TRACE_BYTES_MAX = 256 << 20 };
 static int fail(const struct err_info *info)
 {
     IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info->text)); /* nobody left to tell */
-    return (int)exit_code_of(info->code);
+    return info->code == ERR_INVALID ? EXIT_CODE_USAGE : (int)exit_code_of(info->code);
 }
 
 static enum err read_options(const struct cli *cli, struct arena *arena, struct trace *trace,

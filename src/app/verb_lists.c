@@ -73,15 +73,30 @@ static const char *retention_json(const struct cli *cli, struct arena *arena)
     return arena_printf(arena, "%s%s", age, size);
 }
 
+/* What is wrong with the retention options together; NULL: nothing. */
+static const char *retention_problem(const struct cli *cli)
+{
+    if (cli_given(cli, "keep") && cli_flag(cli, "keep-forever")) {
+        return "--keep and --keep-forever say different things; give one of them";
+    }
+    if (cli_given(cli, "keep") && cli_i64(cli, "keep") % 1000000000 != 0) {
+        return "--keep is in whole seconds";
+    }
+    return NULL;
+}
+
 int verb_stream_create(const struct cli *cli)
 {
+    const char *problem = retention_problem(cli);
+    if (problem != NULL) {
+        return client_wrong_call(problem);
+    }
     struct arena arena;
     arena_init(&arena, 1 << 16);
     /* The name travels as JSON text; what no name may hold is refused here, so that nothing needs escaping. */
     if (strpbrk(cli->args[0], "\"\\") != NULL) {
         arena_release(&arena);
-        return client_fail(&(struct err_info){
-            .code = ERR_INVALID, .text = "a stream's name has letters, digits, '.', '_' and '-'"});
+        return client_wrong_call("a stream's name has letters, digits, '.', '_' and '-'");
     }
     struct client_call call = {.method = "POST",
                                .path = "/api/v1/streams",
@@ -96,9 +111,18 @@ int verb_stream_create(const struct cli *cli)
 
 int verb_stream_alter(const struct cli *cli)
 {
+    const char *problem = retention_problem(cli);
+    if (problem != NULL) {
+        return client_wrong_call(problem);
+    }
     struct arena arena;
     arena_init(&arena, 1 << 16);
     const char *members = retention_json(cli, &arena);
+    if (members[0] == 0) {
+        arena_release(&arena);
+        return client_wrong_call("stream alter: nothing to change; give --keep, --keep-forever or "
+                                 "--keep-bytes");
+    }
     const char *body = arena_printf(&arena, "{%s}", members[0] == ',' ? members + 1 : members);
     int code = ask_stream(cli, "PATCH", "", str_of(body), &stream_entity);
     arena_release(&arena);

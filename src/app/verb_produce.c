@@ -242,6 +242,9 @@ static enum err produce(struct producer *p, struct arena *arena, struct err_info
 
 int verb_produce(const struct cli *cli)
 {
+    if (cli_given(cli, "key-field") && strcmp(cli_text(cli, "format"), "ndjson") != 0) {
+        return client_wrong_call("produce: --key-field needs JSON lines: --format ndjson");
+    }
     struct producer p = {.cli = cli, .clock = clock_real()};
     struct arena arena;
     struct err_info info;

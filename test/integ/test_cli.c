@@ -47,7 +47,13 @@ TEST(wrong_calls_end_with_2_and_say_what_is_wrong)
         {"$SC log repair x", "--show"},
         {"$SC consume s --from yesterday", "--from"},
         {"$SC stream delete s", "--yes"},
+        {"$SC stream alter s", "nothing to change"},
+        {"$SC stream alter s --keep 1h --keep-forever", "give one of them"},
+        {"$SC stream create s --keep 500ms", "whole seconds"},
+        {"$SC produce s --format lines --key-field k", "--key-field"},
         {"$SC generate", "--trace"},
+        {"$SC demo --nodes 0", "--nodes"},
+        {"$SC demo --speed 1", "--speed"},
         {"$SC run pipe.yaml --listen nowhere", "--listen"},
     };
     program_write("pipe.yaml", pipeline);
