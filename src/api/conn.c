@@ -134,9 +134,13 @@ void conn_add_body(struct conn *conn, const void *bytes, size_t len)
 
 void conn_reset(struct conn *conn)
 {
+    /* The loop that keeps deadlines looks at the state and at how far the body has come: both change at once for it. */
+    lock(conn->api);
+    conn->body_len = 0;
+    enter_locked(conn, CONN_OPEN);
+    unlock(conn->api);
     conn->api->body_bytes -= conn->body != NULL ? conn->content_length : 0;
     conn->body = NULL;
-    conn->body_len = 0;
     conn->content_length = 0;
     conn->route = NULL;
     conn->close = false;
@@ -146,7 +150,6 @@ void conn_reset(struct conn *conn)
     } else {
         arena_reset(&conn->arena);
     }
-    conn_enter(conn, CONN_OPEN);
 }
 
 static bool is_overdue(const struct conn *conn, int64_t now_ns)

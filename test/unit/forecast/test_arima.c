@@ -140,10 +140,17 @@ static void check_fitted(const char *name)
     X(arima_arma11_lh_ml) \
     X(arima_ima_drift_nile) \
     X(arima_ima_nile) \
-    X(arima_sarima011011_logap) X(arima_sarima100011_api24) X(arima_sarima111011_co2) \
-        X(arima_sarima111011_logap) X(arima_sarima301110_api24) X(arima_sarima_boxcox_ap) \
-            X(arima_sarima_boxcox_biasadj_ap) X(arima_sarima_deaths) X(arimax_fourier_nasa5min) \
-                X(arimax_lakehuron) X(arimax_seatbelts)
+    X(arima_sarima011011_logap) \
+    X(arima_sarima100011_api24) \
+    X(arima_sarima111011_co2) \
+    X(arima_sarima111011_logap) \
+    X(arima_sarima301110_api24) \
+    X(arima_sarima_boxcox_ap) \
+    X(arima_sarima_boxcox_biasadj_ap) \
+    X(arima_sarima_deaths) \
+    X(arimax_fourier_nasa5min) \
+    X(arimax_lakehuron) \
+    X(arimax_seatbelts)
 
 #define X(name) \
     TEST(name##_at_reference) \

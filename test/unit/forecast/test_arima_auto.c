@@ -56,10 +56,21 @@ static void check_auto(const char *name)
     X(autoarima_elb) \
     X(autoarima_full_ap) \
     X(autoarima_full_huron) \
-    X(autoarima_full_logap) X(autoarima_full_lynx) X(autoarima_full_www) X(autoarima_gas) \
-        X(autoarima_huron) X(autoarima_jj) X(autoarima_latency) X(autoarima_lh) X(autoarima_logap) \
-            X(autoarima_lynx) X(autoarima_nasa5min) X(autoarima_nile) X(autoarima_nottem) \
-                X(autoarima_wineind) X(autoarima_www)
+    X(autoarima_full_logap) \
+    X(autoarima_full_lynx) \
+    X(autoarima_full_www) \
+    X(autoarima_gas) \
+    X(autoarima_huron) \
+    X(autoarima_jj) \
+    X(autoarima_latency) \
+    X(autoarima_lh) \
+    X(autoarima_logap) \
+    X(autoarima_lynx) \
+    X(autoarima_nasa5min) \
+    X(autoarima_nile) \
+    X(autoarima_nottem) \
+    X(autoarima_wineind) \
+    X(autoarima_www)
 
 #define X(name) \
     TEST(name##_is_not_worse) \

@@ -136,9 +136,18 @@ static void check_fitted(const char *name)
     X(ets_MAM_ap) \
     X(ets_MAdM_ap) \
     X(ets_MNM_ap) \
-    X(ets_MNN_nile) X(ets_auto_ap) X(ets_auto_api24) X(ets_auto_co2) X(ets_auto_deaths) \
-        X(ets_auto_gas) X(ets_auto_lynx) X(ets_auto_nasa5min) X(ets_auto_nile) X(ets_auto_nottem) \
-            X(ets_auto_wineind) X(ets_auto_www)
+    X(ets_MNN_nile) \
+    X(ets_auto_ap) \
+    X(ets_auto_api24) \
+    X(ets_auto_co2) \
+    X(ets_auto_deaths) \
+    X(ets_auto_gas) \
+    X(ets_auto_lynx) \
+    X(ets_auto_nasa5min) \
+    X(ets_auto_nile) \
+    X(ets_auto_nottem) \
+    X(ets_auto_wineind) \
+    X(ets_auto_www)
 
 #define X(name) \
     TEST(name##_at_reference) \
