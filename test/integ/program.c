@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,6 +86,12 @@ static int await(pid_t pid, double seconds)
     }
 }
 
+/* In a child: a test that fails before it stops its program must not leave it running. */
+static void end_with_parent(void)
+{
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+}
+
 void program_run(const char *line, const char *input, struct result *ret_result)
 {
     char command[4096];
@@ -96,6 +103,7 @@ void program_run(const char *line, const char *input, struct result *ret_result)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        end_with_parent();
         execl("/bin/bash", "bash", "-c", command, (char *)NULL);
         _exit(127);
     }
@@ -140,6 +148,7 @@ void program_start(const char *file, const char *data, const char *args,
     ret_running->pid = fork();
     CHECK(ret_running->pid >= 0);
     if (ret_running->pid == 0) {
+        end_with_parent();
         execl("/bin/bash", "bash", "-c", command, (char *)NULL);
         _exit(127);
     }
