@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/against.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/exit_code.h"
+#include "app/read_file.h"
 #include "base/check.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -34,18 +33,6 @@ struct looker {
     int32_t conflicts; /* streams that have other shards */
 };
 
-/* To look is not to make: opening would leave an empty data folder where a path was mistyped. */
-static enum err check_folder(const char *data, struct err_info *info)
-{
-    DIR *folder = opendir(data);
-    if (folder == NULL) {
-        return err_set_sys(info, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno,
-                           "--against: cannot open the data folder '%s'", data);
-    }
-    IGNORE_RESULT(closedir(folder)); /* was only looked at */
-    return ERR_OK;
-}
-
 static enum err open_looker(struct looker *looker, const char *data, struct err_info *info)
 {
     struct log_recovery_report report;
@@ -54,7 +41,7 @@ static enum err open_looker(struct looker *looker, const char *data, struct err_
     waker_init(&looker->waker);
     mailbox_init(&looker->done, &looker->waker);
     arena_init(&looker->arena, AGAINST_ARENA_MAX);
-    enum err err = check_folder(data, info);
+    enum err err = folder_check(data, info);
     if (err == ERR_OK) {
         err = fs_real_open(data, &looker->fs, info);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/read_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -54,4 +55,15 @@ enum err read_file(struct arena *arena, const char *path, ptrdiff_t bytes_max, s
         mem_free(bytes);
     }
     return err;
+}
+
+enum err folder_check(const char *path, struct err_info *info)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL) {
+        return err_set_sys(info, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno,
+                           "cannot open the data folder '%s'", path);
+    }
+    IGNORE_RESULT(closedir(folder)); /* was only looked at */
+    return ERR_OK;
 }

@@ -11,4 +11,8 @@
 ATTR_NODISCARD enum err read_file(struct arena *arena, const char *path, ptrdiff_t bytes_max,
                                   struct str *ret_text, struct err_info *info);
 
+/* Whether the folder is there, for verbs that only look: opening a data folder would make it where a path was mistyped.
+ * Errors: NOT_FOUND, IO. */
+ATTR_NODISCARD enum err folder_check(const char *path, struct err_info *info);
+
 #endif

@@ -29,7 +29,8 @@ int verb_log_repair(const struct cli *cli)
                             stderr)); /* nobody left to tell */
         return EXIT_CODE_USAGE;
     }
-    enum err err = fs_real_open(cli->args[0], &fs, &info);
+    enum err err = folder_check(cli->args[0], &info);
+    err = err == ERR_OK ? fs_real_open(cli->args[0], &fs, &info) : err;
     if (err != ERR_OK) {
         return fail(err, &info);
     }

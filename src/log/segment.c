@@ -101,34 +101,3 @@ enum err segment_walk(const struct segment_walk *walk, int64_t *ret_position, in
     }
     return err;
 }
-
-enum err segment_index_rebuild(const struct fs *fs, uint32_t shard, int64_t base_offset,
-                               int64_t end_offset, struct err_info *info)
-{
-    char path[SHARD_PATH_MAX], index_path[SHARD_PATH_MAX];
-    segment_path(path, shard, base_offset);
-    segment_index_path(index_path, shard, base_offset);
-    struct wire_out index = {0};
-    struct segment_walk walk = {.fs = fs,
-                                .path = path,
-                                .expected = base_offset,
-                                .end_offset = end_offset,
-                                .bytes_max = INT64_MAX,
-                                .index = &index};
-    int64_t position = 0, offset = 0;
-    bool whole = false;
-    enum err err = segment_walk(&walk, &position, &offset, &whole, info);
-    struct fs_file file = {-1};
-    if (err == ERR_OK) {
-        err = fs_open(fs, index_path, FS_O_WRITE | FS_O_CREATE, &file, info);
-    }
-    if (err == ERR_OK) {
-        err = fs_truncate(fs, file, 0, info);
-        if (err == ERR_OK && index.len > 0) {
-            err = fs_write(fs, file, index.bytes, index.len, 0, info);
-        }
-        fs_close(fs, file);
-    }
-    wire_release(&index);
-    return err;
-}

@@ -44,9 +44,4 @@ struct segment_walk {
 ATTR_NODISCARD enum err segment_walk(const struct segment_walk *walk, int64_t *ret_position,
                                      int64_t *ret_offset, bool *ret_whole, struct err_info *info);
 
-/* Writes the whole index of a segment anew. */
-ATTR_NODISCARD enum err segment_index_rebuild(const struct fs *fs, uint32_t shard,
-                                              int64_t base_offset, int64_t end_offset,
-                                              struct err_info *info);
-
 #endif
