@@ -96,6 +96,9 @@ enum err arima_forecast(const struct arima *model, int h, const double *x, struc
  * missing. Cost: O(size^2), O(size) once steady. Allocates nothing. */
 double arima_update(struct arima *model, double y, const double *x);
 
+/* The same model with its memory in `arena`, residuals left out (NULL). */
+void arima_copy(const struct arima *from, struct arena *arena, struct arima *ret);
+
 struct arima_search {
     int max_p, max_q, max_P, max_Q; /* bounds of the search; 5, 5, 2, 2 */
     int max_d, max_D;               /* 2, 1 */

@@ -455,6 +455,28 @@ double arima_update(struct arima *model, double y, const double *x)
     return filter_step(model, value);
 }
 
+static double *copy_of(const double *from, long count, struct arena *arena)
+{
+    double *to = ARENA_NEW_ARRAY(arena, double, count);
+    memcpy(to, from, sizeof(double) * (size_t)count);
+    return to;
+}
+
+void arima_copy(const struct arima *from, struct arena *arena, struct arima *ret)
+{
+    long size = from->size;
+    *ret = *from;
+    ret->coef = copy_of(from->coef, from->arma_count + from->b_count + 1, arena);
+    ret->phi = copy_of(from->phi, from->r + 1, arena);
+    ret->theta = copy_of(from->theta, from->r + 1, arena);
+    ret->delta = copy_of(from->delta, from->diff_count + 1, arena);
+    ret->state = copy_of(from->state, size, arena);
+    ret->gain = copy_of(from->gain, size, arena);
+    ret->cov = copy_of(from->cov, size * size, arena);
+    ret->room = ARENA_NEW_ARRAY(arena, double, 2 * size * size);
+    ret->residuals = NULL;
+}
+
 enum err arima_forecast(const struct arima *model, int h, const double *x, struct arena *arena,
                         struct forecast *ret, struct err_info *info)
 {

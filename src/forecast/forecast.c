@@ -18,7 +18,8 @@ void forecast_init(struct forecast *forecast, int h, struct arena *arena)
 double forecast_quantile(const struct forecast *forecast, int i, double q)
 {
     double value = forecast->center[i] + num_normal_quantile(q) * forecast->sd[i];
-    return forecast->transformed ? box_cox_inverse(value, forecast->lambda) : value;
+    return forecast->transformed ? box_cox_inverse(value, forecast->lambda) - forecast->shift
+                                 : value;
 }
 
 double box_cox(double y, double lambda)

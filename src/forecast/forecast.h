@@ -20,7 +20,7 @@ enum {
 };
 
 /* Forecast of h steps: normal with mean center[i] and standard deviation sd[i] on the scale of the model, brought back by
- * the inverse Box-Cox transform of `lambda` where `transformed`. mean[i] is what the model names its forecast. All of
+ * the inverse Box-Cox transform of `lambda` where `transformed`, then less `shift`. mean[i] is what the model names its forecast. All of
  * length h, in the arena of the call that made it. */
 struct forecast {
     int h;
@@ -29,6 +29,7 @@ struct forecast {
     double *sd;
     int transformed;
     double lambda;
+    double shift; /* 1: the scale is log(1 + y), with lambda 0 */
 };
 
 /* Prepares room for h steps. */

@@ -6,16 +6,10 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "forecast/arima.h"
-#include "forecast/ets.h"
-#include "forecast/fourier.h"
+#include "forecast/fitted.h"
 #include "forecast/naive.h"
 #include "forecast/num.h"
 #include "forecast/prophet.h"
-#include "forecast/stl.h"
-#include "forecast/theta.h"
-
-enum { TREND_WINDOW = 12, PAIRS_MAX = 6, FOURIER_MODELS_MAX = 16 };
 
 const char *model_name(enum model model)
 {
@@ -25,56 +19,6 @@ const char *model_name(enum model model)
 #undef X
     };
     return names[model];
-}
-
-/* Straight lines over the gaps, the nearest value at the ends. */
-static double *without_gaps(const double *y, int n, struct arena *arena)
-{
-    double *v = ARENA_NEW_ARRAY(arena, double, n);
-    int last = -1;
-    for (int i = 0; i < n; i++) {
-        if (!isfinite(y[i])) {
-            continue;
-        }
-        for (int j = last + 1; j < i; j++) {
-            v[j] = last < 0 ? y[i] : y[last] + (y[i] - y[last]) * (j - last) / (i - last);
-        }
-        v[i] = y[i];
-        last = i;
-    }
-    for (int j = last + 1; j < n; j++) {
-        v[j] = last >= 0 ? y[last] : 0;
-    }
-    return v;
-}
-
-static enum err run_arima(const struct series *s, const double *y, int h, struct arena *arena,
-                          struct forecast *ret, struct err_info *info)
-{
-    struct arima_data data = {.y = y, .n = s->n};
-    struct arima_search search = arima_search_defaults(s->season);
-    struct arima model;
-    enum err err = arima_auto(&data, &search, arena, &model, NULL, info);
-    return err != ERR_OK ? err : arima_forecast(&model, h, NULL, arena, ret, info);
-}
-
-static enum err run_fourier(const struct series *s, const double *y, int h, struct arena *arena,
-                            struct forecast *ret, struct err_info *info)
-{
-    int pairs = s->season / 2 - 1 < PAIRS_MAX ? s->season / 2 - 1 : PAIRS_MAX;
-    if (s->season < 4 || s->n < 2 * s->season) {
-        return err_set(info, ERR_INVALID, "Fourier terms need a season of 4 steps or more, twice");
-    }
-    int k = 2 * pairs;
-    double *x = ARENA_NEW_ARRAY(arena, double, (long)(s->n + h) * k);
-    double phase = fmod(s->start_s / s->step_s, s->season);
-    fourier_terms(phase, s->n + h, s->season, pairs, x, k);
-    struct arima_data data = {.y = y, .n = s->n, .x = x, .k = k};
-    struct arima_search search = arima_search_defaults(1);
-    search.models_max = FOURIER_MODELS_MAX;
-    struct arima model;
-    enum err err = arima_auto(&data, &search, arena, &model, NULL, info);
-    return err != ERR_OK ? err : arima_forecast(&model, h, x + (long)s->n * k, arena, ret, info);
 }
 
 static enum err run_prophet(const struct series *s, int h, struct arena *arena,
@@ -93,44 +37,36 @@ static enum err run_prophet(const struct series *s, int h, struct arena *arena,
     return err;
 }
 
-static enum err run_ets(const double *y, int n, int m, int h, struct arena *arena,
-                        struct forecast *ret, struct err_info *info)
+static enum err run_fitted(enum model model, const struct series *s, int h, struct arena *arena,
+                           struct forecast *ret, struct err_info *info)
 {
-    struct ets model;
-    enum err err = ets_auto(y, n, m, arena, &model, info);
-    if (err == ERR_OK) {
-        ets_forecast(&model, h, arena, ret);
-    }
-    return err;
+    struct fitted fit;
+    struct fit_how how = {0};
+    enum err err = fitted_fit(model, s, &how, arena, &fit, info);
+    return err == ERR_OK ? fitted_forecast(&fit, h, arena, ret, info) : err;
 }
 
 static enum err run_model(enum model model, const struct series *s, int h, struct arena *arena,
                           struct forecast *ret, struct err_info *info)
 {
-    const double *y = without_gaps(s->y, s->n, arena);
-    int m = s->season;
     switch (model) {
     case MODEL_NAIVE:
         return naive_last(s->y, s->n, h, arena, ret, info);
     case MODEL_SEASONAL:
-        return m > 1 ? naive_seasonal(s->y, s->n, m, h, arena, ret, info)
-                     : err_set(info, ERR_INVALID, "no season is known");
+        return s->season > 1 ? naive_seasonal(s->y, s->n, s->season, h, arena, ret, info)
+                             : err_set(info, ERR_INVALID, "no season is known");
     case MODEL_DRIFT:
         return naive_drift(s->y, s->n, h, arena, ret, info);
     case MODEL_TREND:
-        return naive_trend(s->y, s->n, TREND_WINDOW, h, arena, ret, info);
-    case MODEL_ETS:
-        return run_ets(y, s->n, m, h, arena, ret, info);
-    case MODEL_THETA:
-        return theta_forecast(y, s->n, m, h, arena, ret, NULL, info);
-    case MODEL_STL:
-        return stl_forecast(y, s->n, &m, 1, h, arena, ret, info);
-    case MODEL_ARIMA:
-        return run_arima(s, y, h, arena, ret, info);
-    case MODEL_FOURIER:
-        return run_fourier(s, y, h, arena, ret, info);
+        return naive_trend(s->y, s->n, FITTED_TREND_WINDOW, h, arena, ret, info);
     case MODEL_PROPHET:
         return run_prophet(s, h, arena, ret, info);
+    case MODEL_ETS:
+    case MODEL_THETA:
+    case MODEL_STL:
+    case MODEL_ARIMA:
+    case MODEL_FOURIER:
+        return run_fitted(model, s, h, arena, ret, info);
     case MODEL_MEDIAN:
     case MODEL_COUNT:
         break;

@@ -511,6 +511,12 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     return ERR_OK;
 }
 
+double prophet_value(const struct prophet *model, double time_s)
+{
+    double factor;
+    return value_at(model, time_s, NULL, &factor) * model->y_scale;
+}
+
 void prophet_forecast(const struct prophet *model, const double *time_s, int h, const double *x,
                       struct arena *arena, struct forecast *ret)
 {

@@ -70,6 +70,9 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
 double prophet_log_posterior(const struct prophet *model, const double *time_s, const double *y,
                              int n, const double *x);
 
+/* What the model expects at a time, without regressors. */
+double prophet_value(const struct prophet *model, double time_s);
+
 /* Forecast at h times, with the variance of noise and of changes of trend to come in closed form. */
 void prophet_forecast(const struct prophet *model, const double *time_s, int h, const double *x,
                       struct arena *arena, struct forecast *ret);

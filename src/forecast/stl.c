@@ -328,8 +328,9 @@ double stl_strength(const double *y, int n, int m, struct arena *arena)
 }
 
 // NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
-enum err stl_forecast(const double *y, int n, const int *m, int count, int h, struct arena *arena,
-                      struct forecast *ret, struct err_info *info)
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
+enum err stl_fit(const double *y, int n, const int *m, int count, const struct ets_form *like,
+                 struct arena *arena, struct stl_ets *ret, struct err_info *info)
 {
     struct mstl split = {0};
     enum err err = mstl_split(y, n, m, count, arena, &split, info);
@@ -341,18 +342,53 @@ enum err stl_forecast(const double *y, int n, const int *m, int count, int h, st
     for (int i = 0; i < n; i++) {
         level[i] = split.trend[i] + split.rest[i];
     }
-    struct ets model;
-    err = ets_auto(level, n, 1, arena, &model, info);
+    struct stl_ets model = {.count = split.count};
+    err = like != NULL ? ets_fit(level, n, 1, like, arena, &model.rest, info)
+                       : ets_auto(level, n, 1, arena, &model.rest, info);
     if (err != ERR_OK) {
         return err;
     }
-    ets_forecast(&model, h, arena, ret);
     for (int j = 0; j < split.count; j++) {
-        for (int i = 0; i < h; i++) {
-            double s = split.season[j][n - split.m[j] + i % split.m[j]];
-            ret->mean[i] += s;
-            ret->center[i] += s;
-        }
+        model.m[j] = split.m[j];
+        model.shape[j] = split.season[j] + n - split.m[j];
     }
+    *ret = model;
     return ERR_OK;
+}
+
+/* What the seasons add `ahead` steps behind the last value. */
+static double season_at(const struct stl_ets *model, int ahead)
+{
+    double sum = 0;
+    for (int j = 0; j < model->count; j++) {
+        sum += model->shape[j][(model->seen + ahead) % model->m[j]];
+    }
+    return sum;
+}
+
+void stl_predict(const struct stl_ets *model, int h, struct arena *arena, struct forecast *ret)
+{
+    ets_forecast(&model->rest, h, arena, ret);
+    for (int i = 0; i < h; i++) {
+        double season = season_at(model, i);
+        ret->mean[i] += season;
+        ret->center[i] += season;
+    }
+}
+
+void stl_update(struct stl_ets *model, double y)
+{
+    ets_update(&model->rest, y - season_at(model, 0));
+    model->seen++;
+}
+
+enum err stl_forecast(const double *y, int n, const int *m, int count, int h, struct arena *arena,
+                      struct forecast *ret, struct err_info *info)
+{
+    struct stl_ets model;
+    enum err err = stl_fit(y, n, m, count, NULL, arena, &model, info);
+    if (err == ERR_OK) {
+        stl_predict(&model, h, arena, ret);
+    }
+    return err;
 }

@@ -2,7 +2,7 @@
 #ifndef FORECAST_STL_H
 #define FORECAST_STL_H
 
-#include "forecast/forecast.h"
+#include "forecast/ets.h"
 
 /* Seasonal and trend decomposition by loess (Cleveland and others 1990), windows as R's stl() sets them, and its
  * repetition over several seasons (mstl of R forecast 8.20). y = season + trend + rest. */
@@ -36,8 +36,28 @@ enum err mstl_split(const double *y, int n, const int *m, int count, struct aren
 /* Strength of the season, 0..1: 1 - Var(rest) / Var(season + rest) (Wang, Smith, Hyndman 2006); 0 if it cannot be. */
 double stl_strength(const double *y, int n, int m, struct arena *arena);
 
-/* STL + ETS: the last season of each repeated, the rest by ETS without season. h steps.
- * Errors: as mstl_split. */
+/* STL + ETS: the last season of each repeated, the rest by ETS without season. */
+struct stl_ets {
+    int count;
+    int m[STL_SEASONS_MAX];
+    double *
+        shape[STL_SEASONS_MAX]; /* each [m], by steps behind the fit % m; in the arena of the fit */
+    int seen;                   /* values taken in since the fit */
+    struct ets rest;
+};
+
+/* Fits. `like`: NULL, or the form that the rest is fitted with instead of a choice by AICc.
+ * Errors: as mstl_split and ets_auto. */
+enum err stl_fit(const double *y, int n, const int *m, int count, const struct ets_form *like,
+                 struct arena *arena, struct stl_ets *ret, struct err_info *info) ATTR_NODISCARD;
+
+/* Forecast of h steps. */
+void stl_predict(const struct stl_ets *model, int h, struct arena *arena, struct forecast *ret);
+
+/* One more value; NaN leaves the rest where it is expected. O(1). */
+void stl_update(struct stl_ets *model, double y);
+
+/* Fit and forecast in one. Errors: as stl_fit. */
 enum err stl_forecast(const double *y, int n, const int *m, int count, int h, struct arena *arena,
                       struct forecast *ret, struct err_info *info) ATTR_NODISCARD;
 

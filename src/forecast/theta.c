@@ -55,51 +55,87 @@ static bool season_matters(const double *y, int n, int m)
     return fabs(last) / sqrt((1 + 2 * squares) / n) > num_normal_quantile(0.95);
 }
 
-// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
-enum err theta_forecast(const double *y, int n, int m, int h, struct arena *arena,
-                        struct forecast *ret, double ret_parameters[3], struct err_info *info)
+/* The series without its season in v[n]; false if there is none that can be taken off. */
+static bool take_off_season(const double *y, int n, int m, double *v, double *ratios)
 {
-    if (n < 4) {
-        return err_set(info, ERR_INVALID, "%d values; Theta needs 4", n);
-    }
-    double *v = ARENA_NEW_ARRAY(arena, double, n),
-           *ratios = ARENA_NEW_ARRAY(arena, double, m > 0 ? m : 1);
-    memcpy(v, y, sizeof(double) * (size_t)n);
     bool seasonal = m > 1 && n > 2 * m && season_matters(y, n, m);
     for (int i = 0; i < n && seasonal; i++) {
         seasonal = y[i] > 0;
     }
-    if (seasonal) {
-        theta_season_ratios(y, n, m, ratios);
-        for (int i = 0; i < m; i++) {
-            seasonal = seasonal && ratios[i] > 1e-10;
-        }
-        for (int i = 0; i < n && seasonal; i++) {
-            v[i] /= ratios[i % m];
-        }
+    if (!seasonal) {
+        return false;
     }
-    struct ets model;
+    theta_season_ratios(y, n, m, ratios);
+    for (int i = 0; i < m; i++) {
+        seasonal = seasonal && ratios[i] > 1e-10;
+    }
+    for (int i = 0; i < n && seasonal; i++) {
+        v[i] = y[i] / ratios[i % m];
+    }
+    return seasonal;
+}
+
+enum err theta_fit(const double *y, int n, int m, struct arena *arena, struct theta *ret,
+                   struct err_info *info)
+{
+    if (n < 4) {
+        return err_set(info, ERR_INVALID, "%d values; Theta needs 4", n);
+    }
+    double *v = ARENA_NEW_ARRAY(arena, double, n);
+    memcpy(v, y, sizeof(double) * (size_t)n);
+    struct theta theta = {.m = m > 1 ? m : 1, .seen = n};
+    theta.ratio = ARENA_NEW_ARRAY(arena, double, theta.m);
+    if (!take_off_season(y, n, m, v, theta.ratio)) {
+        theta.m = 1;
+        theta.ratio[0] = 1;
+    }
     struct ets_form form = {'A', 'N', 'N', 0};
-    enum err err = ets_fit(v, n, 1, &form, arena, &model, info);
+    enum err err = ets_fit(v, n, 1, &form, arena, &theta.ets, info);
     if (err != ERR_OK) {
         return err;
     }
-    double middle = (n - 1) / 2.0, slope = 0, spread = 0;
+    double middle = (n - 1) / 2.0, slope = 0, spread = 0, alpha = theta.ets.alpha;
     for (int i = 0; i < n; i++) {
         slope += (i - middle) * v[i];
         spread += (i - middle) * (i - middle);
     }
-    double half = slope / spread / 2, alpha = model.alpha;
+    theta.half = slope / spread / 2;
+    theta.fit_term = (1 - pow(1 - alpha, n)) / alpha;
+    *ret = theta;
+    return ERR_OK;
+}
+
+void theta_predict(const struct theta *model, int h, struct arena *arena, struct forecast *ret)
+{
+    double alpha = model->ets.alpha;
     forecast_init(ret, h, arena);
     for (int i = 0; i < h; i++) {
-        double mean = model.level + half * (i + (1 - pow(1 - alpha, n)) / alpha);
-        ret->mean[i] = ret->center[i] = seasonal ? mean * ratios[(n + i) % m] : mean;
-        ret->sd[i] = sqrt(model.sigma2 * (1 + i * alpha * alpha));
+        double mean = model->ets.level + model->half * (i + model->fit_term);
+        ret->mean[i] = ret->center[i] = mean * model->ratio[(model->seen + i) % model->m];
+        ret->sd[i] = sqrt(model->ets.sigma2 * (1 + i * alpha * alpha));
     }
+}
+
+void theta_update(struct theta *model, double y)
+{
+    ets_update(&model->ets, y / model->ratio[model->seen % model->m]);
+    model->seen++;
+}
+
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
+enum err theta_forecast(const double *y, int n, int m, int h, struct arena *arena,
+                        struct forecast *ret, double ret_parameters[3], struct err_info *info)
+{
+    struct theta model;
+    enum err err = theta_fit(y, n, m, arena, &model, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    theta_predict(&model, h, arena, ret);
     if (ret_parameters != NULL) {
-        ret_parameters[0] = alpha;
-        ret_parameters[1] = half;
-        ret_parameters[2] = model.sigma2;
+        ret_parameters[0] = model.ets.alpha;
+        ret_parameters[1] = model.half;
+        ret_parameters[2] = model.ets.sigma2;
     }
     return ERR_OK;
 }
