@@ -141,7 +141,7 @@ struct change {
     struct change *next, *mapping_next;
     struct change_piece *closes, *opens;
     int32_t close_count, open_count, waiting_for;
-    bool map_submitted, held;
+    bool map_submitted, released;
 };
 
 /* Checks `spec` against the present layout and begins. A final state is reached by node_runtime_step() alone.

@@ -49,6 +49,17 @@ struct partition *queue_pop(struct part_queue *queue)
     return part;
 }
 
+void queue_remove(struct part_queue *queue, struct partition *part)
+{
+    struct part_queue kept = {0};
+    for (struct partition *at; (at = queue_pop(queue)) != NULL;) {
+        if (at != part) {
+            queue_push(&kept, at);
+        }
+    }
+    *queue = kept;
+}
+
 void lane_ready(struct lane *lane, struct partition *part)
 {
     if (!part->ready && (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED)) {
@@ -322,6 +333,7 @@ static void begin_stop(struct lane *lane, struct lane_command *command)
     }
     lane->stopping = command;
     lane->commit_due_ns = lane->now_ns;
+    lane_refuse_queued(lane);
 }
 
 static void take_command(struct lane *lane, struct lane_command *command)
@@ -338,6 +350,9 @@ static void take_command(struct lane *lane, struct lane_command *command)
     case LANE_SNAPSHOT:
         lane_snapshot_fill(lane, &command->u.snapshot);
         lane_answer(lane, command, ERR_OK, NULL);
+        return;
+    case LANE_MEASURE:
+        lane_measure_one(lane, command);
         return;
     case LANE_TABLE:
         lane_take_table(lane, command);

@@ -19,6 +19,7 @@
 
 struct lane;
 struct collector;
+struct handover;
 
 /* Numbers that tests and benchmarks vary; 0: the default. */
 struct lane_tuning {
@@ -80,6 +81,7 @@ enum lane_command_kind {
     LANE_TWIN_OPEN,  /* a read-only twin from the last commit; answered when it runs */
     LANE_TWIN_CLOSE, /* ends it */
     LANE_SNAPSHOT,   /* figures */
+    LANE_MEASURE,    /* figures of one partition; NOT_FOUND */
     LANE_TABLE,      /* a new snapshot of a lookup table */
     LANE_STOP        /* last commit of all, then nothing more; answered then */
 };
@@ -142,6 +144,19 @@ struct lane_open {
     struct partition_place place;
     struct floor_set *floors; /* outlives the lane */
     int32_t floor_slot;
+    /* OPEN: what the range's owners of before left; emptied and freed when it runs, else still the sender's. NULL: restore.
+     * CLOSE with `want_hand`: what it leaves, the sender's; NULL: it must be restored. */
+    struct handover *hand;
+    bool want_hand;
+    int64_t ret_ns; /* CLOSE: when it stopped working; OPEN: when it began */
+};
+
+struct lane_measure {
+    int32_t stage;
+    uint32_t shard, group_lo;
+    uint32_t *group_counts;          /* caller's [4096], by key group; NULL: not wanted */
+    struct partition_report *report; /* the caller's */
+    int64_t ret_commit_ns;           /* that a commit of the lane takes at present; 0: none yet */
 };
 
 /* Which keys a twin sees and where its results go. */
@@ -169,6 +184,7 @@ struct lane_command {
         struct lane_open open; /* also CLOSE: stage, shard, group_lo are looked at */
         struct lane_twin twin;
         struct lane_snapshot snapshot;
+        struct lane_measure measure;
         struct lane_table table;
     } u;
 };

@@ -41,7 +41,7 @@ static void lane_broken(struct lane *lane, const struct err_info *info)
             part->state != PARTITION_CLOSING) {
             lane_fail_partition(lane, part, info);
         }
-        part->dirty = part->in_flight = part->claimed = false;
+        part->dirty = part->in_flight = part->claimed = part->movable = false;
     }
     lane->dirty = NULL;
     lane->commit_due_ns = CLOCK_NEVER;

@@ -2,11 +2,14 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/crashpoint.h"
 #include "base/mem.h"
+#include "node/handover.h"
 #include "node/lane_priv.h"
 
 /* Coming and going of partitions. A primary's key-group range is fenced below its epoch first, so that nothing an older
- * owner still has on the way can land behind what the restore reads; then its changelog is read back. A twin only reads. */
+ * owner still has on the way can land behind what the restore reads; then its changelog is read back, or what its owners
+ * of before handed over is put in. A twin only reads. */
 
 /* --- owner --- */
 
@@ -43,8 +46,7 @@ void lane_owner_done(struct lane *lane)
 
 /* --- opening --- */
 
-static struct partition *find_partition(struct lane *lane, int32_t stage, uint32_t shard,
-                                        uint32_t group_lo)
+struct partition *lane_find(struct lane *lane, int32_t stage, uint32_t shard, uint32_t group_lo)
 {
     for (struct partition *part = lane->parts; part != NULL; part = part->next) {
         if (!part->twin && part->stage->index == stage && part->place.shard == shard &&
@@ -105,9 +107,8 @@ void lane_open_partition(struct lane *lane, struct lane_command *command)
                     err_set(&info, ERR_EXISTS, "twin %u is open", command->u.twin.id), &info);
         return;
     }
-    DCHECK(twin ||
-           find_partition(lane, stage, command->u.open.place.shard,
-                          command->u.open.place.group_lo) == NULL); /* the map has each once */
+    DCHECK(twin || lane_find(lane, stage, command->u.open.place.shard,
+                             command->u.open.place.group_lo) == NULL); /* the map has each once */
     struct partition *part = make_partition(lane, command);
     part->lookup_tables = lane_tables(lane, stage);
     part->next = lane->parts;
@@ -246,6 +247,9 @@ static void opening_ready(struct lane *lane, struct opening *opening)
     lane_count(lane, part);
     opening_free(opening);
     if (part->opening != NULL) {
+        if (!part->twin) {
+            part->opening->u.open.ret_ns = lane->now_ns;
+        }
         lane_answer(lane, part->opening, ERR_OK, NULL);
         part->opening = NULL;
     }
@@ -256,6 +260,29 @@ static void opening_ready(struct lane *lane, struct opening *opening)
         lane->tick_ns = part->tick_ns;
     }
     lane_ready(lane, part);
+}
+
+/* The range is fenced: from what its owners of before left, if they did and it is still there. */
+static void fenced_open(struct lane *lane, struct opening *opening)
+{
+    struct partition *part = opening->part;
+    struct handover *hand = part->opening != NULL ? part->opening->u.open.hand : NULL;
+    struct err_info info = {0};
+    CRASHPOINT("lane.open.fenced");
+    if (hand == NULL) {
+        opening->op.in_flight = true;
+        start_restore(opening);
+        return;
+    }
+    enum err err = partition_adopt(part, hand, &info);
+    if (err != ERR_OK) {
+        opening_failed(lane, opening, err, &info);
+        return;
+    }
+    part->opening->u.open.hand = NULL;
+    handover_free(hand);
+    CRASHPOINT("lane.open.attached");
+    opening_ready(lane, opening);
 }
 
 static void apply_entries(struct opening *opening)
@@ -279,16 +306,29 @@ static void apply_entries(struct opening *opening)
     restore_fail(restore, &info);
 }
 
+/* The partition failed with its lane while it was being opened. */
+static bool given_up(struct lane *lane, struct opening *opening)
+{
+    if (opening->part->state == PARTITION_OPENING) {
+        return false;
+    }
+    lane_clear_partition(lane, opening->part);
+    opening_free(opening);
+    return true;
+}
+
 void lane_opening_done(struct lane *lane, struct opening *opening)
 {
     struct log_op *op = &opening->op.op;
     if (opening->state == OPENING_FENCING) {
+        if (given_up(lane, opening)) {
+            return;
+        }
         if (op->err != ERR_OK) {
             opening_failed(lane, opening, op->err, &op->info);
             return;
         }
-        opening->op.in_flight = true;
-        start_restore(opening);
+        fenced_open(lane, opening);
         return;
     }
     CHECK(opening->state == OPENING_RESTORING);
@@ -298,10 +338,24 @@ void lane_opening_done(struct lane *lane, struct opening *opening)
     if (restore->state == RESTORE_ENTRIES) {
         opening->op.in_flight = true; /* either way something is submitted */
         apply_entries(opening);
+    } else if (restore->state == RESTORE_DONE && given_up(lane, opening)) {
+        return;
     } else if (restore->state == RESTORE_DONE && restore->err != ERR_OK) {
         opening_failed(lane, opening, restore->err, &restore->info);
     } else if (restore->state == RESTORE_DONE) {
         opening_ready(lane, opening);
+    }
+}
+
+void lane_refuse_queued(struct lane *lane)
+{
+    struct err_info info = {0};
+    IGNORE_RESULT(err_set(&info, ERR_CLOSED, "the lane is stopping")); /* told */
+    for (struct partition *part; (part = queue_pop(&lane->to_open)) != NULL;) {
+        if (part->opening != NULL) {
+            lane_answer(lane, part->opening, ERR_CLOSED, &info);
+            part->opening = NULL;
+        }
     }
 }
 
@@ -314,12 +368,16 @@ static void remove_partition(struct lane *lane, struct partition *part)
         at = &(*at)->next;
     }
     *at = part->next;
+    struct lane_command *closing = part->closing;
+    if (closing != NULL && part->movable && closing->u.open.want_hand) {
+        closing->u.open.hand = partition_export(part);
+    }
     lane_clear_partition(lane, part);
     lane_detach(lane, part);
     lane->state_count[part->counted]--;
     lane->ended -= part->counted_ended;
-    struct lane_command *closing = part->closing;
     partition_free(part);
+    atomic_store_explicit(&lane->status.ended, lane->ended, memory_order_release);
     if (closing != NULL) {
         lane_answer(lane, closing, ERR_OK, NULL);
     }
@@ -330,8 +388,8 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
     struct partition *part =
         command->kind == LANE_TWIN_CLOSE
             ? find_twin(lane, command->u.twin.id)
-            : find_partition(lane, command->u.open.stage, command->u.open.place.shard,
-                             command->u.open.place.group_lo);
+            : lane_find(lane, command->u.open.stage, command->u.open.place.shard,
+                        command->u.open.place.group_lo);
     struct err_info info = {0};
     if (part == NULL) {
         lane_answer(lane, command, err_set(&info, ERR_NOT_FOUND, "it is not open on this lane"),
@@ -343,7 +401,17 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
         return;
     }
     part->closing = command;
+    part->movable = partition_may_move(part);
+    if (command->kind == LANE_CLOSE) {
+        command->u.open.ret_ns = lane->now_ns;
+        command->u.open.hand = NULL;
+    }
+    if (part->ready) { /* its turn may be far off, when the lane is at its capacity */
+        queue_remove(&lane->ready, part);
+        part->ready = false;
+    }
     lane_set_state(lane, part, PARTITION_CLOSING);
+    CRASHPOINT("lane.close.before");
     if (part->dirty || part->claimed) {
         lane->commit_due_ns = lane->now_ns;
     }
@@ -358,6 +426,7 @@ void lane_close_ready(struct lane *lane)
         struct partition *next = part->next;
         if (part->state == PARTITION_CLOSING && !part->ready && !part->dirty && !part->claimed &&
             !part->in_flight) {
+            CRASHPOINT("lane.close.after");
             remove_partition(lane, part);
         }
         part = next;

@@ -146,6 +146,7 @@ void lane_ready(struct lane *lane, struct partition *part);
 void lane_dirty(struct lane *lane, struct partition *part);
 void queue_push(struct part_queue *queue, struct partition *part);
 struct partition *queue_pop(struct part_queue *queue);
+void queue_remove(struct part_queue *queue, struct partition *part); /* if it is in it */
 /* Counts a partition under its present state. */
 void lane_count(struct lane *lane, struct partition *part);
 /* Counts it as ended, or not any more. */
@@ -176,10 +177,13 @@ void lane_shards_free(struct lane *lane);
 /* lane_open.c */
 void lane_open_partition(struct lane *lane, struct lane_command *command);
 void lane_close_partition(struct lane *lane, struct lane_command *command);
+struct partition *lane_find(struct lane *lane, int32_t stage, uint32_t shard, uint32_t group_lo);
 int64_t lane_advance_openings(struct lane *lane);
 void lane_opening_done(struct lane *lane, struct opening *opening);
 void lane_owner_done(struct lane *lane);
 void lane_close_ready(struct lane *lane);
+/* The lane stops: whoever waits for a partition that has not begun to open is told. */
+void lane_refuse_queued(struct lane *lane);
 void lane_reset(struct lane *lane);
 /* Once a second: buffers of slots that nobody needs. */
 void lane_release_openings(struct lane *lane);
@@ -203,5 +207,6 @@ void lane_tables_free(struct lane *lane);
 /* lane_report.c */
 void lane_rates(struct lane *lane);
 void lane_snapshot_fill(struct lane *lane, struct lane_snapshot *snapshot);
+void lane_measure_one(struct lane *lane, struct lane_command *command);
 
 #endif

@@ -103,6 +103,8 @@ static void report_detail(const struct partition *part, struct partition_detail 
     if (part->group_counts != NULL) {
         memcpy(detail->group_counts + part->place.group_lo, part->group_counts,
                (size_t)(part->place.group_hi - part->place.group_lo) * sizeof(uint32_t));
+    }
+    if (part->heavy != NULL) {
         detail->heavy_count = heavy_top(part->heavy, detail->heavy, HEAVY_TOP);
         detail->heavy_sampled = heavy_total(part->heavy);
     }
@@ -133,4 +135,23 @@ void lane_snapshot_fill(struct lane *lane, struct lane_snapshot *snapshot)
     f->cache_hits = lane->cache.hits;
     f->cache_misses = lane->cache.misses;
     snapshot->ret_lane = *f;
+}
+
+void lane_measure_one(struct lane *lane, struct lane_command *command)
+{
+    struct lane_measure *measure = &command->u.measure;
+    struct err_info info = {0};
+    struct partition *part = lane_find(lane, measure->stage, measure->shard, measure->group_lo);
+    measure->ret_commit_ns = lane->figures.commit_ns;
+    if (part == NULL) {
+        lane_answer(lane, command, err_set(&info, ERR_NOT_FOUND, "it is not open on this lane"),
+                    &info);
+        return;
+    }
+    report_partition(lane, part, measure->report);
+    if (measure->group_counts != NULL && part->group_counts != NULL) {
+        memcpy(measure->group_counts + part->place.group_lo, part->group_counts,
+               (size_t)(part->place.group_hi - part->place.group_lo) * sizeof(uint32_t));
+    }
+    lane_answer(lane, command, ERR_OK, NULL);
 }

@@ -8,7 +8,7 @@
 #include "log/log.h"
 #include "node/bytes.h"
 
-enum { MAP_FORMAT = 1, MAP_HEAD_BYTES = 13, MAP_PLACE_BYTES = 20 };
+enum { MAP_FORMAT = 2, MAP_FORMAT_OLD = 1, MAP_HEAD_BYTES = 19, MAP_PLACE_BYTES = 20 };
 
 enum err partition_map_default(struct arena *arena, int32_t shard_count,
                                int32_t partitions_per_shard, struct partition_map *ret_map,
@@ -75,8 +75,24 @@ int32_t partition_map_follow(struct partition_map *next, const struct partition_
         place->epoch = old->version + 1;
         changed++;
     }
-    next->version = old->version + (changed > 0 || next->count != old->count ? 1 : 0);
+    bool configured = next->configured_partitions != old->configured_partitions ||
+                      next->configured_nodes != old->configured_nodes ||
+                      next->configured_lanes != old->configured_lanes;
+    next->version = old->version + (changed > 0 || next->count != old->count || configured ? 1 : 0);
     return changed;
+}
+
+int32_t partition_map_find(const struct partition_map *map, uint32_t shard, uint32_t group)
+{
+    int32_t lo = 0, hi = map->count; /* the last that begins at or before it */
+    while (hi - lo > 1) {
+        int32_t mid = lo + (hi - lo) / 2;
+        const struct partition_place *place = &map->places[mid];
+        bool before = place->shard < shard || (place->shard == shard && place->group_lo <= group);
+        lo = before ? mid : lo;
+        hi = before ? hi : mid;
+    }
+    return lo;
 }
 
 enum err partition_map_check(const struct partition_map *map, int32_t shard_count,
@@ -118,6 +134,9 @@ void partition_map_encode(const struct partition_map *map, void *buf)
 {
     uint8_t *at = put_u8(buf, MAP_FORMAT);
     at = put_u64(at, map->version);
+    at = put_u16(at, map->configured_partitions);
+    at = put_u16(at, map->configured_nodes);
+    at = put_u16(at, map->configured_lanes);
     at = put_u32(at, (uint32_t)map->count);
     for (int32_t i = 0; i < map->count; i++) {
         const struct partition_place *place = &map->places[i];
@@ -130,13 +149,21 @@ void partition_map_encode(const struct partition_map *map, void *buf)
     }
 }
 
+static bool take_configured(struct str *bytes, uint8_t format, struct partition_map *map)
+{
+    return format == MAP_FORMAT_OLD ||
+           (take_u16(bytes, &map->configured_partitions) &&
+            take_u16(bytes, &map->configured_nodes) && take_u16(bytes, &map->configured_lanes));
+}
+
 enum err partition_map_decode(struct arena *arena, struct str bytes, struct partition_map *ret_map,
                               struct err_info *info)
 {
     uint8_t format;
     uint32_t count;
     struct partition_map map = {0};
-    if (!take_u8(&bytes, &format) || format != MAP_FORMAT || !take_u64(&bytes, &map.version) ||
+    if (!take_u8(&bytes, &format) || (format != MAP_FORMAT && format != MAP_FORMAT_OLD) ||
+        !take_u64(&bytes, &map.version) || !take_configured(&bytes, format, &map) ||
         !take_u32(&bytes, &count) || count > MAP_PARTITIONS_MAX ||
         bytes.len != (ptrdiff_t)count * MAP_PLACE_BYTES) {
         return err_set(info, ERR_CORRUPT, "a partition map of %td bytes is not in format %d",

@@ -9,8 +9,12 @@
 /* The partition map of one stage: which partitions it has and who owns them. Kept as control record
  * `map/<pipeline>/<stage>`, changed by compare-and-set only; lanes open what it says and nothing else.
  *
- * Encoding, big endian: u8 format (1), u64 map version, u32 count, then per partition u32 shard, u16 group_lo,
- * u16 group_hi (0 stands for 4096), u16 node, u16 lane, u64 epoch: 20 bytes.
+ * Encoding, big endian: u8 format (2), u64 map version, u16 partitions per shard, u16 nodes, u16 lanes (as configured when
+ * the layout was made from the file), u32 count, then per partition u32 shard, u16 group_lo, u16 group_hi (0 stands for
+ * 4096), u16 node, u16 lane, u64 epoch: 20 bytes. Format 1 lacked what was configured: read as 0, that is, as something else.
+ *
+ * A start with the same configured numbers keeps the map as changes at run time have left it; with others it makes the
+ * layout from the file anew.
  *
  * Invariants (partition_map_check): M1 for each shard the ranges are disjoint, ascending and cover all key groups.
  * M2 no epoch is above the map's version. M3 ordered by (shard, group_lo). */
@@ -24,6 +28,7 @@ struct partition_place {
 
 struct partition_map {
     uint64_t version; /* 0: no map yet */
+    uint16_t configured_partitions, configured_nodes, configured_lanes;
     int32_t count;
     struct partition_place *places; /* the arena's */
 };
@@ -40,6 +45,9 @@ ATTR_NODISCARD enum err partition_map_default(struct arena *arena, int32_t shard
 /* Places partitions round robin over `node_count` x `lane_count` lanes, beginning at `*turn`, which goes on counting. */
 void partition_map_place(struct partition_map *map, int32_t node_count, int32_t lane_count,
                          int64_t *turn);
+
+/* Index of the partition of `shard` that holds `group`; the map covers all (M1). O(log count). */
+int32_t partition_map_find(const struct partition_map *map, uint32_t shard, uint32_t group);
 
 /* Makes `next` the successor of `old`: version + 1, the epoch of each partition that `old` has with the same range and
  * owner, the new version for all others. Returns how many are new or changed owner; with 0 and equal counts nothing

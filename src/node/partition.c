@@ -192,6 +192,7 @@ struct bench *partition_clear(struct partition *part, struct decode_cache *cache
     }
     second_day_free(part);
     part->claimed = false;
+    part->movable = false;
     part->advancing = false;
     part->meta_written = false;
     part->checkpoint_block = -1;

@@ -61,6 +61,7 @@ struct work {
     struct err_info info;
 };
 
+struct handover;
 struct lane_shard;
 struct second_day;
 
@@ -93,6 +94,7 @@ struct partition {
     struct floor_set *floors;
     int32_t floor_slot;
     struct lane_command *opening, *closing; /* to be answered */
+    bool movable; /* closing: what it has in memory is what its last commit will say */
 
     struct lookup_table *const *lookup_tables; /* the lane's */
     struct lane_shard *shards[2];
@@ -168,6 +170,18 @@ ATTR_NODISCARD enum err partition_cut(struct partition *part, struct commit *com
 
 /* Whether a cut would hold something. */
 bool partition_has_news(const struct partition *part);
+
+/* Whether what it has in memory is what its commits say, so that it may be handed over; else it must be restored. */
+bool partition_may_move(const struct partition *part);
+
+/* Takes state and positions out: it is closing, was allowed to move when it stopped, and all of it is committed. The caller's;
+ * what is left is to be cleared. */
+struct handover *partition_export(struct partition *part);
+
+/* Instead of a restore: puts in what was exported, range for range. `hand` is an empty shell then. Errors: chain_new's, with
+ * nothing put in. */
+ATTR_NODISCARD enum err partition_adopt(struct partition *part, struct handover *hand,
+                                        struct err_info *info);
 
 void partition_fail(struct partition *part, const struct err_info *info);
 

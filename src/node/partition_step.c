@@ -204,6 +204,8 @@ static void count_rows(struct partition *part, const struct batch *batch, const 
     if (part->group_counts == NULL) {
         part->group_counts =
             MEM_NEW_ARRAY(uint32_t, (ptrdiff_t)(part->place.group_hi - part->place.group_lo));
+    }
+    if (part->heavy == NULL) { /* a split or merge begins it anew */
         part->heavy = heavy_new(64);
     }
     for (int32_t i = 0; i < batch->sel_count; i++) {

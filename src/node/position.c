@@ -256,6 +256,14 @@ enum err position_decode(struct str bytes, struct position *ret_position, struct
     return ERR_OK;
 }
 
+struct position position_copy(const struct position *position)
+{
+    struct position copy = *position;
+    copy.coverage = (struct coverage){0};
+    coverage_copy(&copy.coverage, &position->coverage);
+    return copy;
+}
+
 /* --- position maps --- */
 
 void position_map_release(struct position_map *map)
@@ -299,10 +307,9 @@ void position_map_put(struct position_map *map, uint32_t group_lo, uint32_t grou
     while (i < map->count && map->segments[i].group_lo < group_hi) {
         struct position_segment *old = &map->segments[i];
         if (old->group_lo < group_lo && old->group_hi > group_hi) { /* the new one splits it */
-            struct position_segment right = {
-                .group_lo = group_hi, .group_hi = old->group_hi, .position = old->position};
-            right.position.coverage = (struct coverage){0};
-            coverage_copy(&right.position.coverage, &old->position.coverage);
+            struct position_segment right = {.group_lo = group_hi,
+                                             .group_hi = old->group_hi,
+                                             .position = position_copy(&old->position)};
             old->group_hi = group_lo;
             position_map_insert(map, i + 1, right);
             i++;

@@ -57,6 +57,7 @@ struct position {
 #define POSITION_START ((struct position){.time = {.max_ms = TIME_NONE, .watermark_ms = TIME_NONE}})
 
 void position_release(struct position *position);
+struct position position_copy(const struct position *position);
 
 /* Encoding, big endian: u8 format (1), i64 next offset, i64 largest time, i64 watermark, u8 idle, u32 pieces, then per
  * piece u32 source shard, u16 lo, u16 hi (0: 4096), i64 watermark, u8 idle. */

@@ -56,7 +56,8 @@ static void stopping_begin(struct node_runtime *rt)
 static void make_lanes(struct node_runtime *rt)
 {
     const struct nodes_spec *nodes = &rt->options.config->nodes;
-    for (int32_t node = 0; node < nodes->count; node++) {
+    for (int32_t node = 0; node < rt->node_max; node++) {
+        rt->node_states[node] = node < nodes->count ? NODE_ACTIVE : NODE_OFF;
         for (int32_t lane = 0; lane < nodes->lanes; lane++) {
             struct lane_options options = {
                 .log = rt->options.log,
@@ -132,8 +133,11 @@ enum err node_runtime_new(const struct node_runtime_options *options,
     rt->retry_ns = CLOCK_NEVER;
     rt->step = -1;
     runtime_make_streams(rt);
-    rt->lanes = MEM_NEW_ARRAY(struct lane *, config->nodes.count * config->nodes.lanes);
+    rt->node_max =
+        config->nodes.max > config->nodes.count ? config->nodes.max : config->nodes.count;
+    rt->lanes = MEM_NEW_ARRAY(struct lane *, rt->node_max * config->nodes.lanes);
     make_lanes(rt);
+    changes_init(rt);
     set_state(rt, RUNTIME_STREAMS);
     *ret_runtime = rt;
     return ERR_OK;
@@ -152,7 +156,12 @@ void node_runtime_free(struct node_runtime *rt)
         for (int32_t k = 0; rs->floors != NULL && k < rs->stage.shard_count; k++) {
             floor_set_free(rs->floors[k]);
         }
+        mem_free(rs->slot_of);
+        if (rs->slot_of != NULL) { /* else the map was not made, or is still the arena's */
+            mem_free(rs->map.places);
+        }
     }
+    changes_free(rt);
     tables_free(rt);
     log_reader_free(rt->options.log, rt->reader);
     record_builder_release(&rt->builder);
@@ -222,10 +231,13 @@ int64_t node_runtime_step(void *runtime, int64_t now_ns)
         runtime_enter(rt, RUNTIME_STOPPING);
     }
     state = node_runtime_state(rt);
-    if (state == RUNTIME_STOPPING && rt->stopped == rt->lane_count && !rt->op_busy) {
+    int64_t changes_next = changes_step(rt);
+    if (state == RUNTIME_STOPPING && rt->stopped == rt->lane_count && !rt->op_busy &&
+        rt->changes.count == 0) {
         set_state(rt, RUNTIME_STOPPED);
     }
     int64_t next = state == RUNTIME_RUNNING ? tables_follow(rt) : CLOCK_NEVER;
+    next = changes_next < next ? changes_next : next;
     return rt->retry_ns < next ? rt->retry_ns : next;
 }
 
@@ -267,19 +279,23 @@ int32_t node_runtime_failed_partitions(const struct node_runtime *rt)
 
 bool node_runtime_ended(const struct node_runtime *rt)
 {
-    if (node_runtime_state(rt) != RUNTIME_RUNNING) {
+    uint32_t begun = atomic_load_explicit(&rt->changes_begun, memory_order_acquire);
+    if (node_runtime_state(rt) != RUNTIME_RUNNING ||
+        atomic_load_explicit(&rt->changing, memory_order_acquire) > 0) {
         return false;
     }
     int32_t ended = 0;
     for (int32_t i = 0; i < rt->lane_count; i++) {
         ended += atomic_load_explicit(&lane_status(rt->lanes[i])->ended, memory_order_acquire);
     }
-    return ended == rt->partition_count;
+    return ended == atomic_load_explicit(&rt->partition_count, memory_order_acquire) &&
+           begun == atomic_load_explicit(&rt->changes_begun, memory_order_acquire);
 }
 
 bool node_runtime_quiet(const struct node_runtime *rt)
 {
-    if (node_runtime_state(rt) != RUNTIME_RUNNING) {
+    if (node_runtime_state(rt) != RUNTIME_RUNNING ||
+        atomic_load_explicit(&rt->changing, memory_order_acquire) > 0) {
         return false;
     }
     for (int32_t i = 0; i < rt->lane_count; i++) {

@@ -55,7 +55,8 @@ void node_runtime_free(struct node_runtime *rt);
 int64_t node_runtime_step(void *runtime, int64_t now_ns);
 struct waker *node_runtime_waker(struct node_runtime *rt);
 
-/* Lanes, fixed in number from node_runtime_new on: node-major. They may be stepped at once; they idle until opened. */
+/* Lanes, fixed in number from node_runtime_new on: node-major, of nodes 0 .. nodes.max - 1. They may be stepped at once; they
+ * idle until something is opened on them (node/change.h tells how nodes come and go). */
 int32_t node_runtime_lane_count(const struct node_runtime *rt);
 struct lane *node_runtime_lane(struct node_runtime *rt, int32_t index);
 
@@ -84,7 +85,7 @@ const struct stage *node_runtime_stage(const struct node_runtime *rt, int32_t in
 /* The stream named `name`, or NULL; from RUNTIME_LOOKUPS on. */
 const struct stage_stream *node_runtime_stream(const struct node_runtime *rt, struct str name);
 
-/* The map of a stage; from RUNTIME_OPENING on. */
+/* The map of a stage; from RUNTIME_OPENING on. The runtime's thread; its places hold until its next step. */
 const struct partition_map *node_runtime_map(const struct node_runtime *rt, int32_t stage);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* Partition maps: read, owners of before fenced, new layout written, partitions opened on their lanes.
  *
- *   for each stage: GET   then for each owner of before: FENCE   then for each stage that changed: SET
+ *   for each stage: GET   then GET layout/nodes   then for each owner of before: FENCE   then for each stage that changed: SET
  *   then, if any changed: GET, SET layout/version */
 
 #define LAYOUT_KEY "layout/version"
@@ -19,32 +19,129 @@ enum maps_part { MAPS_READ, MAPS_FENCE, MAPS_WRITE, MAPS_LAYOUT };
 
 static void maps_next(struct node_runtime *rt);
 
+/* --- nodes: u8 format (1), u16 nodes as configured, u16 count, then a u8 (enum node_state) each --- */
+
+enum { NODES_FORMAT = 1 };
+
+ptrdiff_t runtime_nodes_encode(const struct node_runtime *rt, int32_t node, enum node_state state,
+                               uint8_t buf[NODES_RECORD_BYTES])
+{
+    uint8_t *at = put_u8(buf, NODES_FORMAT);
+    at = put_u16(at, (uint16_t)rt->options.config->nodes.count);
+    at = put_u16(at, (uint16_t)rt->node_max);
+    for (int32_t i = 0; i < rt->node_max; i++) {
+        at = put_u8(at, i == node ? (uint8_t)state : rt->node_states[i]);
+    }
+    return at - buf;
+}
+
+/* Takes what an earlier run of the same configured number left; nodes that are not in it are off. */
+static void take_nodes(struct node_runtime *rt, struct str bytes)
+{
+    uint8_t format;
+    uint16_t configured, count;
+    int32_t active = 0;
+    uint8_t states[NODES_MAX] = {0};
+    if (!take_u8(&bytes, &format) || format != NODES_FORMAT || !take_u16(&bytes, &configured) ||
+        configured != rt->options.config->nodes.count || !take_u16(&bytes, &count)) {
+        return;
+    }
+    for (int32_t i = 0; i < rt->node_max && i < count; i++) {
+        if (!take_u8(&bytes, &states[i]) || states[i] > NODE_DRAINING) {
+            return;
+        }
+        active += states[i] == NODE_ACTIVE;
+    }
+    if (active > 0) {
+        memcpy(rt->node_states, states, sizeof(states));
+    }
+}
+
+/* --- layouts --- */
+
+static bool may_own(const struct node_runtime *rt, const struct partition_place *place)
+{
+    return place->node < rt->node_max && rt->node_states[place->node] != NODE_OFF &&
+           place->lane < rt->options.config->nodes.lanes;
+}
+
+/* Round robin over the lanes of active nodes. */
+static void place_anew(const struct node_runtime *rt, struct partition_map *map, int64_t *turn)
+{
+    uint16_t active[NODES_MAX];
+    int32_t count = 0;
+    for (int32_t i = 0; i < rt->node_max; i++) {
+        if (rt->node_states[i] == NODE_ACTIVE) {
+            active[count++] = (uint16_t)i;
+        }
+    }
+    partition_map_place(map, count, rt->options.config->nodes.lanes, turn);
+    for (int32_t i = 0; i < map->count; i++) {
+        map->places[i].node = active[map->places[i].node];
+    }
+}
+
+/* As the last run left it, if it was configured as now; else as the file wants it. */
+static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs, int64_t *turn,
+                             struct err_info *info)
+{
+    const struct nodes_spec *nodes = &rt->options.config->nodes;
+    int32_t per_shard = rs->stage.plan->partitions_per_shard;
+    bool kept = rs->old.version > 0 && rs->old.configured_partitions == per_shard &&
+                partition_map_check(&rs->old, rs->stage.shard_count, NULL) == ERR_OK;
+    bool same_nodes =
+        rs->old.configured_nodes == nodes->count && rs->old.configured_lanes == nodes->lanes;
+    if (!kept) {
+        enum err err =
+            partition_map_default(&rt->arena, rs->stage.shard_count, per_shard, &rs->map, info);
+        if (err != ERR_OK) {
+            return err;
+        }
+        place_anew(rt, &rs->map, turn);
+    } else {
+        rs->map.count = rs->old.count;
+        rs->map.places = ARENA_NEW_ARRAY(&rt->arena, struct partition_place, rs->old.count);
+        memcpy(rs->map.places, rs->old.places,
+               (size_t)rs->old.count * sizeof(struct partition_place));
+    }
+    for (int32_t i = 0; kept && i < rs->map.count; i++) {
+        if (!same_nodes || !may_own(rt, &rs->map.places[i])) {
+            place_anew(rt, &(struct partition_map){.count = 1, .places = &rs->map.places[i]}, turn);
+        }
+    }
+    rs->map.configured_partitions = (uint16_t)per_shard;
+    rs->map.configured_nodes = (uint16_t)nodes->count;
+    rs->map.configured_lanes = (uint16_t)nodes->lanes;
+    return ERR_OK;
+}
+
 static enum err stage_layout(struct node_runtime *rt, struct runtime_stage *rs, int64_t *turn,
                              struct err_info *info)
 {
-    const struct config *config = rt->options.config;
-    enum err err = partition_map_default(&rt->arena, rs->stage.shard_count,
-                                         rs->stage.plan->partitions_per_shard, &rs->map, info);
+    enum err err = stage_ranges(rt, rs, turn, info);
     if (err != ERR_OK) {
         return err;
     }
-    partition_map_place(&rs->map, config->nodes.count, config->nodes.lanes, turn);
     IGNORE_RESULT(
         partition_map_follow(&rs->map, &rs->old)); /* its version tells whether it changed */
+    struct partition_place *places = MEM_NEW_ARRAY(struct partition_place, rs->map.count);
+    memcpy(places, rs->map.places, (size_t)rs->map.count * sizeof(places[0]));
+    rs->map.places = places; /* the heap's from here on: changes replace it */
     rs->floors = ARENA_NEW_ARRAY(&rt->arena, struct floor_set *, rs->stage.shard_count);
-    rs->slot_of = ARENA_NEW_ARRAY(&rt->arena, int32_t, rs->map.count);
-    int32_t per_shard = rs->stage.plan->partitions_per_shard;
+    rs->slot_of = MEM_NEW_ARRAY(int32_t, rs->map.count);
     for (int32_t i = 0; i < rs->stage.shard_count; i++) {
-        rs->floors[i] = floor_set_new(per_shard, rs->stage.plan->input_count);
+        rs->floors[i] = floor_set_new(rs->stage.plan->input_count);
     }
-    for (int32_t i = 0; i < rs->map.count; i++) {
-        rs->slot_of[i] = i % per_shard;
+    err = partition_map_check(&rs->map, rs->stage.shard_count, info);
+    for (int32_t i = 0; err == ERR_OK && i < rs->map.count; i++) {
+        rs->slot_of[i] = floor_set_take(rs->floors[places[i].shard]);
+        CHECK(rs->slot_of[i] >= 0); /* at most one partition a key group */
     }
-    rt->partition_count += rs->map.count;
-    return partition_map_check(&rs->map, rs->stage.shard_count, info);
+    atomic_fetch_add_explicit(&rt->partition_count, rs->map.count, memory_order_relaxed);
+    return err;
 }
 
-static void map_key(const struct node_runtime *rt, int32_t stage, char key[128])
+void runtime_map_key(const struct node_runtime *rt, int32_t stage, char key[128])
 {
     const struct stage_plan *plan = rt->stages[stage]->plan;
     if (!partition_map_key(key, plan->pipeline, plan->name)) {
@@ -63,7 +160,12 @@ static void read_next(struct node_runtime *rt)
 {
     if (rt->step < rt->stage_count) {
         rt->op.u.control = (struct log_control_op){0};
-        map_key(rt, rt->step, rt->op.u.control.key);
+        runtime_map_key(rt, rt->step, rt->op.u.control.key);
+        control_get(rt);
+        return;
+    }
+    if (rt->step == rt->stage_count) {
+        rt->op.u.control = (struct log_control_op){.key = NODES_KEY};
         control_get(rt);
         return;
     }
@@ -83,10 +185,14 @@ static void read_next(struct node_runtime *rt)
 static void read_done(struct node_runtime *rt)
 {
     struct log_op *op = &rt->op;
-    struct runtime_stage *rs = &rt->stage_table[rt->step];
     struct err_info info = op->info;
     enum err err = op->err;
-    if (err == ERR_OK && op->u.control.ret_version > 0) {
+    bool there = err == ERR_OK && op->u.control.ret_version > 0;
+    if (there && rt->step == rt->stage_count) {
+        rt->nodes_version = op->u.control.ret_version;
+        take_nodes(rt, (struct str){rt->buf, op->u.control.ret_len});
+    } else if (there) {
+        struct runtime_stage *rs = &rt->stage_table[rt->step];
         rs->control_version = op->u.control.ret_version;
         err = partition_map_decode(&rt->arena, (struct str){rt->buf, op->u.control.ret_len},
                                    &rs->old, &info);
@@ -148,7 +254,7 @@ static void write_next(struct node_runtime *rt)
     partition_map_encode(&rs->map, rt->buf);
     rt->op.u.control = (struct log_control_op){
         .expected_version = rs->control_version, .value = rt->buf, .len = len};
-    map_key(rt, rt->step, rt->op.u.control.key);
+    runtime_map_key(rt, rt->step, rt->op.u.control.key);
     rt->end_seen = true;
     runtime_submit(rt, LOG_OP_CONTROL_SET);
 }
@@ -222,6 +328,7 @@ void maps_done(struct node_runtime *rt)
             runtime_fail(rt, &op->info);
             return;
         }
+        rt->stage_table[rt->step].control_version = op->u.control.ret_version;
         rt->step++;
         write_next(rt);
         return;
@@ -266,7 +373,7 @@ void opening_begin(struct node_runtime *rt)
 {
     rt->open_count = RUNTIME_OPENS_PER_LANE * rt->lane_count;
     rt->opens = MEM_NEW_ARRAY(struct runtime_open, rt->open_count);
-    if (rt->partition_count == 0) {
+    if (atomic_load_explicit(&rt->partition_count, memory_order_relaxed) == 0) {
         runtime_enter(rt, RUNTIME_RUNNING);
         return;
     }
@@ -289,7 +396,7 @@ void opening_reply(struct node_runtime *rt, struct lane_command *command)
     }
     rt->answered++;
     if (node_runtime_state(rt) == RUNTIME_OPENING && !open_next(rt, open) &&
-        rt->answered == rt->partition_count) {
+        rt->answered == atomic_load_explicit(&rt->partition_count, memory_order_relaxed)) {
         runtime_enter(rt, RUNTIME_RUNNING);
     }
 }

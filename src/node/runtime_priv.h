@@ -2,18 +2,38 @@
 #ifndef NODE_RUNTIME_PRIV_H
 #define NODE_RUNTIME_PRIV_H
 
+#include "node/change.h"
 #include "node/runtime.h"
 #include "pipeline/lookup_table.h"
 
 /* Inside the runtime. runtime.c: its life and state machine; runtime_streams.c: streams, end markers; runtime_maps.c:
- * maps, owners, opening. One op of the log is in flight at a time. */
+ * maps, owners, opening; change*.c: layout changes. One op of the log is in flight at a time, and one of the changes. */
 
 struct runtime_stage {
     struct stage stage;
-    struct partition_map old, map;
+    struct partition_map old; /* as read at start; the arena's */
+    struct partition_map map; /* places: heap */
     int64_t control_version;
     struct floor_set **floors; /* [shard_count] */
-    int32_t *slot_of;          /* [map.count]: place within its shard */
+    int32_t *slot_of;          /* [map.count]: in its shard's floor set; heap */
+};
+
+/* Layout changes under way. */
+struct runtime_changes {
+    struct change *first;
+    int32_t count; /* mirrored by node_runtime.changing */
+    uint64_t last_id;
+    struct mailbox replies; /* of lanes, to pieces */
+    struct mailbox done;    /* of `op` */
+    struct log_op op;       /* writes a control record */
+    bool op_busy;
+    int64_t retry_ns;                      /* CLOCK_NEVER: not waiting to write again */
+    struct change *waiting, *waiting_last; /* MAPPING, not submitted; by mapping_next */
+    struct change *flying;                 /* those that the write in flight holds */
+    struct partition_map next_map;         /* what it writes, if it is a map; heap */
+    int32_t *next_slots;
+    void *buf; /* heap, kept */
+    ptrdiff_t cap;
 };
 
 struct runtime_table; /* runtime_tables.c */
@@ -41,7 +61,12 @@ struct node_runtime {
     struct stage **stages; /* as lanes see them; each within a runtime_stage */
     struct runtime_stage *stage_table;
     int32_t stage_count;
-    int32_t partition_count;
+    _Atomic int32_t partition_count;
+    _Atomic int32_t changing;       /* changes that are not final */
+    _Atomic uint32_t changes_begun; /* so that sums over lanes across a change are not believed */
+    int32_t node_max;
+    uint8_t node_states[NODES_MAX]; /* enum node_state */
+    int64_t nodes_version;          /* of their control record; 0: none */
     struct stage_stream *streams;
     int32_t stream_count;
 
@@ -59,6 +84,7 @@ struct node_runtime {
 
     struct runtime_table *tables;
     int32_t table_count;
+    struct runtime_changes changes;
 
     struct runtime_open *opens;
     int32_t open_count, open_stage, open_place, answered;
@@ -86,5 +112,20 @@ void maps_begin(struct node_runtime *rt);
 void maps_done(struct node_runtime *rt);
 void opening_begin(struct node_runtime *rt);
 void opening_reply(struct node_runtime *rt, struct lane_command *command);
+/* Control key of a stage's map. */
+void runtime_map_key(const struct node_runtime *rt, int32_t stage, char key[128]);
+#define NODES_KEY "layout/nodes"
+enum { NODES_RECORD_BYTES = 5 + NODES_MAX };
+/* The record of node states, with `node` in `state`; returns its length. */
+ptrdiff_t runtime_nodes_encode(const struct node_runtime *rt, int32_t node, enum node_state state,
+                               uint8_t buf[NODES_RECORD_BYTES]);
+
+/* A call that may be sent again later, unchanged (lane.c). */
+bool err_may_retry(enum err err);
+
+/* change_steps.c */
+void changes_init(struct node_runtime *rt);
+void changes_free(struct node_runtime *rt);
+int64_t changes_step(struct node_runtime *rt);
 
 #endif

@@ -146,10 +146,11 @@ bool state_entry_key(struct str key, uint32_t *ret_group, uint32_t *ret_space,
                      struct str *ret_record_key);
 
 /* Hand-over within a process: takes all tables of a group out (clean: after a commit), or puts them in. The spaces of
- * both states must have been opened with the same options. */
+ * both states must have been opened with the same options. NULL: the group has no tables. */
 struct state_group *state_detach(struct state *state, uint32_t group);
 void state_attach(struct state *state, struct state_group *tables);
 void state_group_free(struct state_group *tables);
+int64_t state_group_bytes(const struct state_group *tables);
 
 /* Hash over all entries' contents, independent of order and table sizes: equal states give equal hashes (I6). */
 uint64_t state_digest(struct state *state);

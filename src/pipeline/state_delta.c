@@ -247,23 +247,39 @@ enum err state_apply(struct state *state, struct str key, struct str value)
 
 /* --- hand-over --- */
 
+struct state_group_item {
+    uint32_t space_id;
+    struct table_shape shape;
+    struct table *table;
+};
+
 struct state_group {
     uint32_t group;
     int32_t count;
-    struct {
-        uint32_t space_id;
-        struct table_shape shape;
-        struct table *table;
-    } items[STATE_SPACES_MAX];
+    struct state_group_item items[];
 };
+
+static int32_t tables_of(const struct state *state, uint32_t g)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < state->space_count; i++) {
+        count += state->spaces[i]->tables != NULL && state->spaces[i]->tables[g] != NULL;
+    }
+    return count;
+}
 
 struct state_group *state_detach(struct state *state, uint32_t group)
 {
     CHECK(group >= state->group_lo && group < state->group_hi);
     CHECK(state->dirty_count == 0 && state->removed_len == 0);
-    struct state_group *tables = MEM_NEW(struct state_group);
-    tables->group = group;
     uint32_t g = group - state->group_lo;
+    int32_t count = tables_of(state, g);
+    if (count == 0) {
+        return NULL;
+    }
+    struct state_group *tables = mem_new(1, (ptrdiff_t)sizeof(struct state_group) +
+                                                count * (ptrdiff_t)sizeof(struct state_group_item));
+    tables->group = group;
     for (int32_t i = 0; i < state->space_count; i++) {
         struct state_space *space = state->spaces[i];
         if (space->tables == NULL || space->tables[g] == NULL) {
@@ -279,6 +295,15 @@ struct state_group *state_detach(struct state *state, uint32_t group)
     return tables;
 }
 
+int64_t state_group_bytes(const struct state_group *tables)
+{
+    int64_t bytes = 0;
+    for (int32_t i = 0; tables != NULL && i < tables->count; i++) {
+        bytes += tables->items[i].table->memory_bytes;
+    }
+    return bytes;
+}
+
 static bool shapes_equal(const struct table_shape *a, const struct table_shape *b)
 {
     return a->payload_bytes == b->payload_bytes && a->tail_offset == b->tail_offset &&
@@ -287,6 +312,9 @@ static bool shapes_equal(const struct table_shape *a, const struct table_shape *
 
 void state_attach(struct state *state, struct state_group *tables)
 {
+    if (tables == NULL) {
+        return;
+    }
     CHECK(tables->group >= state->group_lo && tables->group < state->group_hi);
     for (int32_t i = 0; i < tables->count; i++) {
         struct state_space *space = state_space_by_id(state, tables->items[i].space_id);

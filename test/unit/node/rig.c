@@ -58,6 +58,7 @@ static void make_config(struct rig *rig)
     arena_reset(&rig->arena);
     rig->config = &rig->made;
     rig->made = (struct config){.nodes = {.count = positive(options->nodes, 1),
+                                          .max = options->nodes_max,
                                           .lanes = positive(options->lanes, 1),
                                           .capacity = 1}};
     struct stream_spec *clicks = spec(rig, "clicks", positive(options->source_shards, 1), false);
@@ -224,6 +225,11 @@ static bool is_ended(void *ctx)
 bool rig_run_to_end(struct rig *rig)
 {
     return run_until(rig, is_ended, rig->runtime) == WORLD_DONE;
+}
+
+bool rig_run_until(struct rig *rig, bool (*done)(void *), void *ctx)
+{
+    return run_until(rig, done, ctx) == WORLD_DONE;
 }
 
 static bool is_quiet(void *ctx)

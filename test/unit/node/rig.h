@@ -14,6 +14,7 @@ struct rig_options {
     int32_t source_shards, internal_shards, sink_shards;
     int32_t partitions; /* of each stage, per shard */
     int32_t nodes, lanes;
+    int32_t nodes_max;                  /* 0: nodes */
     const char *read_text, *count_text; /* chains; NULL: "rekey", "count" */
     int64_t out_of_order_ms;
     int64_t idle_after_ns; /* 0: never */
@@ -65,6 +66,7 @@ enum err rig_op(struct rig *rig, struct log_op *op);
 /* Runs for a while, or until the runtime says ended or quiet; false: it took too long. */
 void rig_run(struct rig *rig, int64_t ns);
 bool rig_run_to_end(struct rig *rig);
+bool rig_run_until(struct rig *rig, bool (*done)(void *), void *ctx);
 bool rig_run_quiet(struct rig *rig);
 /* Runs until a command is back. */
 void rig_command(struct rig *rig, int32_t lane, struct lane_command *command);

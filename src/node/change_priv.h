@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef NODE_CHANGE_PRIV_H
+#define NODE_CHANGE_PRIV_H
+
+#include "node/change.h"
+#include "node/handover.h"
+#include "node/runtime_priv.h"
+
+/* Inside layout changes. change.c: names and table; change_check.c: what is allowed; change_steps.c: the machine;
+ * change_map.c: the write that is its commit point. */
+
+/* One partition that stops or opens. */
+struct change_piece {
+    struct lane_command command; /* first */
+    struct change *change;
+    int32_t stage;
+    struct partition_place place;
+    int32_t slot;          /* of its floors; an opening one's is taken when the map is written */
+    bool stopped;          /* its lane does not have it any more */
+    struct handover *hand; /* what it left; NULL: it is restored */
+    struct partition_report report; /* measured; state_bytes and offsets 0 if it is not open */
+    uint32_t *group_counts;         /* heap [4096]; NULL: not wanted */
+    int64_t commit_ns;
+};
+
+/* change_check.c: checks `spec` and fills in kind, partitions to close and to open. */
+ATTR_NODISCARD enum err change_check(struct node_runtime *rt, struct change *change,
+                                     uint64_t *ret_conflict, struct err_info *info);
+/* A split's halves are known only when the border is. */
+void change_set_border(struct change *change, uint32_t border);
+
+/* change_steps.c */
+void change_enter(struct change *change, enum change_state state);
+void change_finish(struct change *change, enum change_state state);
+void change_open_all(struct change *change);
+void change_reopen_all(struct change *change, enum err err, const struct err_info *info);
+bool change_stopping(const struct node_runtime *rt);
+
+/* change_map.c */
+void change_map_push(struct change *change);
+int64_t change_map_step(struct node_runtime *rt);
+
+#endif
