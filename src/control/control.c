@@ -292,6 +292,7 @@ enum err control_new(const struct control_options *options, struct control **ret
                                                                    .clock = options->clock,
                                                                    .fs = options->fs,
                                                                    .flags = options->runtime_flags,
+                                                                   .load = config_load,
                                                                    .tuning = options->tuning},
                                     &runtime, info);
     if (err != ERR_OK) {

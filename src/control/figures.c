@@ -78,7 +78,7 @@ static struct partition_row partition_of(struct control *control, struct control
     const struct partition_figures *f = &report->figures;
     char id[PARTITION_ID_MAX];
     char node_text[16];
-    struct str pipeline = stage->pipeline->plan->name;
+    struct str pipeline = stage->plan->pipeline;
     partition_id_text(id, pipeline, stage->plan->name, report->shard, report->group_lo,
                       report->group_hi);
     struct str id_text = copy_text(request, str_of(id));

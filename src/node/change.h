@@ -34,8 +34,14 @@
  *   REOPENING  UNDONE      the old owners run again
  *   REOPENING  NEEDS_OPERATOR  one cannot
  *
+ * Another text (the second day of a pipeline that runs): stages whose chain, or whose input's, differs finish to their
+ * last commit and open again; others go on. It may change chains and settings of the pipeline, not its stages, streams,
+ * lookup tables or partitions: that takes a restart. Its record is read at the next start, and void when the file has
+ * been edited since.
+ *
  * Invariants:
- *   X1  The map record is the only commit point. A crash before it leaves the old layout, after it the new one.
+ *   X1  One control record is the only commit point: the stage's map, the nodes' states, the pipeline's text. A crash
+ *       before it leaves the old layout, after it the new one.
  *   X2  A partition is in one change at a time.
  *   X3  No new owner opens before the old ones have answered, and the map says so.
  *   X4  In a final state nothing of the change is in flight.
@@ -104,7 +110,7 @@ struct change_spec {
     uint32_t border;            /* SPLIT: first group of the upper half; 0: where the load halves */
     uint16_t node, lane;        /* MIGRATE: where to; CHANGE_PLACED; NODE: which */
     enum node_state node_state; /* NODE */
-    const struct config *config; /* PIPELINE: outlives the runtime */
+    const struct config *config; /* PIPELINE: has the new text; outlives the runtime */
     int32_t pipeline;            /* index in `config` */
 };
 
@@ -140,6 +146,9 @@ struct change {
     struct mailbox *done;
     struct change *next, *mapping_next;
     struct change_piece *closes, *opens;
+    bool affected[STAGES_MAX];    /* PIPELINE: stages whose chains change */
+    bool same_spaces[STAGES_MAX]; /* PIPELINE: whose state goes on as it is */
+    int32_t first_stage;          /* PIPELINE: of the runtime */
     int32_t close_count, open_count, waiting_for;
     bool map_submitted, released;
 };
@@ -154,6 +163,11 @@ struct change {
 ATTR_NODISCARD enum err change_start(struct node_runtime *rt, const struct change_spec *spec,
                                      struct mailbox *done, struct change **ret_change,
                                      uint64_t *ret_conflict, struct err_info *info);
+
+/* What of its state a pipeline would lose by another text: fills `text` with a line for each; returns how many. 0 too if it
+ * cannot be said (change_start will say why). */
+int32_t change_losses(struct node_runtime *rt, const struct config *config, int32_t pipeline,
+                      char *text, ptrdiff_t cap);
 
 /* Asks it to stop and undo. CONFLICT: it is past its commit point, or final. */
 ATTR_NODISCARD enum err change_cancel(struct change *change, struct err_info *info);

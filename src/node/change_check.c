@@ -86,12 +86,14 @@ static enum err check_conflicts(const struct node_runtime *rt, const struct chan
                                 uint64_t *ret_conflict, struct err_info *info)
 {
     for (const struct change *other = rt->changes.first; other != NULL; other = other->next) {
-        bool node = change->spec.kind == CHANGE_NODE && other->spec.kind == CHANGE_NODE &&
-                    change->spec.node == other->spec.node;
-        for (int32_t i = 0; i < other->close_count && !node; i++) {
-            node = overlaps(&other->closes[i], change);
+        bool clash =
+            change->spec.kind == other->spec.kind &&
+            ((change->spec.kind == CHANGE_NODE && change->spec.node == other->spec.node) ||
+             (change->spec.kind == CHANGE_PIPELINE && change->first_stage == other->first_stage));
+        for (int32_t i = 0; i < other->close_count && !clash; i++) {
+            clash = overlaps(&other->closes[i], change);
         }
-        if (node) {
+        if (clash) {
             *ret_conflict = other->id;
             return err_set(info, ERR_CONFLICT,
                            "change %llu (%s) is under way there; wait for it or cancel it",
@@ -254,12 +256,103 @@ static enum err check_node(const struct node_runtime *rt, const struct change_sp
     return ERR_OK;
 }
 
+static int32_t count_losses(const struct stage_plan *old, const struct stage_plan *next, char *text,
+                            ptrdiff_t cap)
+{
+    struct stage_shape *shape = MEM_NEW(struct stage_shape);
+    stage_shape_of(old, shape);
+    int32_t lost = stage_shape_compare(shape, next, text, cap);
+    mem_free(shape);
+    return lost;
+}
+
+static int32_t losses_of(struct node_runtime *rt, const struct pipeline_plan *next,
+                         const bool affected[STAGES_MAX], int32_t first, char *text, ptrdiff_t cap)
+{
+    int32_t lost = 0;
+    ptrdiff_t used = 0;
+    text[0] = 0;
+    for (int32_t i = 0; i < next->stage_count; i++) {
+        if (affected[i] && used < cap - 1) {
+            const struct stage *stage = rt->stages[first + i];
+            lost += count_losses(stage->plan, next->stages[i], text + used, cap - used);
+            used += (ptrdiff_t)strlen(text + used);
+        }
+    }
+    return lost;
+}
+
+int32_t change_losses(struct node_runtime *rt, const struct config *config, int32_t pipeline,
+                      char *text, ptrdiff_t cap)
+{
+    bool affected[STAGES_MAX] = {0};
+    int32_t first = 0;
+    CHECK(cap > 0);
+    text[0] = 0;
+    if (pipeline < 0 || pipeline >= config->pipeline_count ||
+        text_compare(rt, config->pipelines[pipeline], affected, &first, NULL) != ERR_OK) {
+        return 0;
+    }
+    return losses_of(rt, config->pipelines[pipeline], affected, first, text, cap);
+}
+
+/* All partitions of the stages that change stop and open as they are. */
+static void close_stages(struct node_runtime *rt, struct change *change, int32_t stage_count)
+{
+    int32_t count = 0, at = 0;
+    for (int32_t i = 0; i < stage_count; i++) {
+        count += change->affected[i] ? rt->stage_table[change->first_stage + i].map.count : 0;
+    }
+    change->closes = pieces_new(change, count);
+    change->opens = pieces_new(change, count);
+    change->close_count = change->open_count = count;
+    for (int32_t i = 0; i < stage_count; i++) {
+        const struct runtime_stage *rs = &rt->stage_table[change->first_stage + i];
+        for (int32_t k = 0; change->affected[i] && k < rs->map.count; k++, at++) {
+            change->closes[at].stage = change->opens[at].stage = change->first_stage + i;
+            change->closes[at].place = change->opens[at].place = rs->map.places[k];
+            change->closes[at].slot = change->opens[at].slot = rs->slot_of[k];
+        }
+    }
+}
+
+static enum err check_text(struct node_runtime *rt, struct change *change, struct err_info *info)
+{
+    const struct change_spec *spec = &change->spec;
+    if (spec->config == NULL || spec->pipeline < 0 ||
+        spec->pipeline >= spec->config->pipeline_count) {
+        return err_set(info, ERR_INVALID, "the new text has no pipeline %d", spec->pipeline);
+    }
+    const struct pipeline_plan *next = spec->config->pipelines[spec->pipeline];
+    enum err err = text_compare(rt, next, change->affected, &change->first_stage, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (spec->config->text.len + 9 > LOG_CONTROL_VALUE_MAX) {
+        return err_set(info, ERR_LIMIT, "the new text has %td bytes, more than %d",
+                       spec->config->text.len, LOG_CONTROL_VALUE_MAX - 9);
+    }
+    char text[ERR_TEXT_MAX - 100];
+    int32_t lost = losses_of(rt, next, change->affected, change->first_stage, text, sizeof(text));
+    if (lost > 0 && (spec->flags & CHANGE_DROP_STATE) == 0) {
+        return err_set(info, ERR_NEEDS_OPERATOR,
+                       "state of the present chains cannot go on (%d differences), ask for it to "
+                       "be dropped: %s",
+                       lost, text);
+    }
+    close_stages(rt, change, next->stage_count);
+    return ERR_OK;
+}
+
 static enum err check_kind(struct node_runtime *rt, struct change *change, struct err_info *info)
 {
     const struct change_spec *spec = &change->spec;
     int32_t at = 0;
     if (spec->kind == CHANGE_NODE) {
         return check_node(rt, spec, info);
+    }
+    if (spec->kind == CHANGE_PIPELINE) {
+        return check_text(rt, change, info);
     }
     enum err err = check_partition(rt, spec, &at, info);
     bool placed = spec->kind == CHANGE_MIGRATE || (spec->flags & CHANGE_PLACED) != 0;

@@ -26,9 +26,8 @@ void change_map_push(struct change *change)
 
 static bool same_write(const struct change *a, const struct change *b)
 {
-    return a->spec.kind == CHANGE_NODE || b->spec.kind == CHANGE_NODE
-               ? a == b
-               : a->spec.stage == b->spec.stage;
+    bool alone = a->spec.kind >= CHANGE_NODE || b->spec.kind >= CHANGE_NODE;
+    return alone ? a == b : a->spec.stage == b->spec.stage;
 }
 
 /* Moves what can go with the first that waits from there to `flying`. */
@@ -118,6 +117,23 @@ static void encode_nodes(struct node_runtime *rt, const struct change *change)
         runtime_nodes_encode(rt, change->spec.node, change->spec.node_state, changes->buf);
     changes->op.u.control = (struct log_control_op){
         .key = NODES_KEY, .expected_version = rt->nodes_version, .value = changes->buf, .len = len};
+}
+
+static void encode_text(struct node_runtime *rt, const struct change *change)
+{
+    struct runtime_changes *changes = &rt->changes;
+    ptrdiff_t len = text_bytes(change);
+    if (len > changes->cap) {
+        changes->cap = len;
+        changes->buf = mem_resize(changes->buf, changes->cap, 1);
+    }
+    text_encode(change, changes->buf);
+    changes->op.u.control = (struct log_control_op){
+        .expected_version = text_version(change), .value = changes->buf, .len = len};
+    if (!runtime_text_key(change->spec.config->pipelines[change->spec.pipeline]->name,
+                          changes->op.u.control.key)) {
+        CHECK_MSG(false, "names of pipelines are checked when they are loaded");
+    }
 }
 
 static void submit(struct node_runtime *rt)
@@ -212,12 +228,15 @@ static void write_done(struct node_runtime *rt)
         write_refused(changes, first);
     } else if (first->spec.kind == CHANGE_NODE) {
         node_written(rt, first);
+    } else if (first->spec.kind == CHANGE_PIPELINE) {
+        first->steps_done++;
+        text_written(first, changes->op.u.control.ret_version);
     } else {
         map_written(rt, first);
     }
 }
 
-/* Those that are not to be written any more. */
+/* Those that are not to be written, or not any more. */
 static void drop_cancelled(struct node_runtime *rt)
 {
     struct change *all = rt->changes.waiting;
@@ -225,6 +244,10 @@ static void drop_cancelled(struct node_runtime *rt)
     while (all != NULL) {
         struct change *change = all;
         all = all->mapping_next;
+        if (change->state == CHANGE_MEASURING) { /* a dry run of what stops nothing */
+            change_finish(change, CHANGE_CHECKED);
+            continue;
+        }
         if (!change->cancel_wanted && !change_stopping(rt)) {
             change_map_push(change);
             continue;
@@ -252,6 +275,8 @@ int64_t change_map_step(struct node_runtime *rt)
         gather(changes);
         if (changes->flying->spec.kind == CHANGE_NODE) {
             encode_nodes(rt, changes->flying);
+        } else if (changes->flying->spec.kind == CHANGE_PIPELINE) {
+            encode_text(rt, changes->flying);
         } else {
             encode_map(rt, &rt->stage_table[changes->flying->spec.stage]);
         }

@@ -36,6 +36,13 @@ void change_open_all(struct change *change);
 void change_reopen_all(struct change *change, enum err err, const struct err_info *info);
 bool change_stopping(const struct node_runtime *rt);
 
+/* change_text.c: whether the state of a stage goes on under the new chain just as it is. Before text_put_in_force. */
+bool text_keeps_state(const struct change *change, int32_t stage);
+void text_encode(const struct change *change, uint8_t *buf);
+ptrdiff_t text_bytes(const struct change *change);
+void text_written(struct change *change, int64_t version);
+int64_t text_version(const struct change *change);
+
 /* change_map.c */
 void change_map_push(struct change *change);
 int64_t change_map_step(struct node_runtime *rt);

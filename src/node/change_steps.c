@@ -350,6 +350,13 @@ static void share_out(struct change *change)
         closes[1].hand = NULL;
     } else if (change->spec.kind == CHANGE_MIGRATE) {
         opens[0].hand = closes[0].hand;
+    } else if (change->spec.kind == CHANGE_PIPELINE) {
+        for (int32_t i = 0; i < change->open_count; i++) {
+            bool moves = text_keeps_state(change, opens[i].stage);
+            opens[i].hand = moves ? closes[i].hand : NULL;
+            closes[i].hand = moves ? NULL : closes[i].hand;
+        }
+        return;
     }
     if (opens[0].hand != NULL) {
         closes[0].hand = NULL;
@@ -363,11 +370,12 @@ void change_open_all(struct change *change)
         struct change_piece *piece = &change->opens[i];
         if (piece->hand == NULL) {
             change->restored++;
-        } else if (change->spec.kind != CHANGE_MERGE && !same_owner(piece, &change->closes[0])) {
+        } else if (change->spec.kind != CHANGE_MERGE && change->spec.kind != CHANGE_PIPELINE &&
+                   !same_owner(piece, &change->closes[0])) {
             change->moved_bytes += piece->hand->state_bytes;
         }
     }
-    if (change_stopping(change->rt)) { /* written: the next start opens them */
+    if (change_stopping(change->rt) || change->open_count == 0) { /* the next start opens them */
         for (int32_t i = 0; i < change->open_count; i++) {
             handover_free(change->opens[i].hand);
             change->opens[i].hand = NULL;
@@ -477,10 +485,10 @@ int64_t changes_step(struct node_runtime *rt)
 
 static void begin(struct change *change)
 {
-    change->steps =
-        change->spec.kind == CHANGE_NODE ? 1 : 2 * change->close_count + 1 + change->open_count;
-    if (change->close_count == 0) {
-        change->state = CHANGE_MAPPING;
+    change->steps = 2 * change->close_count + 1 + change->open_count;
+    if (change->close_count == 0) { /* nothing to measure, nothing to stop */
+        bool dry = (change->spec.flags & CHANGE_DRY_RUN) != 0;
+        change->state = dry ? CHANGE_MEASURING : CHANGE_MAPPING;
         change_map_push(change);
         return;
     }

@@ -85,7 +85,8 @@ void lane_dirty(struct lane *lane, struct partition *part)
         lane->dirty = part;
     }
     lane_note_ended(lane, part);
-    int64_t due = lane->now_ns + part->stage->pipeline->plan->commit_ns;
+    const struct pipeline_plan *plan = part->stage->pipeline->plan;
+    int64_t due = lane->now_ns + plan->commit_ns;
     lane->commit_due_ns = due < lane->commit_due_ns ? due : lane->commit_due_ns;
 }
 
@@ -412,6 +413,12 @@ static void after_result(struct lane *lane, struct partition *part, enum step_re
     }
 }
 
+static bool commits_eagerly(const struct partition *part)
+{
+    const struct pipeline_plan *plan = part->stage->pipeline->plan;
+    return plan->commit_eager;
+}
+
 /* One step; false: it is not this partition's turn any more. */
 static bool turn_step(struct lane *lane, struct partition *part)
 {
@@ -423,7 +430,7 @@ static bool turn_step(struct lane *lane, struct partition *part)
     case STEP_WORKED:
         return true;
     case STEP_DRAINED:
-        if (part->stage->pipeline->plan->commit_eager && (part->dirty || part->claimed)) {
+        if (commits_eagerly(part) && (part->dirty || part->claimed)) {
             lane->commit_due_ns = lane->now_ns;
         }
         return false;

@@ -42,7 +42,8 @@ struct lane_options {
     uint16_t node, lane;
     double capacity; /* of a core, 0 < c <= 1; 1: no limit */
     struct lane_tuning tuning;
-    struct stage *const *stages; /* outlive the lane */
+    struct stage *_Atomic const
+        *stages; /* outlive the lane; an entry may be replaced (node/stage.h) */
     int32_t stage_count;
 };
 

@@ -334,9 +334,10 @@ static enum step_result step_advance(struct partition *part, struct work *work)
 static bool may_read(struct partition *part, struct work *work)
 {
     const struct stage *stage = part->stage;
+    const struct pipeline_plan *pipeline = stage->pipeline->plan;
     enum stall_reason reason = STALL_NONE;
     if (!part->twin && atomic_load_explicit(&stage->pipeline->state_bytes, memory_order_relaxed) >=
-                           stage->pipeline->plan->memory_bytes) {
+                           pipeline->memory_bytes) {
         reason = STALL_MEMORY;
     } else if (!part->twin && stage->plan->key_by && stage->output != NULL &&
                stage->plan->internal_bytes_max > 0 &&

@@ -41,6 +41,9 @@ struct node_runtime_options {
     const struct fs
         *fs; /* lookup files, whose paths are relative to its root; NULL if there are none */
     uint32_t flags;
+    /* config_load, for texts that replaced a pipeline's at run time (node/change.h); NULL: those are not kept */
+    enum err (*load)(struct arena *arena, const char *file, struct str text,
+                     const struct config **ret_config, struct err_info *info);
     struct lane_tuning tuning;
 };
 
@@ -81,6 +84,11 @@ void node_runtime_stop(struct node_runtime *rt);
 /* Stages and their streams; from RUNTIME_LOOKUPS on. */
 int32_t node_runtime_stage_count(const struct node_runtime *rt);
 const struct stage *node_runtime_stage(const struct node_runtime *rt, int32_t index);
+
+/* The configuration that has the text of a pipeline that is in force: the file's, or one that replaced it. NULL: there is no
+ * such pipeline. The runtime's thread; from RUNTIME_OPENING on. */
+const struct config *node_runtime_pipeline_config(const struct node_runtime *rt,
+                                                  struct str pipeline);
 
 /* The stream named `name`, or NULL; from RUNTIME_LOOKUPS on. */
 const struct stage_stream *node_runtime_stream(const struct node_runtime *rt, struct str name);

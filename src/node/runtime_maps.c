@@ -8,7 +8,7 @@
 
 /* Partition maps: read, owners of before fenced, new layout written, partitions opened on their lanes.
  *
- *   for each stage: GET   then GET layout/nodes   then for each owner of before: FENCE   then for each stage that changed: SET
+ *   for each stage: GET   then GET layout/nodes, and for each pipeline its text/   then for each owner of before: FENCE   then for each stage that changed: SET
  *   then, if any changed: GET, SET layout/version */
 
 #define LAYOUT_KEY "layout/version"
@@ -156,6 +156,37 @@ static void control_get(struct node_runtime *rt)
     runtime_submit(rt, LOG_OP_CONTROL_GET);
 }
 
+/* The record of a text that replaced a pipeline's; false: all have been read, or none are kept. */
+static bool read_text(struct node_runtime *rt)
+{
+    int32_t at = rt->step - rt->stage_count - 1;
+    if (rt->options.load == NULL || at >= rt->options.config->pipeline_count) {
+        return false;
+    }
+    rt->op.u.control = (struct log_control_op){0};
+    if (!runtime_text_key(rt->texts[at].pipeline, rt->op.u.control.key)) {
+        CHECK_MSG(false, "names of pipelines are checked when they are loaded");
+    }
+    control_get(rt);
+    return true;
+}
+
+/* True: a void record is being deleted. */
+static enum err text_read(struct node_runtime *rt, bool *ret_deleting, struct err_info *info)
+{
+    struct log_control_op *got = &rt->op.u.control;
+    bool is_void = false;
+    enum err err = text_take_record(rt, &rt->texts[rt->step - rt->stage_count - 1],
+                                    (struct str){rt->buf, got->ret_len}, &is_void, info);
+    if (err == ERR_OK && is_void) {
+        got->expected_version = got->ret_version;
+        got->len = -1;
+        runtime_submit(rt, LOG_OP_CONTROL_SET);
+        *ret_deleting = true;
+    }
+    return err;
+}
+
 static void read_next(struct node_runtime *rt)
 {
     if (rt->step < rt->stage_count) {
@@ -167,6 +198,9 @@ static void read_next(struct node_runtime *rt)
     if (rt->step == rt->stage_count) {
         rt->op.u.control = (struct log_control_op){.key = NODES_KEY};
         control_get(rt);
+        return;
+    }
+    if (read_text(rt)) {
         return;
     }
     int64_t turn = 0;
@@ -191,7 +225,13 @@ static void read_done(struct node_runtime *rt)
     if (there && rt->step == rt->stage_count) {
         rt->nodes_version = op->u.control.ret_version;
         take_nodes(rt, (struct str){rt->buf, op->u.control.ret_len});
-    } else if (there) {
+    } else if (there && rt->step > rt->stage_count && op->kind == LOG_OP_CONTROL_GET) {
+        bool deleting = false;
+        err = text_read(rt, &deleting, &info);
+        if (deleting) {
+            return;
+        }
+    } else if (there && rt->step < rt->stage_count) {
         struct runtime_stage *rs = &rt->stage_table[rt->step];
         rs->control_version = op->u.control.ret_version;
         err = partition_map_decode(&rt->arena, (struct str){rt->buf, op->u.control.ret_len},

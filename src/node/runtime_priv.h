@@ -38,6 +38,13 @@ struct runtime_changes {
 
 struct runtime_table; /* runtime_tables.c */
 
+/* Which text of a pipeline is in force. */
+struct runtime_text {
+    struct str pipeline;
+    const struct config *config; /* that has it */
+    int64_t version;             /* of its control record; 0: none */
+};
+
 struct runtime_open {
     struct lane_command command;
     bool busy;
@@ -58,12 +65,13 @@ struct node_runtime {
 
     struct lane **lanes;
     int32_t lane_count;
-    struct stage **stages; /* as lanes see them; each within a runtime_stage */
+    struct stage *_Atomic *stages; /* as lanes see them */
     struct runtime_stage *stage_table;
     int32_t stage_count;
     _Atomic int32_t partition_count;
     _Atomic int32_t changing;       /* changes that are not final */
     _Atomic uint32_t changes_begun; /* so that sums over lanes across a change are not believed */
+    struct runtime_text *texts;     /* [pipeline_count of the configuration] */
     int32_t node_max;
     uint8_t node_states[NODES_MAX]; /* enum node_state */
     int64_t nodes_version;          /* of their control record; 0: none */
@@ -122,6 +130,21 @@ ptrdiff_t runtime_nodes_encode(const struct node_runtime *rt, int32_t node, enum
 
 /* A call that may be sent again later, unchanged (lane.c). */
 bool err_may_retry(enum err err);
+
+/* change_text.c. The record of a text that replaced the file's: u8 format (1), u64 hash64 of the file's whole text, then the
+ * whole text. A file that has been edited since wins: the record is void. */
+bool runtime_text_key(struct str pipeline, char key[128]);
+/* What of `next` differs from what runs: fills affected[stage of the pipeline]; UNSUPPORTED if it is more than chains and
+ * settings. */
+ATTR_NODISCARD enum err text_compare(struct node_runtime *rt, const struct pipeline_plan *next,
+                                     bool affected[STAGES_MAX], int32_t *ret_first,
+                                     struct err_info *info);
+void text_put_in_force(struct node_runtime *rt, const struct config *config,
+                       const struct pipeline_plan *next, const bool affected[STAGES_MAX],
+                       int32_t first, bool drop_state);
+/* At start: takes the record that was read, if it is valid. *ret_void: it is to be deleted. */
+ATTR_NODISCARD enum err text_take_record(struct node_runtime *rt, struct runtime_text *text,
+                                         struct str bytes, bool *ret_void, struct err_info *info);
 
 /* change_steps.c */
 void changes_init(struct node_runtime *rt);

@@ -88,7 +88,8 @@ void runtime_make_streams(struct node_runtime *rt)
         stages += config->pipelines[p]->stage_count;
     }
     rt->streams = MEM_NEW_ARRAY(struct stage_stream, config->stream_count + 6 * stages);
-    rt->stages = ARENA_NEW_ARRAY(&rt->arena, struct stage *, stages);
+    rt->stages = ARENA_NEW_ARRAY(&rt->arena, struct stage * _Atomic, stages);
+    rt->texts = ARENA_NEW_ARRAY(&rt->arena, struct runtime_text, config->pipeline_count);
     rt->stage_table = ARENA_NEW_ARRAY(&rt->arena, struct runtime_stage, stages);
     for (int32_t i = 0; i < config->stream_count; i++) {
         IGNORE_RESULT(add_stream(rt, config->streams[i])); /* looked up by spec later */
@@ -97,6 +98,7 @@ void runtime_make_streams(struct node_runtime *rt)
         const struct pipeline_plan *pipeline = config->pipelines[p];
         struct pipeline_env *env = ARENA_NEW(&rt->arena, struct pipeline_env);
         env->plan = pipeline;
+        rt->texts[p] = (struct runtime_text){.pipeline = pipeline->name, .config = config};
         for (int32_t s = 0; s < pipeline->stage_count; s++) {
             make_stage(rt, pipeline, env, pipeline->stages[s]);
         }

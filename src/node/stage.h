@@ -9,12 +9,14 @@
 #include "pipeline/chain.h"
 #include "pipeline/config.h"
 
-/* A stage as lanes see it: its plan, and where its streams are in the log. Made once by the runtime before any partition
- * is opened, read-only afterwards but for the atomics. */
+/* A stage as lanes see it: its plan, and where its streams are in the log. Made by the runtime before any partition is
+ * opened, read-only afterwards but for the atomics. Another text of a chain makes another one with another plan, which
+ * partitions opened from then on take; streams, shards and lookups stay the same. */
 
 /* Shared by all partitions of one pipeline. */
 struct pipeline_env {
-    const struct pipeline_plan *plan;
+    const struct pipeline_plan
+        *_Atomic plan;           /* its settings; replaced by another text (node/change.h) */
     _Atomic int64_t state_bytes; /* of all its partitions */
 };
 

@@ -151,6 +151,7 @@ void rig_start(struct rig *rig)
                                            .log = rig->log,
                                            .clock = world_clock(rig->world),
                                            .flags = rig->options.flags,
+                                           .load = rig->load,
                                            .tuning = rig->options.tuning};
     CHECK(node_runtime_new(&options, &rig->runtime, &info) == ERR_OK);
     add(rig, "runtime", node_runtime_step, rig->runtime, node_runtime_waker(rig->runtime));

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "base/fs.h"
+#include "node/change.h"
 #include "rig.h"
 #include "sim/disk.h"
 #include "test.h"
@@ -204,4 +208,166 @@ TEST(join_of_two_streams_pairs_them_and_both_positions_are_kept)
     rig_stop(&rig);
     rig_release(&rig);
     arena_release(&arena);
+}
+
+/* --- another text while it runs --- */
+
+#define EDITED(FILTER, WINDOW, COMMIT) \
+    "version: 1\n" \
+    "streams: {clicks: {shards: 2}, counts: {}, other: {shards: 2}, copies: {}}\n" \
+    "pipelines:\n" \
+    "  p:\n    commit: " COMMIT "\n    stages:\n" \
+    "      - name: read\n        from: clicks\n        partitions: 2\n        chain:\n" \
+    "          - parse: {name: p, fields: {user: string, n: int}}\n" FILTER \
+    "          - key_by: {name: k, key: user, shards: 2}\n" \
+    "      - name: count\n        partitions: 2\n        to: counts\n        chain:\n" \
+    "          - window: " WINDOW "\n" \
+    "  q:\n    commit: 5ms\n    stages:\n" \
+    "      - {name: copy, from: other, to: copies, chain: [{parse: {name: p, fields: {n: int}}}]}\n"
+
+#define SUMS(NAME, LENGTH) "{name: " NAME ", tumbling: " LENGTH ", out: {n: count}}"
+
+static const char PLAIN[] = EDITED("", SUMS("w", "10s"), "5ms");
+static const char FILTERED[] =
+    EDITED("          - filter: {name: f, where: \"n > 5\"}\n", SUMS("w", "10s"), "5ms");
+static const char LONGER[] = EDITED("", SUMS("w", "20s"), "5ms");
+static const char RENAMED[] = EDITED("", SUMS("v", "10s"), "5ms");
+static const char SLOWER[] = EDITED("", SUMS("w", "10s"), "20ms");
+
+static bool is_final(void *ctx)
+{
+    return change_final(ctx);
+}
+
+/* Replaces pipeline `p`; the state it ended in, or why it was refused. */
+static enum err replace(struct rig *rig, struct arena *arena, const char *yaml, uint32_t flags,
+                        enum change_state *ret_state, struct err_info *info)
+{
+    const struct config *config;
+    struct change *change = NULL;
+    uint64_t conflict;
+    CHECK(config_load(arena, "new.yaml", str_of(yaml), &config, info) == ERR_OK);
+    struct change_spec spec = {.kind = CHANGE_PIPELINE, .flags = flags, .config = config};
+    enum err err = change_start(rig->runtime, &spec, NULL, &change, &conflict, info);
+    if (err == ERR_OK) {
+        CHECK(rig_run_until(rig, is_final, change));
+        *ret_state = change->state;
+        change_release(change);
+    }
+    return err;
+}
+
+static void click(struct rig *rig, const char *key, int n, int64_t time_ms)
+{
+    char value[64];
+    IGNORE_RESULT(snprintf(value, sizeof(value), "{\"user\":\"%s\",\"n\":%d}", key, n)); /* fits */
+    rig_produce(rig, "clicks", n % 2, &(struct rig_record){key, value, time_ms}, 1);
+}
+
+/* What the windows of user `a` have counted so far. */
+static int64_t sum_of(struct rig *rig, struct arena *arena)
+{
+    struct rig_row *rows;
+    int32_t count = rows_of(rig, arena, "counts", &rows);
+    int64_t sum = 0;
+    for (int32_t i = 0; i < count; i++) {
+        ptrdiff_t at = str_find(rows[i].value, STR("\"n\":"));
+        CHECK(at >= 0);
+        sum += strtol(rows[i].value.ptr + at + 4, NULL, 10);
+    }
+    return sum;
+}
+
+TEST(chain_of_a_running_pipeline_is_replaced_and_stays_so)
+{
+    struct rig rig;
+    struct arena texts, arena;
+    enum change_state state = CHANGE_UNDONE;
+    struct err_info info = {0};
+    arena_init(&texts, 64 << 20);
+    arena_init(&arena, 16 << 20);
+    start(&rig, PLAIN, NULL);
+    for (int i = 0; i < 10; i++) {
+        click(&rig, "a", i, 1000 + i);
+    }
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT(replace(&rig, &texts, FILTERED, 0, &state, &info) == ERR_OK);
+    EXPECT_INT(state, CHANGE_DONE);
+    for (int i = 0; i < 10; i++) {
+        click(&rig, "a", i, 2000 + i); /* 6, 7, 8, 9 are counted into the window that was open */
+    }
+    EXPECT(rig_run_quiet(&rig));
+    rig_kill(&rig); /* the file has the old text; the new one is what runs */
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT(node_runtime_pipeline_config(rig.runtime, STR("p")) != rig.config);
+    EXPECT(node_runtime_pipeline_config(rig.runtime, STR("q")) == rig.config);
+    for (int i = 0; i < 10; i++) {
+        click(&rig, "a", i, 3000 + i);
+    }
+    rig_end(&rig, "clicks");
+    rig_end(&rig, "other");
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT_INT(sum_of(&rig, &arena), 18);
+    rig_stop(&rig);
+    rig.options.yaml = SLOWER; /* an edited file wins */
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT(node_runtime_pipeline_config(rig.runtime, STR("p")) == rig.config);
+    rig_release(&rig);
+    arena_release(&texts);
+    arena_release(&arena);
+}
+
+TEST(text_that_loses_state_is_refused_with_the_list_or_done_if_asked)
+{
+    struct rig rig;
+    struct arena texts, arena;
+    enum change_state state = CHANGE_UNDONE;
+    struct err_info info = {0};
+    arena_init(&texts, 64 << 20);
+    arena_init(&arena, 16 << 20);
+    start(&rig, PLAIN, NULL);
+    for (int i = 0; i < 10; i++) {
+        click(&rig, "a", i, 1000 + i);
+    }
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_INT(replace(&rig, &texts, LONGER, 0, &state, &info), ERR_NEEDS_OPERATOR);
+    EXPECT(str_find(str_of(info.text), STR("'w")) >= 0);
+    EXPECT_INT(replace(&rig, &texts, RENAMED, 0, &state, &info), ERR_NEEDS_OPERATOR);
+    EXPECT(str_find(str_of(info.text), STR("not kept")) >= 0);
+    EXPECT_INT(node_runtime_changing(rig.runtime), 0);
+    EXPECT(replace(&rig, &texts, RENAMED, CHANGE_DROP_STATE, &state, &info) == ERR_OK);
+    EXPECT_INT(state, CHANGE_DONE);
+    for (int i = 0; i < 4; i++) {
+        click(&rig, "a", i, 2000 + i);
+    }
+    rig_end(&rig, "clicks");
+    rig_end(&rig, "other");
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT_INT(node_runtime_failed_partitions(rig.runtime), 0);
+    EXPECT_INT(sum_of(&rig, &arena), 4); /* the ten of before went with the old window */
+    rig_release(&rig);
+    arena_release(&texts);
+    arena_release(&arena);
+}
+
+TEST(settings_change_without_a_stop_and_more_than_chains_takes_a_restart)
+{
+    struct rig rig;
+    struct arena texts;
+    enum change_state state = CHANGE_UNDONE;
+    struct err_info info = {0};
+    arena_init(&texts, 64 << 20);
+    start(&rig, PLAIN, NULL);
+    EXPECT(replace(&rig, &texts, SLOWER, CHANGE_DRY_RUN, &state, &info) == ERR_OK);
+    EXPECT_INT(state, CHANGE_CHECKED);
+    EXPECT(replace(&rig, &texts, SLOWER, 0, &state, &info) == ERR_OK);
+    EXPECT_INT(state, CHANGE_DONE);
+    const struct pipeline_plan *plan = node_runtime_stage(rig.runtime, 0)->pipeline->plan;
+    EXPECT_INT(plan->commit_ns, 20000000);
+    EXPECT_INT(replace(&rig, &texts, LOOKUP_STREAM, 0, &state, &info), ERR_UNSUPPORTED);
+    EXPECT(str_find(str_of(info.text), STR("stages")) >= 0);
+    rig_release(&rig);
+    arena_release(&texts);
 }
