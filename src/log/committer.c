@@ -25,7 +25,7 @@
  *       they never tell what a crash could take back.
  *   C5  Deferred entries (floors) are in c->entries until a frame or a snapshot takes them. */
 
-enum { ROUNDS_PER_STEP_MAX = 256 };
+enum { ROUNDS_PER_STEP_MAX = 256, ROUND_FILE_BYTES = 1 << 20, ROUND_BYTES_MIN = 8 << 20 };
 
 static void fail(struct committer *c, enum err err, const struct err_info *info)
 {
@@ -335,6 +335,7 @@ static void issue_shard_writes(struct embedded *engine)
                                    .done = &c->io};
         write->first = first;
         c->writes_out++;
+        c->round_bytes += write->op.len;
         committer_dirty_add(c, shard, base, first->place.position == 0);
         c->write_next = next;
         if (next == NULL) {
@@ -745,11 +746,19 @@ static void on_reply(struct embedded *engine, struct msg *msg)
     }
 }
 
+/* Whether a round is due: at each new segment, and before that when so much was written that syncing it all at once would
+ * hold up the commits behind it; but never for less than ROUND_FILE_BYTES a file. */
+static bool round_due(const struct committer *c)
+{
+    int64_t bytes = ROUND_FILE_BYTES * c->dirty_count;
+    return c->round_wanted || c->round_bytes >= (bytes > ROUND_BYTES_MIN ? bytes : ROUND_BYTES_MIN);
+}
+
 /* Hands the files written so far to the syncer, so that older journal segments can go. */
 static void send_round(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
-    if (!c->round_wanted || c->round_out || c->state != COMMITTER_IDLE || c->failed != ERR_OK) {
+    if (!round_due(c) || c->round_out || c->state != COMMITTER_IDLE || c->failed != ERR_OK) {
         return;
     }
     struct dirty_file *files = c->round.files;
@@ -767,6 +776,7 @@ static void send_round(struct embedded *engine)
     c->round.journal_below = c->segment;
     c->round_out = true;
     c->round_wanted = false;
+    c->round_bytes = 0;
     syncer_send(engine->syncer, &c->round.msg);
 }
 

@@ -173,6 +173,7 @@ struct committer {
     struct sync_round round;
     bool round_out;
     bool round_wanted;
+    int64_t round_bytes; /* written to shards since the last one was sent */
     struct reserve_request reserve;
     bool reserve_out, reserve_gone;
     int64_t retention_ns; /* next run */

@@ -6,14 +6,15 @@
 /* The syncer: slow file work that nobody waits for on the path of a commit. Three acts, each one struct with a state, go
  * on beside each other; each has one file operation in flight.
  *
- *   spare       NONE -> ZERO (1 MiB at a time) -> SYNC -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
- *               a zeroed, synced journal segment is kept ready; a request renames it to its number
+ *   spare       NONE -> [ZERO (1 MiB)... -> SYNC]... -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
+ *               a zeroed, synced journal segment is kept ready; a request renames it to its number. Synced by 4 MiB:
+ *               a commit's sync waits behind what the disk was given before it, so that is kept short
  *   round       files one by one: SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal segments go
  *   checkpoint  HEADER -> DATA -> SYNC -> [rename] -> DIR -> the op goes to the committer, which journals it
  *
  * Names change by fs_run (they wait for no disk); what must be durable is synced by submit. */
 
-enum { ZERO_BYTES = 1 << 20, SYNCER_ROUNDS_MAX = 64 };
+enum { ZERO_BYTES = 1 << 20, SPARE_SYNC_BYTES = 4 << 20, SYNCER_ROUNDS_MAX = 64 };
 
 enum spare_state { SPARE_NONE, SPARE_ZERO, SPARE_SYNC, SPARE_DIR, SPARE_READY, SPARE_HANDOVER };
 
@@ -256,7 +257,8 @@ static void spare_done(struct syncer *s)
     const struct fs *fs = s->engine->fs;
     struct err_info info = s->spare_op.info;
     enum err err = s->spare_op.err;
-    if (err == ERR_OK && s->spare == SPARE_SYNC && !s->spare_named) {
+    if (err == ERR_OK && s->spare == SPARE_SYNC && s->spare_bytes >= s->spare_target &&
+        !s->spare_named) {
         err = fs_rename(fs, JOURNAL_NEXT, JOURNAL_SPARE, &info);
     }
     if (err != ERR_OK) {
@@ -266,14 +268,18 @@ static void spare_done(struct syncer *s)
     switch (s->spare) {
     case SPARE_ZERO:
         s->spare_bytes += s->spare_op.len;
-        if (s->spare_bytes < s->spare_target) {
+        if (s->spare_bytes < s->spare_target && s->spare_bytes % SPARE_SYNC_BYTES != 0) {
             spare_zero(s);
-        } else {
-            s->spare = SPARE_SYNC;
-            submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC, .file = s->spare_file});
+            break;
         }
+        s->spare = SPARE_SYNC;
+        submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC, .file = s->spare_file});
         break;
     case SPARE_SYNC:
+        if (s->spare_bytes < s->spare_target) {
+            spare_zero(s);
+            break;
+        }
         s->spare = SPARE_DIR;
         submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
         break;
