@@ -192,6 +192,7 @@ static struct lane_tuning tuning_of(const struct lane_tuning *given)
         .slice_batches = (int32_t)or_default(given->slice_batches, 4),
         .batch_rows = (int32_t)or_default(given->batch_rows, BATCH_ROWS_MAX),
         .opens = (int32_t)or_default(given->opens, 4),
+        .figures_off = given->figures_off,
     };
     tuning.batch_rows = tuning.batch_rows < BATCH_ROWS_MAX ? tuning.batch_rows : BATCH_ROWS_MAX;
     return tuning;
@@ -413,10 +414,12 @@ static void after_result(struct lane *lane, struct partition *part, enum step_re
     }
 }
 
-static bool commits_eagerly(const struct partition *part)
+/* An eager pipeline's commit is due as soon as there is something in it; it leaves when none is in flight. */
+static void eager_commit(struct lane *lane, const struct partition *part)
 {
-    const struct pipeline_plan *plan = part->stage->pipeline->plan;
-    return plan->commit_eager;
+    if (part->stage->pipeline->plan->commit_eager && (part->dirty || part->claimed)) {
+        lane->commit_due_ns = lane->now_ns;
+    }
 }
 
 /* One step; false: it is not this partition's turn any more. */
@@ -430,11 +433,12 @@ static bool turn_step(struct lane *lane, struct partition *part)
     case STEP_WORKED:
         return true;
     case STEP_DRAINED:
-        if (commits_eagerly(part) && (part->dirty || part->claimed)) {
-            lane->commit_due_ns = lane->now_ns;
-        }
+        eager_commit(lane, part);
         return false;
     case STEP_READ:
+        /* More is there to be read, but a commit need not wait for it: it flies meanwhile, and what comes by then is the
+         * next one. Input that never ends would be drained never. */
+        eager_commit(lane, part);
         lane_want(lane, part->shards[input], part->views[input].position.next_offset);
         return false;
     case STEP_STALLED:

@@ -34,6 +34,7 @@ struct lane_tuning {
     int32_t slice_batches;     /* batches of one partition before it is the next one's turn; 4 */
     int32_t batch_rows;        /* rows of one batch; BATCH_ROWS_MAX */
     int32_t opens;             /* partitions being opened at once; 4 */
+    bool figures_off;          /* no CPU times, counts per key group, heavy keys: what they cost */
 };
 
 struct lane_options {
