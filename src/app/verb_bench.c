@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `shadowcast bench`: the engine's speed as shares of what bare loops reach in the same run. */
+#include <dirent.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,51 @@
 #include "base/mem.h"
 #include "base/real/clock_real.h"
 #include "bench/bench.h"
+
+/* CPU time of one process, in ticks, if it is a thread of the kernel; else 0. */
+static long long kernel_ticks(const char *pid)
+{
+    char path[64];
+    char line[512];
+    IGNORE_RESULT(snprintf(path, sizeof path, "/proc/%.20s/stat", pid)); /* fits */
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return 0; /* it has ended */
+    }
+    bool read = fgets(line, sizeof line, file) != NULL;
+    IGNORE_RESULT(fclose(file)); /* only read */
+    const char *at = read ? strrchr(line, ')') : NULL;
+    if (at == NULL || strlen(at) < 4) {
+        return 0;
+    }
+    /* Behind the name: state, parent (2: the kernel's threads), 9 others, user, system. */
+    char *end;
+    const char *field = at + 4;
+    long long parent = strtoll(field, &end, 10);
+    long long value[11] = {0};
+    for (int i = 0; parent == 2 && i < 11; i++) {
+        field = end;
+        value[i] = strtoll(field, &end, 10);
+    }
+    return value[9] + value[10];
+}
+
+static int64_t kernel_cpu_ns(void)
+{
+    DIR *folder = opendir("/proc");
+    long long ticks = 0;
+    if (folder == NULL) {
+        return 0;
+    }
+    const struct dirent *entry;
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): this folder is this thread's alone
+    while ((entry = readdir(folder)) != NULL) {
+        ticks +=
+            entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? kernel_ticks(entry->d_name) : 0;
+    }
+    IGNORE_RESULT(closedir(folder)); /* only read */
+    return ticks * 10000000;
+}
 
 /* Reads the machine's CPU times; in ticks of 10 ms, as /proc/stat counts. */
 static bool machine_cpu(void *ctx, struct machine_cpu *ret_cpu)
@@ -31,6 +78,7 @@ static bool machine_cpu(void *ctx, struct machine_cpu *ret_cpu)
     /* user nice system idle iowait irq softirq steal */
     *ret_cpu = (struct machine_cpu){
         .busy_ns = (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) * 10000000,
+        .kernel_ns = kernel_cpu_ns(),
         .steal_ns = ticks[7] * 10000000};
     return read;
 }
@@ -40,10 +88,33 @@ static bool reaches(const struct bench_result *result)
     return !result->too_noisy && result->ratio_low * 100.0 >= (double)result->floor_percent;
 }
 
+static bool holds(const struct bench_figure *figure)
+{
+    return isnan(figure->bound) || figure->value <= figure->bound;
+}
+
+static void print_figures(const struct bench_result *result)
+{
+    for (int32_t i = 0; i < result->figure_count; i++) {
+        const struct bench_figure *figure = &result->figures[i];
+        char bound[48] = "";
+        if (!isnan(figure->bound)) {
+            IGNORE_RESULT(snprintf(bound, sizeof bound, "<= %.4g %s %s", figure->bound,
+                                   figure->unit, holds(figure) ? "ok" : "MISSED")); /* fits */
+        }
+        printf("%-16s %-36s %12.4g %-10s %s\n", result->name, figure->name, figure->value,
+               figure->unit, bound);
+    }
+}
+
 static void print_row(const struct bench_result *result)
 {
+    if (result->limit == NULL) {
+        print_figures(result);
+        return;
+    }
     if (result->too_noisy) {
-        printf("%-12s too noisy: %d of %d pairs dropped\n", result->name, result->dirty_count,
+        printf("%-16s too noisy: %d of %d pairs dropped\n", result->name, result->dirty_count,
                result->pair_count);
         return;
     }
@@ -52,18 +123,40 @@ static void print_row(const struct bench_result *result)
         IGNORE_RESULT(snprintf(floor, sizeof floor, "%d %% %s", result->floor_percent,
                                reaches(result) ? "ok" : "MISSED")); /* fits */
     }
-    printf("%-12s %9.2f M/s %9.2f M/s %7.1f %% (%.1f..%.1f) %6d/%-4d %s\n", result->name,
+    printf("%-16s %9.2f M/s %9.2f M/s %7.1f %% (%.1f..%.1f) %6d/%-4d %s\n", result->name,
            result->engine_per_s / 1e6, result->limit_per_s / 1e6, result->ratio * 100,
            result->ratio_low * 100, result->ratio_high * 100,
            result->pair_count - result->dirty_count, result->pair_count, floor);
 }
 
+static void print_json_figures(const struct bench_result *result, bool first)
+{
+    printf("%s{\"name\":\"%s\",\"engine\":\"%s\",\"figures\":[", first ? "" : ",\n", result->name,
+           result->engine);
+    for (int32_t i = 0; i < result->figure_count; i++) {
+        const struct bench_figure *figure = &result->figures[i];
+        printf("%s{\"name\":\"%s\",\"unit\":\"%s\",\"value\":%.6g", i > 0 ? "," : "", figure->name,
+               figure->unit, figure->value);
+        if (!isnan(figure->bound)) {
+            printf(",\"bound\":%.6g,\"holds\":%s", figure->bound, holds(figure) ? "true" : "false");
+        }
+        printf("}");
+    }
+    printf("]}");
+}
+
 static void print_json(const struct bench_result *result, bool first)
 {
-    printf("%s{\"name\":\"%s\",\"engine\":\"%s\",\"limit\":\"%s\",\"floor_percent\":%d,"
-           "\"too_noisy\":%s,\"dropped\":%d,",
-           first ? "" : ",\n", result->name, result->engine, result->limit, result->floor_percent,
-           result->too_noisy ? "true" : "false", result->dirty_count);
+    if (result->limit == NULL) {
+        print_json_figures(result, first);
+        return;
+    }
+    printf(
+        "%s{\"name\":\"%s\",\"engine\":\"%s\",\"limit\":\"%s\",\"per\":\"%s\",\"floor_percent\":%d,"
+        "\"too_noisy\":%s,\"dropped\":%d,",
+        first ? "" : ",\n", result->name, result->engine, result->limit,
+        result->wall ? "second" : "cpu second", result->floor_percent,
+        result->too_noisy ? "true" : "false", result->dirty_count);
     if (!result->too_noisy) {
         printf("\"engine_per_s\":%.0f,\"limit_per_s\":%.0f,\"ratio\":%.4f,\"ratio_low\":%.4f,"
                "\"ratio_high\":%.4f,",
@@ -79,6 +172,48 @@ static void print_json(const struct bench_result *result, bool first)
     printf("]}");
 }
 
+static void list_rows(void)
+{
+    for (int32_t i = 0; i < bench_row_count(); i++) {
+        printf("%-16s %s%s\n", bench_row_name(i), bench_row_what(i),
+               bench_row_only_named(i) ? " (only when named: takes minutes)" : "");
+    }
+}
+
+/* The named rows, or all but those that must be named; what they found goes to standard output. */
+static enum err run_rows(const struct cli *cli, const struct bench_options *options)
+{
+    bool json = strcmp(cli_text(cli, "output"), "json") == 0;
+    bool named = cli->arg_count > 0;
+    struct bench_result *result = MEM_NEW(struct bench_result);
+    struct err_info info = {0};
+    int32_t count = named ? cli->arg_count : bench_row_count();
+    enum err err = ERR_OK;
+    bool first = true;
+    printf(json ? "["
+                : "row              engine        bare loop     of the bare loop       pairs      "
+                  "floor\n");
+    for (int32_t i = 0; i < count && err == ERR_OK; i++) {
+        if (!named && bench_row_only_named(i)) {
+            continue;
+        }
+        const char *name = named ? cli->args[i] : bench_row_name(i);
+        err = bench_run(name, options, result, &info);
+        if (err != ERR_OK) {
+            IGNORE_RESULT(fprintf(stderr, "shadowcast: bench: %s\n", info.text));
+        } else if (json) {
+            print_json(result, first);
+            first = false;
+        } else {
+            print_row(result);
+        }
+        IGNORE_RESULT(fflush(stdout)); /* rows take seconds each */
+    }
+    printf(json ? "]\n" : "");
+    mem_free(result);
+    return err;
+}
+
 int verb_bench(const struct cli *cli)
 {
     struct clock clock = clock_real();
@@ -87,32 +222,21 @@ int verb_bench(const struct cli *cli)
         IGNORE_RESULT(fprintf(stderr, "shadowcast: bench: --pairs is 3 to %d\n", BENCH_PAIRS_MAX));
         return (int)exit_code_of(ERR_INVALID);
     }
+    int64_t seconds = cli_i64(cli, "seconds");
+    if (seconds < 1 || seconds > BENCH_SECONDS_MAX) {
+        IGNORE_RESULT(
+            fprintf(stderr, "shadowcast: bench: --seconds is 1 to %d\n", BENCH_SECONDS_MAX));
+        return (int)exit_code_of(ERR_INVALID);
+    }
     struct bench_options options = {.pairs = (int32_t)pairs,
                                     .clock = &clock,
                                     .machine = machine_cpu,
                                     .keep_noisy = cli_flag(cli, "noisy"),
-                                    .seed = 1};
-    bool json = strcmp(cli_text(cli, "output"), "json") == 0;
-    struct bench_result *result = MEM_NEW(struct bench_result);
-    struct err_info info = {0};
-    int32_t count = cli->arg_count > 0 ? cli->arg_count : bench_row_count();
-    enum err err = ERR_OK;
-    printf(json ? "["
-                : "row          engine        bare loop     of the bare loop       pairs      "
-                  "floor\n");
-    for (int32_t i = 0; i < count && err == ERR_OK; i++) {
-        const char *name = cli->arg_count > 0 ? cli->args[i] : bench_row_name(i);
-        err = bench_run(name, &options, result, &info);
-        if (err != ERR_OK) {
-            IGNORE_RESULT(fprintf(stderr, "shadowcast: bench: %s\n", info.text));
-        } else if (json) {
-            print_json(result, i == 0);
-        } else {
-            print_row(result);
-            IGNORE_RESULT(fflush(stdout)); /* rows take seconds each */
-        }
+                                    .seed = 1,
+                                    .seconds = (int32_t)seconds};
+    if (cli->arg_count == 1 && strcmp(cli->args[0], "list") == 0) {
+        list_rows();
+        return EXIT_CODE_OK;
     }
-    printf(json ? "]\n" : "");
-    mem_free(result);
-    return (int)exit_code_of(err);
+    return (int)exit_code_of(run_rows(cli, &options));
 }

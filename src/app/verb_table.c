@@ -126,6 +126,7 @@ static const struct cli_option token_options[] = {
 
 static const struct cli_option bench_options[] = {
     {"pairs", 0, CLI_I64, "N", "15", "pairs of slices a row, 3 to 400; each takes 0.2 s of CPU"},
+    {"seconds", 0, CLI_I64, "N", "180", "length of each stretch of a latency row, 1 to 3600"},
     {"noisy", 0, CLI_FLAG, NULL, NULL,
      "count pairs that others disturbed, too: to look, not to tell"},
     OPTIONS_END,
@@ -185,7 +186,7 @@ const struct cli_verb cli_verbs[] = {
      "TOPIC is cli (the default: this page), routes, problems or openapi."},
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
-     "Rows: passthrough, json, count-1k, count-100k, count-10m; all if none is named."},
+     "ROW 'list' tells the rows' names. None named: all but those that take minutes."},
     {"version", verb_version, "print the version", "", NULL, 0, NULL},
     {NULL, NULL, NULL, NULL, NULL, 0, NULL},
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/real/clock_real.h"
 #include "base/rng.h"
 #include "bench/rows.h"
 
@@ -16,7 +17,14 @@ static const int64_t SLICE_NS = 100000000;
 static const double DIRTY_SHARE = 0.05;
 
 static const struct bench_row *const ROWS[] = {
-    &bench_passthrough, &bench_json, &bench_count_1k, &bench_count_100k, &bench_count_10m,
+    &bench_passthrough,    &bench_json,
+    &bench_count_1k,       &bench_count_100k,
+    &bench_count_10m,      &bench_grow,
+    &bench_count_1k_node,  &bench_count_100k_node,
+    &bench_count_10m_node, &bench_log_to_log,
+    &bench_log_durable,    &bench_figures_json,
+    &bench_figures_count,  &bench_latency_unsynced,
+    &bench_latency_synced,
 };
 
 int32_t bench_row_count(void)
@@ -28,6 +36,18 @@ const char *bench_row_name(int32_t index)
 {
     CHECK(index >= 0 && index < bench_row_count());
     return ROWS[index]->name;
+}
+
+bool bench_row_only_named(int32_t index)
+{
+    CHECK(index >= 0 && index < bench_row_count());
+    return ROWS[index]->only_named;
+}
+
+const char *bench_row_what(int32_t index)
+{
+    CHECK(index >= 0 && index < bench_row_count());
+    return ROWS[index]->engine;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -81,30 +101,45 @@ static double run_slice(const struct clock *clock, int64_t (*step)(void *self), 
     return (double)records * 1e9 / (double)used;
 }
 
-static struct bench_pair run_pair(const struct bench_row *row, void *self,
-                                  const struct bench_options *options, bool engine_first)
+static enum err run_side(const struct bench_row *row, void *self,
+                         const struct bench_options *options, bool engine, struct bench_pair *pair,
+                         struct err_info *info)
+{
+    double *ret_per_s = engine ? &pair->engine_per_s : &pair->limit_per_s;
+    enum err (*slice)(void *, double *, struct err_info *) =
+        engine ? row->engine_slice : row->limit_slice;
+    if (slice != NULL) {
+        return slice(self, ret_per_s, info);
+    }
+    *ret_per_s = run_slice(options->clock, engine ? row->engine_step : row->limit_step, self);
+    return ERR_OK;
+}
+
+/* This process' threads are its own, not foreign: some rows have several. */
+static enum err run_pair(const struct bench_row *row, void *self,
+                         const struct bench_options *options, bool engine_first,
+                         struct bench_pair *ret_pair, struct err_info *info)
 {
     struct machine_cpu before = {0};
     struct machine_cpu after = {0};
     struct bench_pair pair = {0};
-    int64_t own = clock_thread_cpu_ns(options->clock);
+    int64_t own = clock_real_process_cpu_ns();
     int64_t wall = clock_now_ns(options->clock);
     bool known = options->machine(options->machine_ctx, &before);
-    if (engine_first) {
-        pair.engine_per_s = run_slice(options->clock, row->engine_step, self);
-        pair.limit_per_s = run_slice(options->clock, row->limit_step, self);
-    } else {
-        pair.limit_per_s = run_slice(options->clock, row->limit_step, self);
-        pair.engine_per_s = run_slice(options->clock, row->engine_step, self);
-    }
+    enum err err = run_side(row, self, options, engine_first, &pair, info);
+    err = err == ERR_OK ? run_side(row, self, options, !engine_first, &pair, info) : err;
     known = options->machine(options->machine_ctx, &after) && known;
-    own = clock_thread_cpu_ns(options->clock) - own;
+    own = clock_real_process_cpu_ns() - own;
     wall = clock_now_ns(options->clock) - wall;
     int64_t foreign = after.busy_ns - before.busy_ns - own;
+    foreign -= row->on_disk ? after.kernel_ns - before.kernel_ns : 0;
     int64_t stolen = after.steal_ns - before.steal_ns;
     foreign = foreign > 0 ? foreign : 0;
     pair.dirty = known && (double)(foreign + stolen) > DIRTY_SHARE * (double)wall;
-    return pair;
+    if (err == ERR_OK) {
+        *ret_pair = pair;
+    }
+    return err;
 }
 
 static void summarise(struct bench_result *result, const struct bench_options *options)
@@ -132,6 +167,28 @@ static void summarise(struct bench_result *result, const struct bench_options *o
                    &result->ratio_high);
 }
 
+void bench_add_figure(struct bench_result *result, const char *name, const char *unit, double value,
+                      double bound)
+{
+    CHECK(result->figure_count < BENCH_FIGURES_MAX);
+    result->figures[result->figure_count++] =
+        (struct bench_figure){.name = name, .unit = unit, .value = value, .bound = bound};
+}
+
+static enum err run_pairs(const struct bench_row *row, void *self,
+                          const struct bench_options *options, struct bench_result *result,
+                          struct err_info *info)
+{
+    struct bench_pair warm;
+    enum err err = run_pair(row, self, options, true, &warm, info); // warms both sides
+    for (int32_t i = 0; i < options->pairs && err == ERR_OK; i++) {
+        err = run_pair(row, self, options, i % 2 == 0, &result->pairs[i], info);
+        result->dirty_count += result->pairs[i].dirty;
+    }
+    result->pair_count = options->pairs;
+    return err;
+}
+
 enum err bench_run(const char *name, const struct bench_options *options,
                    struct bench_result *ret_result, struct err_info *info)
 {
@@ -141,25 +198,27 @@ enum err bench_run(const char *name, const struct bench_options *options,
         row = strcmp(ROWS[i]->name, name) == 0 ? ROWS[i] : row;
     }
     if (row == NULL) {
-        return err_set(info, ERR_NOT_FOUND, "there is no benchmark '%s'", name);
-    }
-    void *self;
-    enum err err = row->open(options->seed, &self, info);
-    if (err != ERR_OK) {
-        return err;
+        return err_set(info, ERR_NOT_FOUND,
+                       "there is no benchmark '%s'; 'shadowcast bench list' tells them", name);
     }
     memset(ret_result, 0, sizeof *ret_result);
     ret_result->name = row->name;
     ret_result->engine = row->engine;
     ret_result->limit = row->limit;
     ret_result->floor_percent = row->floor_percent;
-    run_pair(row, self, options, true); // warms both sides
-    for (int32_t i = 0; i < options->pairs; i++) {
-        ret_result->pairs[i] = run_pair(row, self, options, i % 2 == 0);
-        ret_result->dirty_count += ret_result->pairs[i].dirty;
+    ret_result->wall = row->wall;
+    if (row->measure != NULL) {
+        return row->measure(options, ret_result, info);
     }
-    ret_result->pair_count = options->pairs;
+    void *self;
+    enum err err = row->open(options->seed, &self, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = run_pairs(row, self, options, ret_result, info);
     row->close(self);
-    summarise(ret_result, options);
-    return ERR_OK;
+    if (err == ERR_OK) {
+        summarise(ret_result, options);
+    }
+    return err;
 }

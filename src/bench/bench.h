@@ -10,13 +10,15 @@
 
 /* Benchmarks as paired slices (docs/benchmarks.md): in one thread, a slice of the engine's own code and a slice of a bare
  * loop that does only what cannot be left out, in turn; what is told is the ratio of their speeds. Only CPU time of the
- * thread counts. A pair is dropped by rule, not by eye, when others used more than 5 % of its time. */
+ * thread counts, in most rows. A pair is dropped by rule, not by eye, when others used more than 5 % of its time.
+ * Some rows are no ratio: pauses and latencies, as figures with their bounds. */
 
-enum { BENCH_PAIRS_MAX = 400, BENCH_ROWS_MAX = 16 };
+enum { BENCH_PAIRS_MAX = 400, BENCH_FIGURES_MAX = 24, BENCH_SECONDS_MAX = 3600 };
 
 /* CPU time of the whole machine since some zero: what anybody used, and what was stolen by the host. */
 struct machine_cpu {
     int64_t busy_ns;
+    int64_t kernel_ns; /* of those, by the kernel's own threads */
     int64_t steal_ns;
 };
 
@@ -28,10 +30,18 @@ struct bench_options {
     void *machine_ctx;
     bool keep_noisy; /* count dirty pairs, too: for finding out, not for telling */
     uint64_t seed;   /* of the intervals' resampling and the rows' data */
+    int32_t seconds; /* 1..BENCH_SECONDS_MAX: how long each stretch of a latency row takes */
+};
+
+/* A figure that is no ratio. */
+struct bench_figure {
+    const char *name, *unit;
+    double value;
+    double bound; /* it must not be above it; NAN: none */
 };
 
 struct bench_pair {
-    double engine_per_s, limit_per_s; /* records per CPU second */
+    double engine_per_s, limit_per_s; /* records per CPU second; rows that say so: per second */
     bool dirty;
 };
 
@@ -39,6 +49,9 @@ struct bench_result {
     const char *name;
     const char *engine, *limit; /* what each side does */
     int32_t floor_percent;      /* the ratio's lower end must reach it; 0: none */
+    bool wall;                  /* speeds are per second, not per CPU second */
+    struct bench_figure figures[BENCH_FIGURES_MAX]; /* of rows that are no ratio */
+    int32_t figure_count;
     int32_t pair_count, dirty_count;
     struct bench_pair pairs[BENCH_PAIRS_MAX];
     bool too_noisy; /* more than half of the pairs were dropped: no figures below */
@@ -49,8 +62,15 @@ struct bench_result {
 
 int32_t bench_row_count(void);
 const char *bench_row_name(int32_t index);
+const char *bench_row_what(int32_t index); /* what its engine side does */
+bool bench_row_only_named(int32_t index);  /* takes minutes: left out where all are asked for */
 
-/* Runs one row. Takes pairs x 0.2 s of CPU and the time to make its data. Errors: NOT_FOUND. */
+/* Adds a figure; `bound` NAN: it has none. */
+void bench_add_figure(struct bench_result *result, const char *name, const char *unit, double value,
+                      double bound);
+
+/* Runs one row. Takes pairs x 0.2 s of CPU and the time to make its data; latency rows take their seconds. Errors:
+ * NOT_FOUND; those of the folder that rows with a log make below TMPDIR. */
 ATTR_NODISCARD enum err bench_run(const char *name, const struct bench_options *options,
                                   struct bench_result *ret_result, struct err_info *info);
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/feed.h"
 
+#include <stdio.h>
+
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/rng.h"
 
 enum { FEED_BATCH_RECORDS = 1024, FEED_ARENA_BYTES = 1 << 30 };
 
@@ -47,6 +50,30 @@ void feed_add(struct feed *feed, struct str key, struct str value, int64_t time_
     if (feed->builder.count == FEED_BATCH_RECORDS) {
         feed_flush(feed);
     }
+}
+
+void feed_add_clicks(struct feed *feed, uint64_t seed, int32_t count)
+{
+    static const char *const KINDS[] = {"view", "click", "purchase"};
+    struct rng rng;
+    rng_init(&rng, seed);
+    for (int32_t i = 0; i < count; i++) {
+        char text[512];
+        char key[32];
+        uint64_t user = rng_below(&rng, 100000);
+        int key_len = snprintf(key, sizeof key, "user-%06llu", (unsigned long long)user);
+        int len = snprintf(
+            text, sizeof text,
+            "{\"user\":\"%s\",\"page\":\"/products/%05llu/details\",\"kind\":\"%s\",\"ts\":%lld,"
+            "\"duration\":%llu,\"agent\":\"Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0\","
+            "\"session\":\"%016llx%04llx\"}",
+            key, (unsigned long long)rng_below(&rng, 100000), KINDS[rng_below(&rng, 3)],
+            1700000000000LL + i, (unsigned long long)rng_below(&rng, 100000),
+            (unsigned long long)rng_u64(&rng), (unsigned long long)rng_below(&rng, 65536));
+        feed_add(feed, (struct str){.ptr = key, .len = key_len},
+                 (struct str){.ptr = text, .len = len}, i);
+    }
+    feed_flush(feed);
 }
 
 void feed_begin(struct feed *feed)

@@ -2,11 +2,8 @@
 // Filter and project JSON clicks of about 200 bytes: three of seven fields are used, a third of the records pass and are
 // written as JSON again; against simdjson on demand, one record at a time, reading the same fields of the same bytes.
 
-#include <stdio.h>
-
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "bench/feed.h"
 #include "bench/rows.h"
 
@@ -49,30 +46,6 @@ static int64_t json_limit(void *self)
     return JSON_LIMIT_STEP;
 }
 
-static void add_clicks(struct json_row *row, uint64_t seed)
-{
-    static const char *const KINDS[] = {"view", "click", "purchase"};
-    struct rng rng;
-    rng_init(&rng, seed);
-    for (int i = 0; i < JSON_RECORDS; i++) {
-        char text[512];
-        char key[32];
-        uint64_t user = rng_below(&rng, 100000);
-        int key_len = snprintf(key, sizeof key, "user-%06llu", (unsigned long long)user);
-        int len = snprintf(
-            text, sizeof text,
-            "{\"user\":\"%s\",\"page\":\"/products/%05llu/details\",\"kind\":\"%s\",\"ts\":%lld,"
-            "\"duration\":%llu,\"agent\":\"Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0\","
-            "\"session\":\"%016llx%04llx\"}",
-            key, (unsigned long long)rng_below(&rng, 100000), KINDS[rng_below(&rng, 3)],
-            1700000000000LL + i, (unsigned long long)rng_below(&rng, 100000),
-            (unsigned long long)rng_u64(&rng), (unsigned long long)rng_below(&rng, 65536));
-        feed_add(&row->feed, (struct str){.ptr = key, .len = key_len},
-                 (struct str){.ptr = text, .len = len}, i);
-    }
-    feed_flush(&row->feed);
-}
-
 /* Views of all values, so that both sides read the same bytes. */
 static void index_values(struct json_row *row)
 {
@@ -96,18 +69,13 @@ static enum err json_open(uint64_t seed, void **ret_self, struct err_info *info)
 {
     struct json_row *row = MEM_NEW(struct json_row);
     feed_init(&row->feed, JSON_RECORDS);
-    enum err err = feed_chain_open(
-        &row->run,
-        "[{parse: {name: p, format: json, fields: {kind: string, user: string, ts: int}}}, "
-        "{filter: {name: f, where: \"kind == 'view'\"}}, "
-        "{map: {name: m, select: [user, ts]}}]",
-        info);
+    enum err err = feed_chain_open(&row->run, FEED_CLICKS_CHAIN, info);
     row->bare = bare_json_new();
     if (err != ERR_OK) {
         json_close(row);
         return err;
     }
-    add_clicks(row, seed);
+    feed_add_clicks(&row->feed, seed, JSON_RECORDS);
     index_values(row);
     *ret_self = row;
     return ERR_OK;

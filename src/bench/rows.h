@@ -2,25 +2,42 @@
 #ifndef BENCH_ROWS_H
 #define BENCH_ROWS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
 
-/* One benchmark: data, an engine side and a limit side. A step does some thousand records and returns how many. */
+struct bench_options;
+struct bench_result;
+
+/* One benchmark, of one of two kinds. A ratio: data, an engine side and a limit side; a step does some thousand records and
+ * returns how many, or else a whole slice is told by its speed. Figures: what `measure` finds. */
 struct bench_row {
     const char *name;
-    const char *engine, *limit;
+    const char *engine, *limit; /* what each side does; `limit` NULL: figures */
     int32_t floor_percent;
+    bool only_named; /* takes minutes: left out where all are asked for */
+    bool on_disk;    /* the kernel's threads write for both sides: they are not foreign */
+    bool wall;       /* records per second, not per CPU second */
     enum err (*open)(uint64_t seed, void **ret_self, struct err_info *info);
     void (*close)(void *self);
     int64_t (*engine_step)(void *self);
     int64_t (*limit_step)(void *self);
+    enum err (*engine_slice)(void *self, double *ret_per_s, struct err_info *info);
+    enum err (*limit_slice)(void *self, double *ret_per_s, struct err_info *info);
+    enum err (*measure)(const struct bench_options *options, struct bench_result *result,
+                        struct err_info *info);
 };
 
 extern const struct bench_row bench_passthrough;
 extern const struct bench_row bench_json;
 extern const struct bench_row bench_count_1k, bench_count_100k, bench_count_10m;
+extern const struct bench_row bench_count_1k_node, bench_count_100k_node, bench_count_10m_node;
+extern const struct bench_row bench_grow;
+extern const struct bench_row bench_log_to_log, bench_log_durable;
+extern const struct bench_row bench_figures_json, bench_figures_count;
+extern const struct bench_row bench_latency_unsynced, bench_latency_synced;
 
 /* The bare JSON loop: simdjson on demand, one record at a time, the three fields that the row uses; returns a sum that
  * depends on all that was read. */

@@ -40,6 +40,11 @@ struct clock clock_real(void)
                           .thread_cpu_ns = thread_cpu_ns};
 }
 
+int64_t clock_real_process_cpu_ns(void)
+{
+    return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 void clock_real_sleep(int64_t ns)
 {
     if (ns <= 0) {

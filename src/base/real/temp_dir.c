@@ -6,13 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum err temp_dir_make(const char *prefix, char *ret_path, struct err_info *info)
+static const char *top_of(const char *otherwise)
 {
     const char *top = getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe): nothing sets variables
+    return top == NULL || top[0] == 0 ? otherwise : top;
+}
+
+static enum err make_in(const char *top, const char *prefix, char *ret_path, struct err_info *info)
+{
     char path[TEMP_DIR_MAX];
-    if (top == NULL || top[0] == 0) {
-        top = "/tmp";
-    }
     int len = snprintf(path, sizeof path, "%s/%s-XXXXXX", top, prefix);
     if (len < 0 || len >= (int)sizeof path) {
         return err_set(info, ERR_LIMIT,
@@ -26,6 +28,17 @@ enum err temp_dir_make(const char *prefix, char *ret_path, struct err_info *info
         ret_path[i] = path[i];
     }
     return ERR_OK;
+}
+
+enum err temp_dir_make(const char *prefix, char *ret_path, struct err_info *info)
+{
+    return make_in(top_of("/tmp"), prefix, ret_path, info);
+}
+
+enum err temp_dir_make_in_memory(const char *prefix, char *ret_path, struct err_info *info)
+{
+    enum err err = make_in(top_of("/dev/shm"), prefix, ret_path, NULL);
+    return err == ERR_OK ? err : temp_dir_make(prefix, ret_path, info);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)

@@ -11,6 +11,11 @@ enum { TEMP_DIR_MAX = 256 };
  * Errors: IO, NO_SPACE, LIMIT (TMPDIR is too long). */
 ATTR_NODISCARD enum err temp_dir_make(const char *prefix, char *ret_path, struct err_info *info);
 
+/* The same in /dev/shm, whose files are memory, unless TMPDIR is set: for what is written but need not reach a disk. Where
+ * there is no such folder, as above. */
+ATTR_NODISCARD enum err temp_dir_make_in_memory(const char *prefix, char *ret_path,
+                                                struct err_info *info);
+
 /* Removes the folder and all in it, as far as that is possible. Links are removed, not followed. */
 void temp_dir_remove(const char *path);
 
