@@ -349,6 +349,9 @@ static void carried_forecast(const struct fitted *fit, int h, struct arena *aren
         left *= fit->carry;
         ret->center[i] += left;
         ret->mean[i] += left;
+        for (int k = 0; ret->knots != NULL && k < FORECAST_KNOTS; k++) {
+            ret->knots[(long)i * FORECAST_KNOTS + k] += left;
+        }
     }
 }
 

@@ -15,9 +15,21 @@ void forecast_init(struct forecast *forecast, int h, struct arena *arena)
     forecast->sd = ARENA_NEW_ARRAY(arena, double, h);
 }
 
+/* Between the knots, and along the last two beyond them. */
+static double knot_value(const double *knots, double score)
+{
+    double at =
+        score / FORECAST_KNOT_STEP + FORECAST_KNOTS / 2; // NOLINT(bugprone-integer-division)
+    int k = (int)fmin(fmax(at, 0), FORECAST_KNOTS - 2);
+    return knots[k] + (at - k) * (knots[k + 1] - knots[k]);
+}
+
 double forecast_quantile(const struct forecast *forecast, int i, double q)
 {
-    double value = forecast->center[i] + num_normal_quantile(q) * forecast->sd[i];
+    double score = num_normal_quantile(q), value = forecast->center[i] + score * forecast->sd[i];
+    if (forecast->knots != NULL) {
+        value = knot_value(forecast->knots + (long)i * FORECAST_KNOTS, score);
+    }
     return forecast->transformed ? box_cox_inverse(value, forecast->lambda) - forecast->shift
                                  : value;
 }

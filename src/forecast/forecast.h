@@ -17,11 +17,15 @@ enum {
     STATE_SEASON_MAX =
         24, /* longest season kept in a model's state; longer ones are Fourier terms or STL */
     QUANTILES_MAX = 32,
+    FORECAST_KNOTS = 29,
 };
 
+#define FORECAST_KNOT_STEP 0.25
+
 /* Forecast of h steps: normal with mean center[i] and standard deviation sd[i] on the scale of the model, brought back by
- * the inverse Box-Cox transform of `lambda` where `transformed`, then less `shift`. mean[i] is what the model names its forecast. All of
- * length h, in the arena of the call that made it. */
+ * the inverse Box-Cox transform of `lambda` where `transformed`, then less `shift`. mean[i] is what the model names its
+ * forecast. All of length h, in the arena of the call that made it. A law that is not normal has its quantiles in
+ * `knots`. */
 struct forecast {
     int h;
     double *mean;
@@ -30,7 +34,16 @@ struct forecast {
     int transformed;
     double lambda;
     double shift; /* 1: the scale is log(1 + y), with lambda 0 */
+    /* NULL where normal; else [h][FORECAST_KNOTS] quantiles on the scale of the model at the normal scores -3.5, -3.25 ..
+     * 3.5, ascending; straight lines of the score between and beyond them. */
+    double *knots;
 };
+
+/* Normal score of knot k. */
+static inline double forecast_knot_score(int k)
+{
+    return FORECAST_KNOT_STEP * (k - FORECAST_KNOTS / 2);
+}
 
 /* Prepares room for h steps. */
 void forecast_init(struct forecast *forecast, int h, struct arena *arena);

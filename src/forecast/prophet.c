@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "forecast/jumps.h"
+#include "forecast/lasso.h"
 #include "forecast/num.h"
+#include "forecast/prophet_priv.h"
 
-static const double DAY_S = 86400, TREND_VARIANCE = 25, SIGMA_VARIANCE = 0.25;
+static const double DAY_S = 86400, SIGMA_VARIANCE = 0.25;
 
 enum { ROUNDS_MAX = 4000 };
 
@@ -35,7 +38,7 @@ static int round_even(double x)
     return (int)(up ? down + 1 : down);
 }
 
-static void features_at(const struct prophet *p, double time_s, const double *x, double *row)
+void prophet_features_at(const struct prophet *p, double time_s, const double *x, double *row)
 {
     int at = 0;
     CHECK(p->spec.regressor_count == 0 || x != NULL);
@@ -52,7 +55,7 @@ static void features_at(const struct prophet *p, double time_s, const double *x,
     }
 }
 
-static void feature_kinds(const struct prophet *p, double *prior, int *multiplicative)
+void prophet_feature_kinds(const struct prophet *p, double *prior, int *multiplicative)
 {
     int at = 0;
     for (int s = 0; s < p->spec.season_count; s++) {
@@ -67,29 +70,37 @@ static void feature_kinds(const struct prophet *p, double *prior, int *multiplic
     }
 }
 
-static double trend_at(const struct prophet *p, double t)
+double prophet_trend_at(const struct prophet *p, double t, double *ret_slope)
 {
-    double g = p->k * t + p->m;
+    bool logistic = p->spec.logistic != 0;
+    double z = logistic ? p->k * (t - p->m) : p->k * t + p->m;
     for (int j = 0; j < p->changes; j++) {
-        g += p->delta[j] * fmax(t - p->change_at[j], 0);
+        z += p->delta[j] * fmax(t - p->change_at[j], 0);
     }
-    return g;
+    *ret_slope = 1;
+    if (logistic) {
+        double cap = (p->spec.cap - p->spec.floor) / p->y_scale, share = 1 / (1 + exp(-z));
+        *ret_slope = cap * share * (1 - share);
+        z = cap * share;
+    }
+    return z;
 }
 
-/* Scaled value at one time; the factor on the trend in `ret_factor` if wanted. */
+/* Scaled value at one time; what a change of the trend is multiplied by in `ret_factor` if wanted. */
 static double value_at(const struct prophet *p, double time_s, const double *x, double *ret_factor)
 {
     double row[PROPHET_FEATURES_MAX] = {0}, prior[PROPHET_FEATURES_MAX] = {0}, add = 0, factor = 1;
     int multiplicative[PROPHET_FEATURES_MAX] = {0};
-    features_at(p, time_s, x, row);
-    feature_kinds(p, prior, multiplicative);
+    prophet_features_at(p, time_s, x, row);
+    prophet_feature_kinds(p, prior, multiplicative);
     for (int i = 0; i < p->features; i++) {
         *(multiplicative[i] ? &factor : &add) += row[i] * p->beta[i];
     }
+    double slope, g = prophet_trend_at(p, (time_s - p->start_s) / p->span_s, &slope);
     if (ret_factor != NULL) {
-        *ret_factor = factor;
+        *ret_factor = factor * slope;
     }
-    return trend_at(p, (time_s - p->start_s) / p->span_s) * factor + add;
+    return g * factor + add;
 }
 
 /* Priors' part of the log posterior. */
@@ -97,8 +108,8 @@ static double log_prior(const struct prophet *p)
 {
     double prior[PROPHET_FEATURES_MAX] = {0}, sum = 0;
     int multiplicative[PROPHET_FEATURES_MAX] = {0};
-    feature_kinds(p, prior, multiplicative);
-    sum -= (p->k * p->k + p->m * p->m) / (2 * TREND_VARIANCE);
+    prophet_feature_kinds(p, prior, multiplicative);
+    sum -= (p->k * p->k + p->m * p->m) / (2 * PROPHET_TREND_VARIANCE);
     for (int j = 0; j < p->changes; j++) {
         sum -= fabs(p->delta[j]) / p->spec.change_prior;
     }
@@ -108,7 +119,7 @@ static double log_prior(const struct prophet *p)
     return sum - p->sigma * p->sigma / (2 * SIGMA_VARIANCE);
 }
 
-static double log_posterior(const struct prophet *p, double squares, int n)
+double prophet_log_posterior_at(const struct prophet *p, double squares, int n)
 {
     return -squares / (2 * p->sigma * p->sigma) - n * log(p->sigma) + log_prior(p);
 }
@@ -120,14 +131,14 @@ double prophet_log_posterior(const struct prophet *model, const double *time_s, 
     int known = 0;
     for (int i = 0; i < n; i++) {
         if (isfinite(y[i])) {
-            double e = y[i] / model->y_scale -
+            double e = (y[i] - model->spec.floor) / model->y_scale -
                        value_at(model, time_s[i],
                                 x ? x + (long)i * model->spec.regressor_count : NULL, NULL);
             squares += e * e;
             known++;
         }
     }
-    return log_posterior(model, squares, known);
+    return prophet_log_posterior_at(model, squares, known);
 }
 
 enum err prophet_prepare(const double *time_s, const double *y, int n,
@@ -141,7 +152,7 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
     for (int i = 0; i < n; i++) {
         if (isfinite(y[i])) {
             known[count++] = time_s[i];
-            ret->y_scale = fmax(ret->y_scale, fabs(y[i]));
+            ret->y_scale = fmax(ret->y_scale, fabs(y[i] - spec->floor));
         }
     }
     ret->features = spec->regressor_count;
@@ -152,6 +163,12 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
         arena_rewind(arena, mark);
         return err_set(info, ERR_LIMIT, "%d features and %d changepoints; most are %d and %d",
                        ret->features, spec->changes, PROPHET_FEATURES_MAX, PROPHET_CHANGES_MAX);
+    }
+    if (spec->logistic &&
+        (spec->flat || !(spec->cap > spec->floor) || !isfinite(spec->cap - spec->floor))) {
+        arena_rewind(arena, mark);
+        return err_set(info, ERR_INVALID, "logistic growth needs a cap above its floor: %g, %g",
+                       spec->cap, spec->floor);
     }
     if (count < 2 || !(known[count - 1] > known[0])) {
         arena_rewind(arena, mark);
@@ -169,96 +186,6 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
     }
     arena_rewind(arena, mark);
     return ERR_OK;
-}
-
-/* min 0.5 x'Hx - c'x + weight sum |x_i|, i in from..to, over k unknowns; x is the start and the answer. */
-struct lasso {
-    int k, from, to;
-    double weight;
-    double *h, *c, *x;
-    double *sub, *right; /* room: [k * k], [k] */
-    int *active, *sign;  /* [k]; the rows in use and the signs they are held to */
-    int *index;          /* [k] */
-};
-
-/* Minimum over the active unknowns at fixed signs; true if it was reached without a change of sign. */
-static bool newton_step(struct lasso *p)
-{
-    int count = 0;
-    for (int i = 0; i < p->k; i++) {
-        if (p->active[i]) {
-            p->index[count++] = i;
-        }
-    }
-    for (int a = 0; a < count; a++) {
-        int i = p->index[a];
-        p->right[a] = p->c[i] - p->weight * p->sign[i];
-        for (int b = 0; b <= a; b++) {
-            p->sub[(long)a * count + b] = p->h[(long)i * p->k + p->index[b]];
-        }
-    }
-    if (!num_cholesky(p->sub, count)) {
-        return true;
-    }
-    num_cholesky_solve(p->sub, p->right, count);
-    double step = 1;
-    int hit = -1;
-    for (int a = 0; a < count; a++) {
-        int i = p->index[a];
-        if (p->sign[i] != 0 && p->right[a] * p->sign[i] <= 0) {
-            double reach = p->x[i] / (p->x[i] - p->right[a]);
-            if (hit < 0 || reach < step) {
-                step = fmax(0, fmin(1, reach));
-                hit = i;
-            }
-        }
-    }
-    for (int a = 0; a < count; a++) {
-        int i = p->index[a];
-        p->x[i] += step * (p->right[a] - p->x[i]);
-    }
-    if (hit < 0) {
-        return true;
-    }
-    p->x[hit] = 0;
-    p->active[hit] = p->sign[hit] = 0;
-    return false;
-}
-
-static void solve_lasso(struct lasso *p)
-{
-    for (int i = 0; i < p->k; i++) {
-        bool penalised = i >= p->from && i < p->to;
-        p->sign[i] = penalised ? (p->x[i] > 0) - (p->x[i] < 0) : 0;
-        p->active[i] = !penalised || p->sign[i] != 0;
-    }
-    for (int round = 0; round < 8 * PROPHET_UNKNOWNS_MAX; round++) {
-        for (int i = 0; i <= p->k && !newton_step(p); i++) {
-        }
-        double worst = p->weight * (1 + 1e-9);
-        int add = -1;
-        for (int i = p->from; i < p->to; i++) {
-            if (p->active[i]) {
-                continue;
-            }
-            double grad = -p->c[i];
-            for (int j = 0; j < p->k; j++) {
-                grad += p->h[(long)i * p->k + j] * p->x[j];
-            }
-            if (fabs(grad) > worst) {
-                worst = fabs(grad);
-                add = i;
-                p->sign[i] = grad > 0 ? -1 : 1;
-            }
-        }
-        for (int i = p->from; i < p->to; i++) {
-            p->sign[i] = p->active[i] || i == add ? p->sign[i] : 0;
-        }
-        if (add < 0) {
-            return;
-        }
-        p->active[add] = 1;
-    }
 }
 
 /* A fit in progress. Linear block: k (unless flat), m, the changes, then the additive features. */
@@ -322,7 +249,7 @@ static double solve_linear(struct prophet_fit_state *s, double s2)
     struct lasso *p = &s->lasso;
     int k = s->linear, head = s->model->spec.flat ? 1 : 2;
     for (int i = 0; i < k; i++) {
-        double ridge = i < head ? 1 / TREND_VARIANCE : 0;
+        double ridge = i < head ? 1 / PROPHET_TREND_VARIANCE : 0;
         if (i >= s->trend) {
             ridge = 1 / (s->prior_add[i - s->trend] * s->prior_add[i - s->trend]);
         }
@@ -332,7 +259,7 @@ static double solve_linear(struct prophet_fit_state *s, double s2)
         }
         p->c[i] = s->gram[(long)k * (k + 1) + i] / s2;
     }
-    solve_lasso(p);
+    lasso_solve(p);
     double squares = s->gram[(long)k * (k + 1) + k];
     for (int i = 0; i < k; i++) {
         double sum = 0;
@@ -345,7 +272,7 @@ static double solve_linear(struct prophet_fit_state *s, double s2)
 }
 
 /* d/ds of -squares / 2 s^2 - n log s - 2 s^2 is zero at this s^2. */
-static double best_variance(double squares, int n)
+double prophet_best_variance(double squares, int n)
 {
     return fmax((-n + sqrt((double)n * n + 16 * squares)) / 8, 1e-18);
 }
@@ -416,11 +343,11 @@ static void iterate(struct prophet_fit_state *s)
         if (s->multiplied > 0) {
             squares = solve_multiplied(s, s2);
         }
-        double next = best_variance(squares, s->n);
+        double next = prophet_best_variance(squares, s->n);
         bool still = fabs(next - s2) < 1e-13 * s2;
         s2 = next;
         store(s, s2);
-        s->model->log_posterior = log_posterior(s->model, squares, s->n);
+        s->model->log_posterior = prophet_log_posterior_at(s->model, squares, s->n);
         if (s->multiplied > 0 ? fabs(s->model->log_posterior - last) < 1e-9 : still) {
             break;
         }
@@ -446,14 +373,14 @@ static void fill_rows(struct prophet_fit_state *s, const double *time_s, const d
         for (int j = 0; j < m->changes; j++) {
             base[head + j] = fmax(t - m->change_at[j], 0);
         }
-        features_at(m, time_s[i], x ? x + (long)i * m->spec.regressor_count : NULL, row);
+        prophet_features_at(m, time_s[i], x ? x + (long)i * m->spec.regressor_count : NULL, row);
         for (int j = 0; j < s->added; j++) {
             s->add[(long)at * s->added + j] = row[s->index_add[j]];
         }
         for (int j = 0; j < s->multiplied; j++) {
             s->mult[(long)at * s->multiplied + j] = row[s->index_mult[j]];
         }
-        scaled[at++] = y[i] / m->y_scale;
+        scaled[at++] = (y[i] - m->spec.floor) / m->y_scale;
     }
 }
 
@@ -466,11 +393,15 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     if (err != ERR_OK) {
         return err;
     }
+    if (spec->logistic) {
+        prophet_fit_logistic(ret, time_s, y, n, x, arena);
+        return ERR_OK;
+    }
     struct arena_mark mark = arena_mark(arena);
     struct prophet_fit_state s = {.model = ret};
     double prior[PROPHET_FEATURES_MAX] = {0};
     int multiplicative[PROPHET_FEATURES_MAX] = {0};
-    feature_kinds(ret, prior, multiplicative);
+    prophet_feature_kinds(ret, prior, multiplicative);
     for (int i = 0; i < ret->features; i++) {
         if (multiplicative[i]) {
             s.prior_mult[s.multiplied] = prior[i];
@@ -495,16 +426,9 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     s.gram = ARENA_NEW_ARRAY(arena, double, size *size);
     s.beta_mult = ARENA_NEW_ARRAY(arena, double, s.multiplied + 1);
     int head = spec->flat ? 1 : 2;
-    s.lasso = (struct lasso){
-        .k = s.linear, .from = head, .to = head + ret->changes, .weight = 1 / spec->change_prior};
-    s.lasso.h = ARENA_NEW_ARRAY(arena, double, size *size);
-    s.lasso.sub = ARENA_NEW_ARRAY(arena, double, size *size);
-    s.lasso.c = ARENA_NEW_ARRAY(arena, double, size);
-    s.lasso.x = ARENA_NEW_ARRAY(arena, double, size);
-    s.lasso.right = ARENA_NEW_ARRAY(arena, double, size);
-    s.lasso.active = ARENA_NEW_ARRAY(arena, int, size);
-    s.lasso.sign = ARENA_NEW_ARRAY(arena, int, size);
-    s.lasso.index = ARENA_NEW_ARRAY(arena, int, size);
+    /* with the size of the multiplied block if that is larger: it borrows h, c and sub */
+    s.lasso = lasso_new((int)size, head, head + ret->changes, 1 / spec->change_prior, arena);
+    s.lasso.k = s.linear;
     fill_rows(&s, time_s, y, n, x, scaled);
     iterate(&s);
     arena_rewind(arena, mark);
@@ -513,8 +437,42 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
 
 double prophet_value(const struct prophet *model, double time_s)
 {
-    double factor;
-    return value_at(model, time_s, NULL, &factor) * model->y_scale;
+    return value_at(model, time_s, NULL, NULL) * model->y_scale + model->spec.floor;
+}
+
+/* Quantiles of changes of trend and noise at up to ANCHORS steps, from the nearest to the farthest; between them the
+ * standardised ones change smoothly. `sd` is that of noise and changes together. */
+static void jump_knots(const struct prophet *model, const double *time_s, double lambda,
+                       const double *factor, struct forecast *ret, struct arena *arena)
+{
+    enum { ANCHORS = 8 };
+    int h = ret->h, anchors = h < ANCHORS ? h : ANCHORS, place[ANCHORS];
+    double shape[ANCHORS][FORECAST_KNOTS], mean_factor = 0;
+    bool normal = true;
+    for (int i = 0; i < h; i++) {
+        mean_factor += fabs(factor[i]) / h;
+    }
+    for (int a = 0; a < anchors; a++) {
+        place[a] = anchors > 1 ? (int)((long)a * (h - 1) / (anchors - 1)) : 0;
+        double ahead = fmax((time_s[place[a]] - model->start_s) / model->span_s - 1, 0);
+        struct jump_law law = {.noise_sd = model->sigma,
+                               .count = model->changes * ahead,
+                               .scale = lambda * ahead * mean_factor};
+        normal = !jump_law_knots(&law, shape[a]) && normal;
+    }
+    if (normal) {
+        return;
+    }
+    ret->knots = ARENA_NEW_ARRAY(arena, double, (long)h *FORECAST_KNOTS);
+    for (int i = 0, a = 0; i < h; i++) {
+        a += a + 1 < anchors && i >= place[a + 1];
+        int next = a + 1 < anchors ? a + 1 : a;
+        double w = next > a ? (double)(i - place[a]) / (place[next] - place[a]) : 0;
+        for (int k = 0; k < FORECAST_KNOTS; k++) {
+            double score = (1 - w) * shape[a][k] + w * shape[next][k];
+            ret->knots[(long)i * FORECAST_KNOTS + k] = ret->center[i] + ret->sd[i] * score;
+        }
+    }
 }
 
 void prophet_forecast(const struct prophet *model, const double *time_s, int h, const double *x,
@@ -525,13 +483,16 @@ void prophet_forecast(const struct prophet *model, const double *time_s, int h, 
         lambda += fabs(model->delta[j]) / model->changes;
     }
     forecast_init(ret, h, arena);
+    double *factor = ARENA_NEW_ARRAY(arena, double, h);
     for (int i = 0; i < h; i++) {
-        double factor, t = (time_s[i] - model->start_s) / model->span_s;
+        double t = (time_s[i] - model->start_s) / model->span_s;
         double value = value_at(model, time_s[i],
-                                x ? x + (long)i * model->spec.regressor_count : NULL, &factor);
+                                x ? x + (long)i * model->spec.regressor_count : NULL, &factor[i]);
         double ahead = fmax(t - 1, 0);
         double changes = 2 * model->changes * lambda * lambda * ahead * ahead * ahead / 3;
-        ret->mean[i] = ret->center[i] = value * model->y_scale;
-        ret->sd[i] = model->y_scale * sqrt(model->sigma * model->sigma + changes * factor * factor);
+        ret->mean[i] = ret->center[i] = value * model->y_scale + model->spec.floor;
+        ret->sd[i] =
+            model->y_scale * sqrt(model->sigma * model->sigma + changes * factor[i] * factor[i]);
     }
+    jump_knots(model, time_s, lambda, factor, ret, arena);
 }

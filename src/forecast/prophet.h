@@ -6,10 +6,15 @@
 
 /* Prophet's model (Taylor, Letham 2018) at its exact maximum a posteriori:
  *   y / scale = g(t) (1 + X_m b_m) + X_a b_a + noise,
- *   g = k t + m + sum_j d_j max(t - s_j, 0), or g = m where growth is flat,
+ *   g = k t + m + sum_j d_j max(t - s_j, 0); g = m where growth is flat;
+ *   g = cap / (1 + exp(-z)), z = k (t - m) + sum_j d_j max(t - s_j, 0) where it is logistic,
  *   priors: k, m ~ N(0, 5), d ~ Laplace(0, tau), b ~ N(0, prior), noise sd ~ half normal 0.5.
  * With the noise fixed the additive problem is a lasso with ridge on its normal equations, solved by an active set;
- * multiplicative terms alternate with the trend. Logistic growth is not among what this does. */
+ * multiplicative terms alternate with the trend; logistic growth is linearised step by step. Changes of trend to come are
+ * as many and as large as those of the past on average. */
+
+/* Variance of the priors of k and m. */
+#define PROPHET_TREND_VARIANCE 25.0
 
 enum {
     PROPHET_SEASONS_MAX = 6,
@@ -26,7 +31,9 @@ struct prophet_season {
 };
 
 struct prophet_spec {
-    int flat;            /* 1: growth is flat */
+    int flat; /* 1: growth is flat */
+    int logistic; /* 1: growth saturates at `cap` and at `floor`, in the units of the series; not with flat */
+    double cap, floor;   /* cap > floor; 0 and 0 without logistic growth */
     int changes;         /* changepoints wanted; 25 */
     double change_range; /* share of the history that carries them; 0.8 */
     double change_prior; /* tau; 0.05 */
@@ -56,7 +63,7 @@ struct prophet_spec prophet_defaults(double span_s, double step_s);
  *   time_s[n]   seconds since 1970, ascending
  *   y[n]        NaN = left out; at least two values
  *   x[n][regressor_count] or NULL
- * Errors: INVALID (too few values), LIMIT (too many seasons or features). */
+ * Errors: INVALID (too few values, cap not above floor), LIMIT (too many seasons or features). */
 enum err prophet_fit(const double *time_s, const double *y, int n, const double *x,
                      const struct prophet_spec *spec, struct arena *arena, struct prophet *ret,
                      struct err_info *info) ATTR_NODISCARD;
@@ -73,7 +80,7 @@ double prophet_log_posterior(const struct prophet *model, const double *time_s, 
 /* What the model expects at a time, without regressors. */
 double prophet_value(const struct prophet *model, double time_s);
 
-/* Forecast at h times, with the variance of noise and of changes of trend to come in closed form. */
+/* Forecast at h times, with the law of noise and of changes of trend to come (forecast/jumps.h). */
 void prophet_forecast(const struct prophet *model, const double *time_s, int h, const double *x,
                       struct arena *arena, struct forecast *ret);
 
