@@ -28,8 +28,8 @@ static const struct cli_option generate_options[] = {
 static const struct cli_option forecast_options[] = {
     {"horizon", 0, CLI_DURATION, "TIME", "3h", "how far ahead; whole steps of the series"},
     {"model", 'm', CLI_CHOICE,
-     "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|median", "auto",
-     "auto: the best of the backtest, the median of models if it is as good"},
+     "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|prophet-ar|prophet-logistic|regression|croston|tsb|median",
+     "auto", "auto: the best of the backtest, the median of models if it is as good"},
     {"quantiles", 'q', CLI_TEXT, "Q,Q,...", "0.5,0.9,0.95", "levels, ascending, between 0 and 1"},
     {"season", 0, CLI_DURATION, "TIME", NULL, "length of the season (left out: a day or a week)"},
     {"plot", 0, CLI_TEXT, "FILE.svg", NULL, "also draw the forecast as a fan chart"},

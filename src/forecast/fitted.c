@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "forecast/fitted_priv.h"
 #include "forecast/fourier.h"
 #include "forecast/naive.h"
 #include "forecast/num.h"
@@ -36,6 +37,11 @@ static bool is_naive(enum model model)
 {
     return model == MODEL_NAIVE || model == MODEL_SEASONAL || model == MODEL_DRIFT ||
            model == MODEL_TREND;
+}
+
+static bool is_prophet(enum model model)
+{
+    return model == MODEL_PROPHET || model == MODEL_PROPHET_LOGISTIC;
 }
 
 /* Takes one value of the naive family: its error of repeating, then its place. */
@@ -134,7 +140,7 @@ static enum err fit_arima(struct fitted *fit, const double *y, int n, const stru
     return arima_auto(&data, &search, arena, &fit->arima, NULL, info);
 }
 
-static double *step_times(const struct fitted *fit, int from, int rows, struct arena *arena)
+double *fitted_times(const struct fitted *fit, int from, int rows, struct arena *arena)
 {
     double *time_s = ARENA_NEW_ARRAY(arena, double, rows);
     for (int i = 0; i < rows; i++) {
@@ -147,8 +153,11 @@ static double *step_times(const struct fitted *fit, int from, int rows, struct a
 static enum err fit_prophet(struct fitted *fit, const double *y, int n, struct arena *arena,
                             struct err_info *info)
 {
-    double *time_s = step_times(fit, 0, n, arena);
+    double *time_s = fitted_times(fit, 0, n, arena);
     struct prophet_spec spec = prophet_defaults((n - 1) * fit->step_s, fit->step_s);
+    if (fit->model == MODEL_PROPHET_LOGISTIC) {
+        series_limits(y, n, &spec);
+    }
     enum err err = prophet_fit(time_s, y, n, NULL, &spec, arena, &fit->prophet, info);
     if (err != ERR_OK) {
         return err;
@@ -172,8 +181,11 @@ static enum err fit_prophet(struct fitted *fit, const double *y, int n, struct a
 static enum err fit_model(struct fitted *fit, const double *y, int n, const struct fit_how *how,
                           struct arena *arena, struct err_info *info)
 {
+    if (fitted_is_more(fit->model)) {
+        return fitted_more_fit(fit, y, n, how, arena, info);
+    }
     const double *whole =
-        is_naive(fit->model) || fit->model == MODEL_PROPHET ? y : series_without_gaps(y, n, arena);
+        is_naive(fit->model) || is_prophet(fit->model) ? y : series_without_gaps(y, n, arena);
     switch (fit->model) {
     case MODEL_NAIVE:
     case MODEL_SEASONAL:
@@ -191,7 +203,12 @@ static enum err fit_model(struct fitted *fit, const double *y, int n, const stru
     case MODEL_FOURIER:
         return fit_arima(fit, whole, n, how, arena, info);
     case MODEL_PROPHET:
+    case MODEL_PROPHET_LOGISTIC:
         return fit_prophet(fit, y, n, arena, info);
+    case MODEL_PROPHET_AR:
+    case MODEL_REGRESSION:
+    case MODEL_CROSTON:
+    case MODEL_TSB:
     case MODEL_MEDIAN:
     case MODEL_COUNT:
         break;
@@ -256,6 +273,8 @@ void fitted_copy(const struct fitted *from, struct arena *arena, struct fitted *
         }
     } else if (fit.model == MODEL_ARIMA || fit.model == MODEL_FOURIER) {
         arima_copy(&from->arima, arena, &fit.arima);
+    } else if (fitted_is_more(fit.model)) {
+        fitted_more_copy(from, arena, &fit);
     }
     *ret = fit;
 }
@@ -263,7 +282,7 @@ void fitted_copy(const struct fitted *from, struct arena *arena, struct fitted *
 /* Prophet's value of a step, without the carried residual. */
 static double prophet_at(const struct fitted *fit, int step)
 {
-    return prophet_value(&fit->prophet, fit->start_s + step * fit->step_s);
+    return prophet_value(&fit->prophet, fit->start_s + step * fit->step_s, NULL);
 }
 
 void fitted_update(struct fitted *fit, double y)
@@ -289,7 +308,9 @@ void fitted_update(struct fitted *fit, double y)
                           2 * fit->fourier_pairs);
         }
         IGNORE_RESULT(arima_update(&fit->arima, v, x)); /* the error is not used here */
-    } else if (fit->model == MODEL_PROPHET) {
+    } else if (fitted_is_more(fit->model)) {
+        fitted_more_update(fit, v);
+    } else if (is_prophet(fit->model)) {
         double e = v - prophet_at(fit, fit->seen);
         fit->last = isfinite(e) ? e : fit->last * fit->carry;
     }
@@ -343,7 +364,7 @@ static enum err trend_forecast(const struct fitted *fit, int h, struct arena *ar
 static void carried_forecast(const struct fitted *fit, int h, struct arena *arena,
                              struct forecast *ret)
 {
-    prophet_forecast(&fit->prophet, step_times(fit, fit->seen, h, arena), h, NULL, arena, ret);
+    prophet_forecast(&fit->prophet, fitted_times(fit, fit->seen, h, arena), h, NULL, arena, ret);
     double left = fit->last;
     for (int i = 0; i < h; i++) {
         left *= fit->carry;
@@ -381,8 +402,14 @@ static enum err forecast_model(const struct fitted *fit, int h, struct arena *ar
         return arima_forecast(&fit->arima, h, fourier_rows(fit, fit->seen, h, arena), arena, ret,
                               info);
     case MODEL_PROPHET:
+    case MODEL_PROPHET_LOGISTIC:
         carried_forecast(fit, h, arena, ret);
         return ERR_OK;
+    case MODEL_PROPHET_AR:
+    case MODEL_REGRESSION:
+    case MODEL_CROSTON:
+    case MODEL_TSB:
+        return fitted_more_forecast(fit, h, arena, ret, info);
     case MODEL_MEDIAN:
     case MODEL_COUNT:
         break;
@@ -438,6 +465,17 @@ double fitted_work(enum model model, int n, int season, const struct fit_how *ho
         each = like ? 10 : 12.0 * models;
         break;
     case MODEL_PROPHET:
+        each = 1;
+        break;
+    case MODEL_PROPHET_LOGISTIC:
+    case MODEL_PROPHET_AR:
+        each = 10;
+        break;
+    case MODEL_REGRESSION:
+        each = 0.1 * (how->horizon > 0 ? how->horizon : FITTED_HORIZON);
+        break;
+    case MODEL_CROSTON:
+    case MODEL_TSB:
         each = 1;
         break;
     case MODEL_NAIVE:

@@ -6,8 +6,11 @@
 
 #include "forecast/arima.h"
 #include "forecast/ets.h"
+#include "forecast/intermittent.h"
 #include "forecast/models.h"
 #include "forecast/prophet.h"
+#include "forecast/prophet_ar.h"
+#include "forecast/short.h"
 #include "forecast/stl.h"
 #include "forecast/theta.h"
 
@@ -16,11 +19,13 @@
  *   naive, seasonal, drift, trend   the last values and running sums of their errors
  *   ETS, Theta, STL + ETS           the smoothing recursions; the season of STL and Theta stays as fitted
  *   ARIMA, ARIMA + Fourier          one step of the Kalman filter, coefficients and sigma2 as fitted
- *   Prophet                         trend and season as fitted; the last residual fades with its lag-1 correlation
+ *   Prophet, logistic growth too    trend and season as fitted; the last residual fades with its lag-1 correlation
+ *   Prophet with AR                 the same trend and season; the residual's filter goes on
+ *   regression, Croston, TSB        learn from every value; they have no other fit
  *
  * A missing value (NaN) moves time on; the state then holds what was expected. */
 
-enum { FITTED_TREND_WINDOW = 12, FITTED_PAIRS_MAX = 6 };
+enum { FITTED_TREND_WINDOW = 12, FITTED_PAIRS_MAX = 6, FITTED_HORIZON = 72 };
 
 /* How to fit. All zero: the raw series, everything searched for. */
 struct fit_how {
@@ -28,6 +33,7 @@ struct fit_how {
     const struct fitted *
         like; /* take its order or form instead of searching, start from its coefficients; may be NULL */
     int models_max; /* most models of an order search; 0: the model's default */
+    int horizon;    /* steps that the regression must reach; 0: FITTED_HORIZON */
 };
 
 struct fitted {
@@ -48,6 +54,9 @@ struct fitted {
     struct stl_ets stl;
     struct arima arima;
     struct prophet prophet;
+    struct prophet_ar prophet_ar;
+    struct short_model regression;
+    struct intermittent intermittent;
     double phase;      /* of the Fourier terms at the series' first value */
     int fourier_pairs; /* 0: none */
     double carry,
@@ -76,6 +85,10 @@ double fitted_quantile(const struct fitted *fit, const struct forecast *forecast
 /* Work of a fit, in units of about a microsecond on one core of 2022 (docs/forecasting.md): an estimate from the model,
  * n values, the season and `how`, which the iteration limits of the optimisers keep true within a factor of a few. */
 double fitted_work(enum model model, int n, int season, const struct fit_how *how);
+
+/* Logistic growth where nothing else is known: cap at three times the largest value; floor at 0, or as far below the least
+ * as the largest is above it if that is negative. */
+void series_limits(const double *y, int n, struct prophet_spec *spec);
 
 /* Straight lines over the gaps of y[n], the nearest value at the ends, 0 if all is missing. In `arena`. */
 double *series_without_gaps(const double *y, int n, struct arena *arena);

@@ -21,7 +21,7 @@ const char *model_name(enum model model)
     return names[model];
 }
 
-static enum err run_prophet(const struct series *s, int h, struct arena *arena,
+static enum err run_prophet(const struct series *s, int logistic, int h, struct arena *arena,
                             struct forecast *ret, struct err_info *info)
 {
     double *time_s = ARENA_NEW_ARRAY(arena, double, s->n + h);
@@ -30,6 +30,9 @@ static enum err run_prophet(const struct series *s, int h, struct arena *arena,
     }
     struct prophet_spec spec = prophet_defaults((s->n - 1) * s->step_s, s->step_s);
     struct prophet model;
+    if (logistic) {
+        series_limits(s->y, s->n, &spec);
+    }
     enum err err = prophet_fit(time_s, s->y, s->n, NULL, &spec, arena, &model, info);
     if (err == ERR_OK) {
         prophet_forecast(&model, time_s + s->n, h, NULL, arena, ret);
@@ -41,7 +44,7 @@ static enum err run_fitted(enum model model, const struct series *s, int h, stru
                            struct forecast *ret, struct err_info *info)
 {
     struct fitted fit;
-    struct fit_how how = {0};
+    struct fit_how how = {.horizon = h};
     enum err err = fitted_fit(model, s, &how, arena, &fit, info);
     return err == ERR_OK ? fitted_forecast(&fit, h, arena, ret, info) : err;
 }
@@ -60,12 +63,17 @@ static enum err run_model(enum model model, const struct series *s, int h, struc
     case MODEL_TREND:
         return naive_trend(s->y, s->n, FITTED_TREND_WINDOW, h, arena, ret, info);
     case MODEL_PROPHET:
-        return run_prophet(s, h, arena, ret, info);
+    case MODEL_PROPHET_LOGISTIC:
+        return run_prophet(s, model == MODEL_PROPHET_LOGISTIC, h, arena, ret, info);
     case MODEL_ETS:
     case MODEL_THETA:
     case MODEL_STL:
     case MODEL_ARIMA:
     case MODEL_FOURIER:
+    case MODEL_PROPHET_AR:
+    case MODEL_REGRESSION:
+    case MODEL_CROSTON:
+    case MODEL_TSB:
         return run_fitted(model, s, h, arena, ret, info);
     case MODEL_MEDIAN:
     case MODEL_COUNT:

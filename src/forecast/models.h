@@ -17,6 +17,11 @@
     X(ARIMA, "arima") \
     X(FOURIER, "arima-fourier") \
     X(PROPHET, "prophet") \
+    X(PROPHET_AR, "prophet-ar") \
+    X(PROPHET_LOGISTIC, "prophet-logistic") \
+    X(REGRESSION, "regression") \
+    X(CROSTON, "croston") \
+    X(TSB, "tsb") \
     X(MEDIAN, "median")
 
 enum model {

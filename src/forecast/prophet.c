@@ -435,9 +435,9 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     return ERR_OK;
 }
 
-double prophet_value(const struct prophet *model, double time_s)
+double prophet_value(const struct prophet *model, double time_s, const double *x)
 {
-    return value_at(model, time_s, NULL, NULL) * model->y_scale + model->spec.floor;
+    return value_at(model, time_s, x, NULL) * model->y_scale + model->spec.floor;
 }
 
 /* Quantiles of changes of trend and noise at up to ANCHORS steps, from the nearest to the farthest; between them the

@@ -77,8 +77,8 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
 double prophet_log_posterior(const struct prophet *model, const double *time_s, const double *y,
                              int n, const double *x);
 
-/* What the model expects at a time, without regressors. */
-double prophet_value(const struct prophet *model, double time_s);
+/* Its value at one time, in the units of the series, with the regressors x there. */
+double prophet_value(const struct prophet *model, double time_s, const double *x);
 
 /* Forecast at h times, with the law of noise and of changes of trend to come (forecast/jumps.h). */
 void prophet_forecast(const struct prophet *model, const double *time_s, int h, const double *x,

@@ -167,3 +167,35 @@ TEST(fitted_on_logarithms_stays_above_zero_and_below_its_cap)
     EXPECT_INT(fitted_fit(MODEL_ETS, &negative, &how, &arena, &fit, &info), ERR_INVALID);
     arena_release(&arena);
 }
+
+/* The regression and Prophet with AR at the same coefficients have no other way to learn than value by value. */
+TEST(fitted_regression_with_updates_is_the_fit_of_all_and_copies_stand_alone)
+{
+    struct rng rng;
+    struct arena arena;
+    static double y[N + MORE];
+    rng_init(&rng, test_seed());
+    arena_init(&arena, 1 << 26);
+    make_load(&rng, y, N + MORE);
+    y[N + 7] = (double)NAN;
+    struct fit_how how = {.horizon = H};
+    static const enum model models[3] = {MODEL_REGRESSION, MODEL_PROPHET_AR, MODEL_TSB};
+    for (int i = 0; i < 3; i++) {
+        struct series part = {y, N, SEASON, 0, 3600}, all = {y, N + MORE, SEASON, 0, 3600};
+        static struct fitted fit, copy, whole, again;
+        EXPECT_INT(fitted_fit(models[i], &part, &how, &arena, &fit, NULL), ERR_OK);
+        fitted_copy(&fit, &arena, &copy);
+        double before = apart(&fit, &copy, &arena);
+        EXPECT(before < 1e-12);
+        for (int t = N; t < N + MORE; t++) {
+            fitted_update(&fit, y[t]);
+        }
+        EXPECT_INT(fitted_fit(models[i], &all, &how, &arena, &whole, NULL), ERR_OK);
+        double off = apart(&fit, &whole, &arena);
+        EXPECT_MSG(off < (i == 0 ? 1e-9 : 15), "%s is %g off", model_name(models[i]), off);
+        EXPECT(apart(&fit, &copy, &arena) > 1e-3);
+        EXPECT_INT(fitted_fit(models[i], &part, &how, &arena, &again, NULL), ERR_OK);
+        EXPECT(apart(&again, &copy, &arena) < 1e-12);
+    }
+    arena_release(&arena);
+}
