@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which models there are, their fits within a bound of work, and the rehearsal over the end of a history.
+
+#include <string.h>
+
+#include "base/check.h"
+#include "forecast/num.h"
+#include "forecast/online_priv.h"
+
+enum { REHEARSAL_MAX = 400, REHEARSAL_MIN = 24, DAY_S = 86400 };
+
+static long first_in_sight(const struct online *online)
+{
+    return online->seen > online->spec.history ? online->seen - online->spec.history : 0;
+}
+
+static void add_member(struct online *online, enum model model, bool kind, bool log1p)
+{
+    struct member *member = &online->member[online->member_count++];
+    CHECK(online->member_count <= MEMBERS_MAX);
+    *member = (struct member){.fit = {.model = model, .log1p = log1p}, .kind = kind};
+}
+
+static bool mostly_zero(const struct online *online)
+{
+    int zero = 0, known = 0;
+    for (long i = first_in_sight(online); i < online->seen; i++) {
+        double y = online_at(online, i);
+        known += isfinite(y) != 0;
+        zero += num_is_zero(y);
+    }
+    return 2 * zero > known;
+}
+
+/* Models of different kinds for the median, and simple ones that may be chosen alone; `logs`: those that gain by it on the
+ * logarithm, too. */
+static void set_members(struct online *online, bool seasonal, bool logs)
+{
+    static const enum model season_kinds[] = {MODEL_SEASONAL, MODEL_STL, MODEL_FOURIER,
+                                              MODEL_PROPHET_AR, MODEL_ETS};
+    static const enum model plain_kinds[] = {MODEL_THETA, MODEL_ARIMA, MODEL_ETS};
+    const enum model *kinds = seasonal ? season_kinds : plain_kinds;
+    int count = seasonal ? COUNT_OF(season_kinds) : COUNT_OF(plain_kinds);
+    online->member_count = 0;
+    add_member(online, MODEL_NAIVE, !seasonal, false);
+    add_member(online, MODEL_TREND, false, false);
+    add_member(online, MODEL_REGRESSION, false, false);
+    if (online->least >= 0 && mostly_zero(online)) {
+        add_member(online, MODEL_TSB, false, false);
+    }
+    if (seasonal) {
+        add_member(online, MODEL_THETA, false, false);
+    }
+    for (int i = 0; i < count; i++) {
+        add_member(online, kinds[i], true, false);
+        if (logs && kinds[i] != MODEL_SEASONAL && kinds[i] != MODEL_THETA) {
+            add_member(online, kinds[i], true, true);
+        }
+    }
+    for (int p = 0; p < online->point_count; p++) {
+        struct point *point = &online->point[p];
+        struct point fresh = {.steps = point->steps,
+                              .stride = point->stride,
+                              .slot_count = point->slot_count,
+                              .slot = point->slot};
+        *point = fresh;
+        for (int i = 0; i < point->slot_count; i++) {
+            point->slot[i].target = -1;
+        }
+    }
+}
+
+/* Copies of the samples first..end, and the series they are; cleaned for a fit. */
+static struct series series_of(struct online *online, long first, long end, int season,
+                               struct arena *scratch)
+{
+    int n = (int)(end - first);
+    double *y = ARENA_NEW_ARRAY(scratch, double, n);
+    for (int i = 0; i < n; i++) {
+        y[i] = online_at(online, first + i);
+    }
+    online->outliers = online_clean(y, n, online->season, scratch);
+    return (struct series){y, n, season, online->spec.start_s + (double)first * online->spec.step_s,
+                           online->spec.step_s};
+}
+
+/* Moves all members' memory to the other arena, the new fit among them. */
+static void install(struct online *online, int m, const struct fitted *fit)
+{
+    struct arena *to = &online->store[1 - online->active];
+    for (int i = 0; i < online->member_count; i++) {
+        struct member *member = &online->member[i];
+        if (i == m) {
+            fitted_copy(fit, to, &member->fit);
+            member->there = true;
+            member->fitted_at = (int)online->seen;
+        } else if (member->there) {
+            struct fitted moved;
+            fitted_copy(&member->fit, to, &moved);
+            member->fit = moved;
+        }
+    }
+    arena_reset(&online->store[online->active]);
+    online->active = 1 - online->active;
+}
+
+/* A model may be used when its forecast is finite all the way. */
+static bool sane(const struct fitted *fit, int h, struct arena *scratch)
+{
+    struct forecast f;
+    if (fitted_forecast(fit, h, scratch, &f, NULL) != ERR_OK) {
+        return false;
+    }
+    bool finite = true;
+    for (int i = 0; i < h; i++) {
+        double low = fitted_quantile(fit, &f, i, 0.01), high = fitted_quantile(fit, &f, i, 0.99);
+        finite = finite && isfinite(low) && isfinite(high) && fabs(high) < 1e30 && fabs(low) < 1e30;
+    }
+    return finite;
+}
+
+/* How member m would be fitted: what it costs in `ret_work`, from where in `ret_first`. False if it cannot be within the
+ * bound. */
+static bool plan_fit(struct online *online, int m, long end, struct fit_how *how, long *ret_first,
+                     double *ret_work)
+{
+    const struct member *member = &online->member[m];
+    double most = online->spec.fit_work_max > 0 ? online->spec.fit_work_max : NUM_INFINITY;
+    long first = first_in_sight(online);
+    int season = online->season, n = (int)(end - first);
+    *ret_work = fitted_work(member->fit.model, n, season, how);
+    if (*ret_work > most && member->there) {
+        how->like = &member->fit;
+        *ret_work = fitted_work(member->fit.model, n, season, how);
+    }
+    int least = season > 1 ? 2 * season + 1 : ONLINE_FEW;
+    while (*ret_work > most && n / 2 >= least) {
+        n /= 2;
+        *ret_work = fitted_work(member->fit.model, n, season, how);
+    }
+    online->fits_shortened += n < end - first;
+    *ret_first = end - n;
+    return *ret_work <= most;
+}
+
+static bool is_level_model(enum model model)
+{
+    return model == MODEL_ETS || model == MODEL_THETA || model == MODEL_ARIMA;
+}
+
+/* Fits member m to the samples before `end`; the last good fit stays where this one fails. Returns its work. */
+static double fit_member(struct online *online, int m, long end, bool search, struct arena *scratch)
+{
+    struct member *member = &online->member[m];
+    struct fit_how how = {.log1p = member->fit.log1p, .horizon = online->spec.horizon};
+    how.like = search || !member->there ? NULL : &member->fit;
+    long first;
+    double work;
+    if (!plan_fit(online, m, end, &how, &first, &work)) {
+        online->fits_failed++;
+        return 0;
+    }
+    struct arena_mark mark = arena_mark(scratch);
+    int season = is_level_model(member->fit.model) ? 1 : online->season;
+    struct series series = series_of(online, first, end, season, scratch);
+    struct fitted *fit = ARENA_NEW(scratch, struct fitted);
+    enum err err = fitted_fit(member->fit.model, &series, &how, scratch, fit, NULL);
+    if (err == ERR_OK && sane(fit, online->spec.horizon, scratch)) {
+        install(online, m, fit);
+        online->fits++;
+    } else {
+        online->fits_failed++;
+    }
+    online->work += work;
+    arena_rewind(scratch, mark);
+    return work;
+}
+
+/* The season: given, or found; a day where nothing can be told. */
+static int find_season(const struct online *online, struct arena *scratch)
+{
+    if (online->spec.season > 0) {
+        return online->spec.season;
+    }
+    long first = first_in_sight(online);
+    int n = (int)(online->seen - first), candidates[2], count = 0;
+    const double lengths[2] = {DAY_S / online->spec.step_s, 7 * DAY_S / online->spec.step_s};
+    for (int i = 0; i < 2; i++) {
+        bool whole = fabs(lengths[i] - floor(lengths[i] + 0.5)) < 1e-9 * lengths[i];
+        if (whole && lengths[i] >= 2 && 2 * lengths[i] <= n) {
+            candidates[count++] = (int)floor(lengths[i] + 0.5);
+        }
+    }
+    struct arena_mark mark = arena_mark(scratch);
+    double *y = ARENA_NEW_ARRAY(scratch, double, n);
+    for (int i = 0; i < n; i++) {
+        y[i] = online_at(online, first + i);
+    }
+    int season = model_season(y, n, candidates, count);
+    arena_rewind(scratch, mark);
+    return season == 1 && count > 0 ? candidates[0] : season;
+}
+
+static bool has_season(const struct online *online, long end)
+{
+    return online->season >= 4 && end - first_in_sight(online) > 2L * online->season;
+}
+
+static bool is_seasonal(const struct online *online)
+{
+    return online->member_count > 0 && online->member[0].kind == false;
+}
+
+/* At a search: another season, or the first time that it fits twice, asks for other members. */
+static void search_season(struct online *online, struct arena *scratch)
+{
+    int season = find_season(online, scratch);
+    bool other = season != online->season;
+    online->season = season;
+    if (other) {
+        online->shift_pairs = 0;
+        online->suspect_at = -1;
+        online->rise = online->fall = 0;
+        online->alarm = false;
+    }
+    if (other || online->member_count == 0 ||
+        has_season(online, online->seen) != is_seasonal(online)) {
+        set_members(online, has_season(online, online->seen), false);
+    }
+}
+
+enum online_refit_state online_refit(struct online *online, double work, struct arena *scratch)
+{
+    if (online->cursor < 0 && !online->refit_due && !online->search_due) {
+        return ONLINE_REFIT_NONE;
+    }
+    if (online->seen < ONLINE_FEW) {
+        online->refit_due = online->search_due = false;
+        return ONLINE_REFIT_NONE;
+    }
+    if (online->cursor < 0) {
+        online->cursor = 0;
+        online->searching = online->search_due;
+        online->refit_due = online->search_due = false;
+        if (online->searching) {
+            search_season(online, scratch);
+        }
+    }
+    double left = work;
+    while (online->cursor < online->member_count) {
+        struct member *member = &online->member[online->cursor];
+        struct fit_how how = {.like = online->searching || !member->there ? NULL : &member->fit,
+                              .horizon = online->spec.horizon};
+        double next = fitted_work(member->fit.model, (int)(online->seen - first_in_sight(online)),
+                                  online->season, &how);
+        if (next > left && left < work) {
+            return ONLINE_REFIT_MORE; /* a later call begins with it */
+        }
+        left -= fit_member(online, online->cursor, online->seen, online->searching, scratch);
+        online->cursor++;
+    }
+    online->cursor = -1;
+    return ONLINE_REFIT_DONE;
+}
+
+void online_refit_cheap(struct online *online, struct arena *scratch)
+{
+    for (int m = 0; m < online->member_count; m++) {
+        enum model model = online->member[m].fit.model;
+        if (model == MODEL_NAIVE || model == MODEL_SEASONAL || model == MODEL_TREND) {
+            IGNORE_RESULT(
+                fit_member(online, m, online->seen, false, scratch)); /* next to nothing */
+        }
+    }
+}
+
+/* Plays the samples from `cut` on as if they came now, from fits that ended there. */
+static void play(struct online *online, long cut, struct arena *scratch)
+{
+    long end = online->seen;
+    online->seen = cut;
+    online_issue(online, scratch);
+    for (long i = cut; i < end; i++) {
+        online->seen = i + 1;
+        double y = online_at(online, i);
+        online_score(online, y);
+        for (int m = 0; m < online->member_count; m++) {
+            if (online->member[m].there) {
+                fitted_update(&online->member[m].fit, y);
+            }
+        }
+        online_issue(online, scratch);
+    }
+}
+
+/* Loss of a member over all points, in units of the naive model's; infinite where it has none. */
+static double whole_loss(const struct online *online, int m)
+{
+    double sum = 0;
+    for (int p = 0; p < online->point_count; p++) {
+        const struct point *point = &online->point[p];
+        if (point->matured > 0 && point->loss[m].count == 0) {
+            return NUM_INFINITY;
+        }
+        sum += point->loss_naive.mean > 0 ? point->loss[m].mean / point->loss_naive.mean : 0;
+    }
+    return online->member[m].there ? sum : NUM_INFINITY;
+}
+
+/* Of each model that is there on both scales the worse one goes; the others as they were at the cut, in `start`. */
+static void keep_better_scales(struct online *online, const struct member *start,
+                               struct arena *scratch)
+{
+    struct member *kept = ARENA_NEW_ARRAY(scratch, struct member, MEMBERS_MAX);
+    int count = 0;
+    for (int m = 0; m < online->member_count; m++) {
+        int twin = -1;
+        for (int k = 0; k < online->member_count; k++) {
+            bool same = start[k].fit.model == start[m].fit.model;
+            twin = k != m && same ? k : twin;
+        }
+        double own = whole_loss(online, m), other = twin >= 0 ? whole_loss(online, twin) : 0;
+        if (twin < 0 || own < other || (!(other < own) && m < twin)) {
+            kept[count++] = start[m];
+        }
+    }
+    bool seasonal = is_seasonal(online);
+    set_members(online, seasonal, false);
+    CHECK(count == online->member_count);
+    memcpy(online->member, kept, sizeof(struct member) * (size_t)count);
+}
+
+/* Fits to all but the last `back` samples, plays those, keeps the better scale of each model, and plays them again for the
+ * scores and the levels. */
+static void rehearse(struct online *online, int back, struct arena *scratch)
+{
+    long end = online->seen, cut = end - back;
+    struct arena_mark mark = arena_mark(scratch);
+    set_members(online, has_season(online, cut), online->least >= 0);
+    for (int m = 0; m < online->member_count; m++) {
+        IGNORE_RESULT(fit_member(online, m, cut, true, scratch)); /* counted inside */
+    }
+    struct member *start = ARENA_NEW_ARRAY(scratch, struct member, MEMBERS_MAX);
+    for (int m = 0; m < online->member_count; m++) {
+        start[m] = online->member[m];
+        if (start[m].there) {
+            fitted_copy(&online->member[m].fit, scratch, &start[m].fit);
+        }
+    }
+    play(online, cut, scratch);
+    keep_better_scales(online, start, scratch);
+    play(online, cut, scratch);
+    install(online, -1, NULL); /* out of the scratch */
+    online->rehearsed = true;
+    for (int m = 0; m < online->member_count; m++) {
+        IGNORE_RESULT(fit_member(online, m, end, false, scratch)); /* counted inside */
+    }
+    arena_rewind(scratch, mark);
+}
+
+void online_load(struct online *online, const double *y, int n, struct arena *scratch)
+{
+    CHECK(online->seen == 0 && n >= 0);
+    for (int i = 0; i < n; i++) {
+        online_keep(online, y[i]);
+        IGNORE_RESULT(online_watch_shift(online, scratch)); /* the fits come below */
+    }
+    long sight = online->seen - first_in_sight(online);
+    if (sight < ONLINE_FEW) {
+        return;
+    }
+    online->season = find_season(online, scratch);
+    long back = sight / 4 < REHEARSAL_MAX ? sight / 4 : REHEARSAL_MAX;
+    long season = 2L * online->season + 1;
+    if (sight > season && sight - back < season) {
+        back = sight - season;
+    }
+    if (back >= REHEARSAL_MIN && sight - back >= ONLINE_FEW) {
+        rehearse(online, (int)back, scratch);
+    } else {
+        set_members(online, has_season(online, online->seen), false);
+        for (int m = 0; m < online->member_count; m++) {
+            IGNORE_RESULT(fit_member(online, m, online->seen, true, scratch)); /* counted inside */
+        }
+    }
+    online_issue(online, scratch);
+}
