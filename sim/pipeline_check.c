@@ -67,14 +67,15 @@ const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
 {
     const char *head = arena_printf(
         arena,
-        "version: 1\nnodes: {count: %d, lanes: %d, capacity: %d%%}\nstreams:\n"
+        "version: 1\nnodes: {count: %d, max: %d, lanes: %d, capacity: %d%%}\nstreams:\n"
         "  src: {shards: %d, codec: %s, time: {out_of_order: %lldms%s}}\n  out: {shards: %d}\n"
         "pipelines:\n  p:\n    memory: 1GiB\n    commit: %s\n    stages:\n"
         "      - {name: read, from: src, partitions: %d, chain: [{parse: {name: p, fields: {i: int, u: "
         "string, \"n\": int}}}, {filter: {name: f, where: \"n < %lld\"}}",
-        layout->nodes, layout->lanes, layout->capacity_percent, plan->source_shards, plan->codec,
-        (long long)plan->out_of_order_ms, plan->time_field ? ", field: t" : "", plan->sink_shards,
-        layout->commit, layout->partitions[0], (long long)plan->below);
+        layout->nodes, layout->nodes + layout->more_nodes, layout->lanes, layout->capacity_percent,
+        plan->source_shards, plan->codec, (long long)plan->out_of_order_ms,
+        plan->time_field ? ", field: t" : "", plan->sink_shards, layout->commit,
+        layout->partitions[0], (long long)plan->below);
     if (plan->kind == PIPE_STATELESS) {
         return arena_printf(arena, "%s, {map: {name: m, set: {m: \"n * 2\"}}}], to: out}\n", head);
     }

@@ -36,6 +36,7 @@ void pipe_plan_draw(struct pipe_plan *plan, struct rng *rng);
 /* The configuration of the plan in one layout. */
 struct pipe_layout {
     int32_t partitions[2], nodes, lanes;
+    int32_t more_nodes;       /* that may be added */
     int32_t capacity_percent; /* of a core, per lane */
     const char *commit;
 };

@@ -12,6 +12,7 @@
 #include "node/runtime.h"
 #include "pipeline/config.h"
 #include "sim/disk.h"
+#include "sim/layout_actor.h"
 #include "sim/part.h"
 #include "sim/pipeline_check.h"
 #include "sim/world.h"
@@ -50,6 +51,8 @@ struct pipe_sim {
     struct pipe_plan plan;
     struct arena config_arena, record_arena;
     struct node_runtime *runtime;
+    struct layout_actor *layout; /* part layout; NULL: the layout stays while a life lasts */
+    struct pipe_layout drawn;
     struct writer writer;
     struct waker waker;
     struct mailbox done;
@@ -117,6 +120,9 @@ static void end_process(struct pipe_sim *sim, enum crash crash)
     remove_all(sim->world, sim->log_things, &sim->log_thing_count);
     if (!sim->embedded) {
         log_memory_drop_clients(sim->log);
+    }
+    if (sim->layout != NULL && sim->runtime != NULL) {
+        layout_actor_end(sim->layout);
     }
     node_runtime_free(sim->runtime);
     sim->runtime = NULL;
@@ -240,7 +246,7 @@ static void add(struct pipe_sim *sim, const char *name, loop_step step, void *ct
     sim->things[sim->thing_count++] = world_add(sim->world, name, step, ctx, waker);
 }
 
-static void start_process(struct pipe_sim *sim)
+static struct pipe_layout draw_layout(struct pipe_sim *sim)
 {
     static const char *const commits[] = {"5ms", "20ms", "eager", "100ms"};
     struct rng *rng = &sim->rng;
@@ -254,6 +260,17 @@ static void start_process(struct pipe_sim *sim)
     if (rng_chance(rng, 0.05)) {
         layout.partitions[rng_below(rng, 2)] = 64;
     }
+    layout.more_nodes = sim->layout != NULL ? (int32_t)rng_range(rng, 0, 2) : 0;
+    return layout;
+}
+
+static void start_process(struct pipe_sim *sim)
+{
+    struct rng *rng = &sim->rng;
+    bool kept = sim->layout != NULL && sim->drawn.nodes > 0 && rng_chance(rng, 0.8);
+    if (!kept) {
+        sim->drawn = draw_layout(sim);
+    }
     open_log(sim);
     if (sim->failed) {
         return;
@@ -261,7 +278,7 @@ static void start_process(struct pipe_sim *sim)
     arena_reset(&sim->config_arena);
     const struct config *config;
     struct err_info info = {0};
-    const char *yaml = pipe_yaml(&sim->config_arena, &sim->plan, &layout);
+    const char *yaml = pipe_yaml(&sim->config_arena, &sim->plan, &sim->drawn);
     if (config_load(&sim->config_arena, "drawn.yaml", str_of(yaml), &config, &info) != ERR_OK) {
         fail(sim, "the drawn configuration is refused", info.text);
         return;
@@ -287,6 +304,10 @@ static void start_process(struct pipe_sim *sim)
         add(sim, "lane", lane_step, lane, lane_waker(lane));
     }
     add(sim, "writer", writer_step, sim, &sim->writer.waker);
+    if (sim->layout != NULL) {
+        layout_actor_begin(sim->layout, sim->runtime, kept);
+        add(sim, "layout", layout_actor_step, sim->layout, layout_actor_waker(sim->layout));
+    }
     sim->lives++;
 }
 
@@ -294,13 +315,21 @@ static bool in_trouble(void *ctx)
 {
     const struct pipe_sim *sim = ctx;
     return sim->failed || node_runtime_state(sim->runtime) == RUNTIME_FAILED ||
-           node_runtime_failed_partitions(sim->runtime) > 0;
+           node_runtime_failed_partitions(sim->runtime) > 0 ||
+           (sim->layout != NULL && layout_actor_problem(sim->layout) != NULL);
+}
+
+static bool life_over(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || (sim->layout != NULL && layout_actor_crash(sim->layout));
 }
 
 static void look(struct pipe_sim *sim, const char *when)
 {
     if (in_trouble(sim) && !sim->failed) {
-        fail(sim, when, node_runtime_problem(sim->runtime)->text);
+        const char *problem = sim->layout != NULL ? layout_actor_problem(sim->layout) : NULL;
+        fail(sim, when, problem != NULL ? problem : node_runtime_problem(sim->runtime)->text);
     }
     for (int32_t i = 0; !sim->failed && i < node_runtime_lane_count(sim->runtime); i++) {
         const struct lane *lane = node_runtime_lane(sim->runtime, i);
@@ -358,7 +387,7 @@ static void live(struct pipe_sim *sim)
             ? rng_range(&sim->rng, 1, 30 * MS)
             : rng_range(&sim->rng, 1, sim->writer.batch_max < BATCH_MAX ? 2000 : 400) * MS;
     enum world_end end =
-        world_run(sim->world, in_trouble, sim, world_now_ns(sim->world) + span_ns, STEPS_MAX);
+        world_run(sim->world, life_over, sim, world_now_ns(sim->world) + span_ns, STEPS_MAX);
     look(sim, "in a life");
     if (end == WORLD_STEPS) {
         fail(sim, "livelock", world_last(sim->world));
@@ -366,6 +395,9 @@ static void live(struct pipe_sim *sim)
     enum crash crash = rng_chance(&sim->rng, 0.5)   ? CRASH_POWER
                        : rng_chance(&sim->rng, 0.7) ? CRASH_KILL
                                                     : CRASH_NONE;
+    if (sim->layout != NULL && layout_actor_crash(sim->layout) && crash == CRASH_NONE) {
+        crash = CRASH_KILL; /* at a crash point */
+    }
     if (crash == CRASH_NONE && !sim->failed) {
         stop_process(sim);
     }
@@ -517,6 +549,9 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     if (!sim->failed) {
         run_until(sim, all_written, "the last life's writing");
     }
+    if (sim->layout != NULL) {
+        layout_actor_pause(sim->layout);
+    }
     if (!sim->failed) {
         write_ends(sim);
     }
@@ -537,9 +572,10 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     }
 }
 
-static struct pipe_sim *sim_new(const struct sim_options *options)
+static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
 {
     struct pipe_sim *sim = MEM_NEW(struct pipe_sim);
+    sim->layout = layout ? layout_actor_new(options->seed) : NULL;
     rng_init(&sim->rng, options->seed * 2 + 1);
     bool drawn = rng_chance(&sim->rng, 0.5);
     sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : drawn;
@@ -578,6 +614,7 @@ static struct pipe_sim *sim_new(const struct sim_options *options)
 static void sim_free(struct pipe_sim *sim)
 {
     end_process(sim, CRASH_KILL);
+    layout_actor_free(sim->layout);
     log_close(sim->log);
     record_builder_release(&sim->writer.builder);
     disk_free(sim->disk);
@@ -587,10 +624,10 @@ static void sim_free(struct pipe_sim *sim)
     mem_free(sim);
 }
 
-void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_result)
+static void run_part(const struct sim_options *options, bool layout, struct sim_result *ret_result)
 {
     static const char *const kinds[] = {"stateless", "tumbling", "hopping", "session", "dedupe"};
-    struct pipe_sim *sim = sim_new(options);
+    struct pipe_sim *sim = sim_new(options, layout);
     int32_t source = 0, sink = 0;
     for (int64_t lives = rng_range(&sim->rng, 0, 5); lives > 0 && !sim->failed; lives--) {
         live(sim);
@@ -604,5 +641,26 @@ void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_
                            sim->embedded ? "embedded" : "memory", kinds[sim->plan.kind], sim->lives,
                            sim->crashes, (double)world_now_ns(sim->world) / MS, source, sink,
                            sim->failed ? "; " : "", sim->text)); /* may be cut */
+    if (layout) {
+        struct layout_tally t = layout_actor_tally(sim->layout);
+        size_t used = strlen(ret_result->text);
+        IGNORE_RESULT(snprintf(
+            ret_result->text + used, sizeof(ret_result->text) - used,
+            "; %d splits, %d merges, %d migrations, %d nodes: %d done, %d undone, %d refused, %d at "
+            "a crash; %d crash points",
+            t.started[CHANGE_SPLIT], t.started[CHANGE_MERGE], t.started[CHANGE_MIGRATE],
+            t.started[CHANGE_NODE], t.done, t.undone, t.refused, t.open_at_crash,
+            t.crash_points)); /* may be cut */
+    }
     sim_free(sim);
+}
+
+void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_result)
+{
+    run_part(options, false, ret_result);
+}
+
+void sim_layout_run(const struct sim_options *options, struct sim_result *ret_result)
+{
+    run_part(options, true, ret_result);
 }

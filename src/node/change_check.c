@@ -228,6 +228,17 @@ static int64_t owned_by(const struct node_runtime *rt, uint16_t node)
     return owned;
 }
 
+/* Whether it is active and will be when the changes under way are done. */
+static bool stays_active(const struct node_runtime *rt, int32_t node)
+{
+    bool stays = rt->node_states[node] == NODE_ACTIVE;
+    for (const struct change *change = rt->changes.first; change != NULL; change = change->next) {
+        stays = stays && !(change->spec.kind == CHANGE_NODE && change->spec.node == node &&
+                           change->spec.node_state != NODE_ACTIVE);
+    }
+    return stays;
+}
+
 static enum err check_node(const struct node_runtime *rt, const struct change_spec *spec,
                            struct err_info *info)
 {
@@ -237,7 +248,7 @@ static enum err check_node(const struct node_runtime *rt, const struct change_sp
     }
     int32_t others = 0;
     for (int32_t i = 0; i < rt->node_max; i++) {
-        others += i != spec->node && rt->node_states[i] == NODE_ACTIVE;
+        others += i != spec->node && stays_active(rt, i);
     }
     if (spec->node_state != NODE_ACTIVE && others == 0) {
         return err_set(info, ERR_CONFLICT,

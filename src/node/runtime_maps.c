@@ -87,8 +87,10 @@ static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs, 
 {
     const struct nodes_spec *nodes = &rt->options.config->nodes;
     int32_t per_shard = rs->stage.plan->partitions_per_shard;
-    bool kept = rs->old.version > 0 && rs->old.configured_partitions == per_shard &&
-                partition_map_check(&rs->old, rs->stage.shard_count, NULL) == ERR_OK;
+    bool kept = rs->old.version > 0 && rs->old.configured_partitions == per_shard;
+    if (kept && partition_map_check(&rs->old, rs->stage.shard_count, info) != ERR_OK) {
+        return ERR_CORRUPT;
+    }
     bool same_nodes =
         rs->old.configured_nodes == nodes->count && rs->old.configured_lanes == nodes->lanes;
     if (!kept) {

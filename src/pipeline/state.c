@@ -181,7 +181,9 @@ void space_adopt_table(struct state_space *space, uint32_t group, struct table *
     if (space->shape.timed) {
         space->group_min[g] = table_min_time(table);
         space->group_loose[g] = 0;
-        space->min_loose = true;
+        /* A bound, not only loose: an upsert of a later time must not pass for the smallest. */
+        space->min_time =
+            space->group_min[g] < space->min_time ? space->group_min[g] : space->min_time;
     }
 }
 

@@ -370,6 +370,25 @@ TEST(node_is_added_filled_drained_and_off_again)
     release(&rig, &scene);
 }
 
+TEST(last_active_node_stays_also_when_two_are_drained_at_once)
+{
+    struct rig rig;
+    struct rig_options options = two_stages(test_seed());
+    rig_init(&rig, &options);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    struct change_spec spec = {.kind = CHANGE_NODE, .node = 0, .node_state = NODE_DRAINING};
+    struct change *first = NULL;
+    uint64_t conflict = 0;
+    struct err_info info = {0};
+    EXPECT(change_start(rig.runtime, &spec, NULL, &first, &conflict, &info) == ERR_OK);
+    spec.node = 1;
+    EXPECT_INT(refused(&rig, &spec, &info), ERR_CONFLICT);
+    EXPECT(rig_run_until(&rig, is_final, first));
+    change_release(first);
+    rig_release(&rig);
+}
+
 /* --- random changes --- */
 
 enum { STORM_MAX = 8 };

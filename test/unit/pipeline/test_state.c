@@ -292,6 +292,27 @@ TEST(state_behaves_as_a_plain_list_of_entries)
     }
 }
 
+TEST(state_that_was_handed_over_knows_its_smallest_time)
+{
+    struct state *from = state_new(0, KEY_GROUP_COUNT);
+    struct state *to = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *old = state_space_open(from, &OPTIONS);
+    struct state_space *space = state_space_open(to, &OPTIONS);
+    struct str key = STR("a"), value;
+    uint64_t hash = hash64(key.ptr, key.len);
+    state_upsert(old, hash, key, 100, NULL);
+    while (state_delta_next(from, &key, &value)) {
+    }
+    state_delta_end(from);
+    state_attach(to, state_detach(from, key_group_of(hash)));
+    key = STR("a");
+    state_upsert(space, hash, key, 200, NULL); /* before anybody asked for the smallest */
+    EXPECT_INT(state_min_time(space), 100);
+    EXPECT_INT(state_min_time(old), INT64_MAX);
+    state_free(from);
+    state_free(to);
+}
+
 TEST(state_batches_give_pointers_that_stay_valid_together)
 {
     enum { ROWS = 1024 };
