@@ -63,6 +63,9 @@ void answer_problem(struct text *text, const struct problem *problem)
         text_add(text, STR(",\"instance\":"));
         text_printf(text, "\"urn:shadowcast:request:%s\"", problem->request_id);
     }
+    if (problem->operation != 0) {
+        text_printf(text, ",\"operation\":%lld", (long long)problem->operation);
+    }
     if (problem->pointer != NULL && problem->pointer[0] != 0) {
         text_add(text, STR(",\"errors\":[{\"pointer\":"));
         text_json_str(text, str_of(problem->pointer));
@@ -92,6 +95,22 @@ void answer_list(struct text *text, const struct control_rows *rows)
 {
     text_add(text, STR("{\"items\":"));
     add_rows(text, rows);
+    text_add(text, STR("}\n"));
+}
+
+void answer_detail(struct text *text, const struct control_rows *rows)
+{
+    CHECK(rows[0].count == 1);
+    text_json_row(text, rows[0].entity, rows[0].rows);
+    if (text->cut) {
+        return;
+    }
+    CHECK(text->len > 0 && text->ptr[text->len - 1] == '}');
+    text->len--;
+    for (int i = 1; rows[i].entity != NULL; i++) {
+        text_printf(text, ",\n\"%ss\":", rows[i].entity->name);
+        add_rows(text, &rows[i]);
+    }
     text_add(text, STR("}\n"));
 }
 

@@ -16,6 +16,7 @@ struct problem {
     const char *detail;  /* may be NULL */
     const char *pointer; /* what is wrong, "/query/limit"; NULL or empty: nothing in particular */
     const char *request_id; /* may be NULL */
+    int64_t operation;      /* that stands in the way; 0: none */
 };
 
 /* The codes of errors: SC1000 + a number that never changes. */
@@ -34,6 +35,9 @@ void answer_problem(struct text *text, const struct problem *problem);
 
 /* {"items": [...]} */
 void answer_list(struct text *text, const struct control_rows *rows);
+
+/* A row, and lists of rows as members named for their entity: {..., "key_groups": [...]}; ended by a NULL entity. */
+void answer_detail(struct text *text, const struct control_rows *rows);
 
 /* {"ok": ..., "checks": [...]} */
 void answer_checks(struct text *text, const struct control_rows *rows);

@@ -272,17 +272,10 @@ static enum MHD_Result take_head(struct conn *conn, const char *method)
 
 /* --- to control --- */
 
-static enum MHD_Result hand_over(struct conn *conn)
+void conn_ask(struct conn *conn)
 {
     struct control_request *request = &conn->request;
     struct api *api = conn->api;
-    CHECK(pthread_mutex_lock(&api->lock) == 0);
-    bool stopping = api->stopping;
-    CHECK(pthread_mutex_unlock(&api->lock) == 0);
-    if (stopping) {
-        conn->close = true;
-        return reply_error(conn, ERR_UNAVAILABLE, "the process is ending", NULL);
-    }
     request->kind = conn->route->kind;
     request->done = &api->done;
     request->arena = &conn->arena;
@@ -293,6 +286,9 @@ static enum MHD_Result hand_over(struct conn *conn)
     request->figures[0] = (struct control_rows){.entity = NULL};
     text_init(&request->text, &conn->arena);
     request->etag = 0;
+    request->status = 0;
+    request->operation = 0;
+    request->subject[0] = 0;
     request->who.audit = conn->route->audit;
     request->who.action = conn->route->id;
     IGNORE_RESULT(
@@ -302,6 +298,27 @@ static enum MHD_Result hand_over(struct conn *conn)
     conn_enter(conn, CONN_WAIT);
     MHD_suspend_connection(conn->mhd);
     mailbox_push(api->control, &request->msg);
+}
+
+static enum MHD_Result hand_over(struct conn *conn)
+{
+    struct api *api = conn->api;
+    CHECK(pthread_mutex_lock(&api->lock) == 0);
+    bool stopping = api->stopping;
+    CHECK(pthread_mutex_unlock(&api->lock) == 0);
+    if (stopping) {
+        conn->close = true;
+        return reply_error(conn, ERR_UNAVAILABLE, "the process is ending", NULL);
+    }
+    if (conn->route->answer == ANSWER_EVENTS) {
+        if (api->stream_count >= API_EVENT_STREAMS_MAX) {
+            conn->close = true;
+            return reply_error(conn, ERR_AGAIN, "too many event streams are open", NULL);
+        }
+        conn->stream = true;
+        api->stream_count++;
+    }
+    conn_ask(conn);
     return MHD_YES;
 }
 

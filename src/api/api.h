@@ -30,6 +30,7 @@ struct api_options {
 
 enum {
     API_CONNECTIONS_MAX = 256,
+    API_EVENT_STREAMS_MAX = 64,
     API_CONNECTIONS_PER_PEER_MAX = 32,
     API_HEADER_SECONDS = 5, /* for a whole request head, however it drips */
     API_IDLE_SECONDS = 60,

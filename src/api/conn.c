@@ -139,6 +139,9 @@ void conn_reset(struct conn *conn)
     conn->body_len = 0;
     enter_locked(conn, CONN_OPEN);
     unlock(conn->api);
+    conn->api->stream_count -= conn->stream;
+    conn->stream = false;
+    conn->sent = 0;
     conn->api->body_bytes -= conn->body != NULL ? conn->content_length : 0;
     conn->body = NULL;
     conn->content_length = 0;

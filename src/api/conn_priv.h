@@ -20,6 +20,7 @@
  *   C1  `request` is control's in WAIT and the HTTP thread's in all other states.
  *   C2  `state`, `deadline_ns`, `fd` and `body_len` change only under the api's lock; the loop reads them under it, so a
  *       descriptor that it shuts down is still this connection's.
+ *       An event stream goes round: REPLY, and when all is sent, WAIT for what happens next.
  *   C3  A connection in WAIT is suspended: the library does not touch it until the loop resumes it. */
 
 enum conn_state { CONN_FREE, CONN_OPEN, CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_ANSWER, CONN_REPLY };
@@ -36,8 +37,10 @@ struct conn {
     const struct route *route;
     enum guard_verdict verdict; /* of the request target */
     bool close;                 /* after this answer */
-    int64_t announced;          /* Content-Length; -1: none */
-    int64_t content_length;     /* of the body that is being taken */
+    bool stream;       /* counted among the event streams; the HTTP thread's, like those below */
+    ptrdiff_t sent;    /* of request.text, on an event stream */
+    int64_t announced; /* Content-Length; -1: none */
+    int64_t content_length; /* of the body that is being taken */
     char *body;
     int64_t body_len;
     uint64_t peer_hash;
@@ -65,6 +68,7 @@ struct api {
     bool stopping;        /* under the lock */
     /* the HTTP thread's */
     int64_t body_bytes;
+    int stream_count;
     struct limiter by_token, by_failure;
     uint64_t id_prefix, id_next;
     struct arena arena;
@@ -86,5 +90,8 @@ enum MHD_Result reply_problem(struct conn *conn, struct problem problem, const c
 enum MHD_Result reply_error(struct conn *conn, enum err err, const char *detail,
                             const char *pointer);
 enum MHD_Result reply_control(struct conn *conn);
+
+/* api.c: hands the connection's request to control and suspends the connection (C1, C3). */
+void conn_ask(struct conn *conn);
 
 #endif

@@ -140,6 +140,20 @@ static void add_success(struct text *text, const struct route *route)
                            "\"content\":{\"application/x-ndjson\":{},"
                            "\"application/octet-stream\":{}}"));
         break;
+    case ANSWER_DETAIL:
+        text_add(text,
+                 STR(",\"content\":{\"application/json\":{\"schema\":{\"allOf\":[{\"$ref\":"
+                     "\"#/components/schemas/partition\"},{\"type\":\"object\","
+                     "\"properties\":{\"heavy_keys\":{\"type\":\"array\",\"items\":{\"$ref\":"
+                     "\"#/components/schemas/heavy_key\"}},\"key_groups\":{\"type\":\"array\","
+                     "\"items\":{\"$ref\":\"#/components/schemas/key_group\"}}}}]}}}"));
+        break;
+    case ANSWER_TEXT:
+        text_add(text, STR(",\"content\":{\"application/yaml\":{}}"));
+        break;
+    case ANSWER_EVENTS:
+        text_add(text, STR(",\"content\":{\"text/event-stream\":{}}"));
+        break;
     case ANSWER_METRICS:
         text_add(text, STR(",\"content\":{\"text/plain\":{}}"));
         break;
@@ -154,7 +168,7 @@ static void add_success(struct text *text, const struct route *route)
 
 static void add_operation(struct text *text, const struct route *route)
 {
-    static const char *const verbs[METHOD_COUNT] = {"get", "post", "patch", "delete"};
+    static const char *const verbs[METHOD_COUNT] = {"get", "post", "put", "patch", "delete"};
     text_printf(text, "\"%s\":{\"operationId\":\"%s\",\"summary\":", verbs[route->method],
                 route->id);
     text_json_str(text, str_of(route->summary));
@@ -166,6 +180,9 @@ static void add_operation(struct text *text, const struct route *route)
     } else if (route->body == BODY_RECORDS) {
         text_add(text, STR(",\"requestBody\":{\"required\":true,\"content\":{"
                            "\"application/x-ndjson\":{},\"application/octet-stream\":{}}}"));
+    } else if (route->body == BODY_TEXT) {
+        text_add(text, STR(",\"requestBody\":{\"required\":true,\"content\":{"
+                           "\"application/yaml\":{}}}"));
     }
     add_success(text, route);
     text_add(text, STR("}"));
@@ -187,15 +204,17 @@ void answer_openapi(struct text *text, const char *version)
         }
         add_operation(text, route);
     }
-    text_add(text, STR("}},\n\"components\":{\"securitySchemes\":{\"bearer\":{\"type\":\"http\","
-                       "\"scheme\":\"bearer\"}},\n\"responses\":{\"problem\":{\"description\":"
-                       "\"RFC 9457 problem\",\"content\":{\"application/problem+json\":{\"schema\":"
-                       "{\"$ref\":\"#/components/schemas/problem\"}}}}},\n\"schemas\":{"
-                       "\"problem\":{\"type\":\"object\",\"required\":[\"type\",\"title\","
-                       "\"status\",\"code\"],\"properties\":{\"type\":{\"type\":\"string\"},"
-                       "\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"
-                       "\"code\":{\"type\":\"string\"},\"detail\":{\"type\":\"string\"},"
-                       "\"instance\":{\"type\":\"string\"},\"errors\":{\"type\":\"array\"}}}"));
+    text_add(
+        text,
+        STR("}},\n\"components\":{\"securitySchemes\":{\"bearer\":{\"type\":\"http\","
+            "\"scheme\":\"bearer\"}},\n\"responses\":{\"problem\":{\"description\":"
+            "\"RFC 9457 problem\",\"content\":{\"application/problem+json\":{\"schema\":"
+            "{\"$ref\":\"#/components/schemas/problem\"}}}}},\n\"schemas\":{"
+            "\"problem\":{\"type\":\"object\",\"required\":[\"type\",\"title\","
+            "\"status\",\"code\"],\"properties\":{\"type\":{\"type\":\"string\"},"
+            "\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"
+            "\"code\":{\"type\":\"string\"},\"detail\":{\"type\":\"string\"},"
+            "\"instance\":{\"type\":\"string\"},\"operation\":{\"type\":\"integer\"},\"errors\":{\"type\":\"array\"}}}"));
     for (int i = 0; entities[i] != NULL; i++) {
         text_add(text, STR(",\n"));
         add_entity_schema(text, entities[i]);

@@ -75,7 +75,18 @@ enum MHD_Result reply_error(struct conn *conn, enum err err, const char *detail,
 {
     struct problem problem = problem_of(err);
     problem.detail = detail;
+    problem.operation = conn->state == CONN_ANSWER ? conn->request.operation : 0;
     return reply_problem(conn, problem, pointer, problem.status == 503 ? 1 : 0, NULL);
+}
+
+static void add_etag(struct MHD_Response *response, const struct control_request *request)
+{
+    char etag[24];
+    if (request->etag != 0) {
+        IGNORE_RESULT(snprintf(etag, sizeof(etag), "\"%016llx\"",
+                               (unsigned long long)request->etag)); /* fits */
+        add_header(response, "ETag", etag);
+    }
 }
 
 static const char *record_type(const struct control_request *request)
@@ -87,10 +98,12 @@ static enum MHD_Result reply_rows(struct conn *conn)
 {
     const struct control_request *request = &conn->request;
     struct text text;
-    int status = conn->route->status;
+    int status = request->status != 0 ? request->status : conn->route->status;
     text_init(&text, &conn->arena);
     if (conn->route->answer == ANSWER_LIST) {
         answer_list(&text, &request->rows);
+    } else if (conn->route->answer == ANSWER_DETAIL) {
+        answer_detail(&text, request->figures);
     } else if (conn->route->answer == ANSWER_CHECKS) {
         answer_checks(&text, &request->rows);
         status = request->err == ERR_OK ? status : 503;
@@ -103,13 +116,75 @@ static enum MHD_Result reply_rows(struct conn *conn)
         return reply_error(conn, ERR_LIMIT, "the answer is too large", NULL);
     }
     struct MHD_Response *response = make(conn, text_str(&text), json_type);
-    if (request->etag != 0) {
-        char etag[24];
-        IGNORE_RESULT(snprintf(etag, sizeof(etag), "\"%016llx\"",
-                               (unsigned long long)request->etag)); /* fits */
-        add_header(response, "ETag", etag);
+    add_etag(response, request);
+    if (status == 202 && request->operation != 0) {
+        char location[64];
+        IGNORE_RESULT(snprintf(location, sizeof(location), "/api/v1/operations/%lld",
+                               (long long)request->operation)); /* fits */
+        add_header(response, "Location", location);
     }
     return send_out(conn, response, status);
+}
+
+static enum MHD_Result reply_text(struct conn *conn)
+{
+    struct MHD_Response *response = make(conn, text_str(&conn->request.text), "application/yaml");
+    add_etag(response, &conn->request);
+    return send_out(conn, response, conn->route->status);
+}
+
+/* --- event streams --- */
+
+static bool is_stopping(struct api *api)
+{
+    CHECK(pthread_mutex_lock(&api->lock) == 0);
+    bool stopping = api->stopping;
+    CHECK(pthread_mutex_unlock(&api->lock) == 0);
+    return stopping;
+}
+
+/* The library wants bytes. What control has answered is sent; when that is all, control is asked for more and the connection
+ * sleeps until it has an answer. */
+static ssize_t read_events(void *ctx, uint64_t position, char *buf, size_t max)
+{
+    struct conn *conn = ctx;
+    const struct control_request *request = &conn->request;
+    (void)position;
+    if (conn->state == CONN_ANSWER) {
+        conn_enter(conn, CONN_REPLY);
+        conn->sent = 0;
+    }
+    struct str text = text_str(&request->text);
+    if (request->err != ERR_OK || request->text.cut) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    if (conn->sent < text.len) {
+        size_t left = (size_t)(text.len - conn->sent);
+        size_t n = left < max ? left : max;
+        memcpy(buf, text.ptr + conn->sent, n);
+        conn->sent += (ptrdiff_t)n;
+        return (ssize_t)n;
+    }
+    if (is_stopping(conn->api)) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    arena_reset(&conn->arena);
+    conn->sent = 0;
+    conn_ask(conn);
+    return 0;
+}
+
+static enum MHD_Result reply_events(struct conn *conn)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, read_events, conn, NULL);
+    CHECK(response != NULL);
+    add_header(response, "Content-Type", "text/event-stream");
+    add_header(response, "X-Request-Id", conn->request_id);
+    add_header(response, "Cache-Control", "no-store");
+    add_header(response, "X-Content-Type-Options", "nosniff");
+    conn->sent = 0;
+    return send_out(conn, response, conn->route->status);
 }
 
 static enum MHD_Result reply_records(struct conn *conn)
@@ -144,7 +219,12 @@ enum MHD_Result reply_control(struct conn *conn)
     case ANSWER_LIST:
     case ANSWER_ROW:
     case ANSWER_CHECKS:
+    case ANSWER_DETAIL:
         return reply_rows(conn);
+    case ANSWER_TEXT:
+        return reply_text(conn);
+    case ANSWER_EVENTS:
+        return reply_events(conn);
     case ANSWER_RECORDS:
         return reply_records(conn);
     case ANSWER_METRICS:

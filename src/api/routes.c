@@ -190,6 +190,174 @@ static const struct param read_params[] = {
     PARAM_END,
 };
 
+/* --- layout --- */
+
+#define PIPELINE_IN_PATH \
+    { \
+        .name = "pipeline", .source = PARAM_PATH, .type = PARAM_TEXT, .required = true, \
+        .offset = ARG(pipeline), .min = 1, .max = CONTROL_NAME_MAX, .help = "name of the pipeline" \
+    }
+#define PARTITION_IN_PATH \
+    PIPELINE_IN_PATH, \
+        {.name = "stage", \
+         .source = PARAM_PATH, \
+         .type = PARAM_TEXT, \
+         .required = true, \
+         .offset = ARG(stage), \
+         .min = 1, \
+         .max = CONTROL_NAME_MAX, \
+         .help = "name of the stage"}, \
+        {.name = "shard", \
+         .source = PARAM_PATH, \
+         .type = PARAM_I64, \
+         .required = true, \
+         .offset = ARG(shard), \
+         .min = 0, \
+         .max = 1023, \
+         .help = "index of the shard"}, \
+    { \
+        .name = "range", .source = PARAM_PATH, .type = PARAM_TEXT, .required = true, \
+        .offset = ARG(range), .min = 3, .max = CONTROL_RANGE_MAX, \
+        .help = "key groups, lo-hi, hi not included: 0-4096" \
+    }
+#define ORDER_PARAMS \
+    {.name = "apply", \
+     .source = PARAM_QUERY, \
+     .type = PARAM_FLAG, \
+     .offset = ARG(apply), \
+     .help = "true: do it; false (default): only tell what would happen"}, \
+    { \
+        .name = "Idempotency-Key", .source = PARAM_HEADER, .type = PARAM_TEXT, \
+        .offset = ARG(idempotency_key), .min = 1, .max = CONTROL_IDEMPOTENCY_MAX, \
+        .help = \
+            "a second call with the same key begins nothing and is answered with the first one's " \
+            "operation" \
+    }
+#define IF_MATCH(what) \
+    { \
+        .name = "If-Match", .source = PARAM_HEADER, .type = PARAM_TEXT, .offset = ARG(if_match), \
+        .min = 1, .max = TEXT_CAP(if_match), .help = what \
+    }
+#define TO_IN_QUERY(is_required, what) \
+    { \
+        .name = "to", .source = PARAM_QUERY, .type = PARAM_TEXT, .required = is_required, \
+        .offset = ARG(to), .min = 2, .max = CONTROL_PLACE_MAX, .help = what \
+    }
+
+static const struct param partition_params[] = {PARTITION_IN_PATH, PARAM_END};
+
+static const struct param split_params[] = {
+    PARTITION_IN_PATH,
+    {.name = "border",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(border),
+     .min = 1,
+     .max = 4095,
+     .help = "first key group of the upper half (left out: where the measured load halves)"},
+    TO_IN_QUERY(false,
+                "where the upper half goes: n1/0, or n1 for its least demanded lane (left out: "
+                "the least demanded lane, if that is a gain)"),
+    ORDER_PARAMS,
+    IF_MATCH("only if the partition's ETag still is this"),
+    PARAM_END,
+};
+
+static const struct param merge_params[] = {
+    PARTITION_IN_PATH,
+    {.name = "with",
+     .source = PARAM_QUERY,
+     .type = PARAM_TEXT,
+     .required = true,
+     .offset = ARG(with),
+     .min = 1,
+     .max = CONTROL_PARTITION_MAX,
+     .help = "id of a neighbour: pipeline/stage/shard/lo-hi"},
+    ORDER_PARAMS,
+    IF_MATCH("only if the partition's ETag still is this"),
+    PARAM_END,
+};
+
+static const struct param migrate_params[] = {
+    PARTITION_IN_PATH, TO_IN_QUERY(true, "where it goes: n1/0, or n1 for its least demanded lane"),
+    ORDER_PARAMS,      IF_MATCH("only if the partition's ETag still is this"),
+    PARAM_END,
+};
+
+static const struct param node_params[] = {
+    {.name = "node",
+     .source = PARAM_PATH,
+     .type = PARAM_TEXT,
+     .required = true,
+     .offset = ARG(node),
+     .min = 1,
+     .max = CONTROL_PLACE_MAX,
+     .help = "name of the node: n0, n1, ..."},
+    ORDER_PARAMS,
+    PARAM_END,
+};
+
+static const struct param pipeline_params[] = {PIPELINE_IN_PATH, PARAM_END};
+
+static const struct param replace_params[] = {
+    PIPELINE_IN_PATH,
+    {.name = "drop_state",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(drop_state),
+     .help = "true: state that the new chains cannot go on with is dropped"},
+    ORDER_PARAMS,
+    IF_MATCH("only if the text's ETag still is this"),
+    PARAM_END,
+};
+
+#define OPERATION_IN_PATH \
+    { \
+        .name = "id", .source = PARAM_PATH, .type = PARAM_I64, .required = true, \
+        .offset = ARG(operation), .min = 1, .max = INT64_MAX, .help = "number of the operation" \
+    }
+
+static const struct param operation_list_params[] = {
+    {.name = "active",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(active),
+     .help = "true: only those that are not final"},
+    {.name = "limit",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(limit),
+     .min = 1,
+     .max = 1000,
+     .help = "newest ones first, at most (default 100)"},
+    PARAM_END,
+};
+
+static const struct param operation_params[] = {
+    OPERATION_IN_PATH,
+    {.name = "wait",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(wait_seconds),
+     .min = 0,
+     .max = CONTROL_WAIT_SECONDS_MAX,
+     .help = "seconds to wait for its end"},
+    PARAM_END,
+};
+
+static const struct param cancel_params[] = {OPERATION_IN_PATH, PARAM_END};
+
+static const struct param event_params[] = {
+    {.name = "Last-Event-ID",
+     .source = PARAM_HEADER,
+     .type = PARAM_TEXT,
+     .offset = ARG(last_event_id),
+     .min = 1,
+     .max = CONTROL_EVENT_ID_MAX,
+     .help = "go on behind this event (left out: from now on)"},
+    PARAM_END,
+};
+
 const struct route routes[] = {
     {METHOD_GET, "/livez", ROLE_NONE, CONTROL_LIVE, BODY_NONE, ANSWER_CHECKS, &check_entity, 200,
      false, NULL, "live", "Whether the process does its work at all"},
@@ -223,14 +391,54 @@ const struct route routes[] = {
      &producer_entity, 201, true, NULL, "producer_create", "A new producer id"},
     {METHOD_GET, "/api/v1/partitions", ROLE_VIEWER, CONTROL_PARTITION_LIST, BODY_NONE, ANSWER_LIST,
      &partition_entity, 200, false, NULL, "partition_list", "Partitions, with their figures"},
+#define PARTITION_PATH "/api/v1/partitions/{pipeline}/{stage}/{shard}/{range}"
+    {METHOD_GET, PARTITION_PATH, ROLE_VIEWER, CONTROL_PARTITION_GET, BODY_NONE, ANSWER_DETAIL, NULL,
+     200, false, partition_params, "partition_show",
+     "One partition, its heavy keys and what its key groups have had"},
+    {METHOD_POST, PARTITION_PATH "/split", ROLE_OPERATOR, CONTROL_PARTITION_SPLIT, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 202, true, split_params, "partition_split",
+     "Cut it in two; a dry run (200) unless apply=true"},
+    {METHOD_POST, PARTITION_PATH "/merge", ROLE_OPERATOR, CONTROL_PARTITION_MERGE, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 202, true, merge_params, "partition_merge",
+     "Fuse it with a neighbour; a dry run (200) unless apply=true"},
+    {METHOD_POST, PARTITION_PATH "/migrate", ROLE_OPERATOR, CONTROL_PARTITION_MIGRATE, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 202, true, migrate_params, "partition_migrate",
+     "Move it to another lane; a dry run (200) unless apply=true"},
+    {METHOD_GET, "/api/v1/nodes", ROLE_VIEWER, CONTROL_NODE_LIST, BODY_NONE, ANSWER_LIST,
+     &node_entity, 200, false, NULL, "node_list", "Nodes, those that may be added too"},
+    {METHOD_POST, "/api/v1/nodes/{node}/add", ROLE_OPERATOR, CONTROL_NODE_ADD, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 202, true, node_params, "node_add",
+     "Take it in and give it its share; a dry run (200) unless apply=true"},
+    {METHOD_POST, "/api/v1/nodes/{node}/drain", ROLE_OPERATOR, CONTROL_NODE_DRAIN, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 202, true, node_params, "node_drain",
+     "Move all it owns elsewhere, then off; a dry run (200) unless apply=true"},
     {METHOD_GET, "/api/v1/lanes", ROLE_VIEWER, CONTROL_LANE_LIST, BODY_NONE, ANSWER_LIST,
      &lane_entity, 200, false, NULL, "lane_list", "Lanes of all nodes, with their figures"},
     {METHOD_GET, "/api/v1/pipelines", ROLE_VIEWER, CONTROL_PIPELINE_LIST, BODY_NONE, ANSWER_LIST,
      &pipeline_entity, 200, false, NULL, "pipeline_list", "Pipelines"},
+    {METHOD_GET, "/api/v1/pipelines/{pipeline}", ROLE_VIEWER, CONTROL_PIPELINE_GET, BODY_NONE,
+     ANSWER_ROW, &pipeline_entity, 200, false, pipeline_params, "pipeline_show", "One pipeline"},
+    {METHOD_GET, "/api/v1/pipelines/{pipeline}/text", ROLE_VIEWER, CONTROL_PIPELINE_TEXT, BODY_NONE,
+     ANSWER_TEXT, NULL, 200, false, pipeline_params, "pipeline_text",
+     "The configuration that it runs by"},
+    {METHOD_PUT, "/api/v1/pipelines/{pipeline}/text", ROLE_OPERATOR, CONTROL_PIPELINE_REPLACE,
+     BODY_TEXT, ANSWER_ROW, &operation_entity, 202, true, replace_params, "pipeline_replace",
+     "Run it by another text while the others go on; a dry run (200) unless apply=true"},
+    {METHOD_GET, "/api/v1/operations", ROLE_VIEWER, CONTROL_OPERATION_LIST, BODY_NONE, ANSWER_LIST,
+     &operation_entity, 200, false, operation_list_params, "operation_list",
+     "Operations, newest first"},
+    {METHOD_GET, "/api/v1/operations/{id}", ROLE_VIEWER, CONTROL_OPERATION_GET, BODY_NONE,
+     ANSWER_ROW, &operation_entity, 200, false, operation_params, "operation_show",
+     "One operation: how far it is, what became of it"},
+    {METHOD_POST, "/api/v1/operations/{id}/cancel", ROLE_OPERATOR, CONTROL_OPERATION_CANCEL,
+     BODY_NONE, ANSWER_ROW, &operation_entity, 202, true, cancel_params, "operation_cancel",
+     "Stop it and undo what can be undone"},
+    {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,
+     false, event_params, "event_stream", "What happens, as server-sent events"},
     {.path = NULL},
 };
 
-static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PATCH", "DELETE"};
+static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 
 const char *method_name(enum method method)
 {

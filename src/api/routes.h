@@ -8,7 +8,7 @@
 /* The routes: one table, one row a route. Dispatch, the binding and checking of parameters, the OpenAPI document, the
  * tests of who may call what, and the table in docs/api.md come from it. */
 
-enum method { METHOD_GET, METHOD_POST, METHOD_PATCH, METHOD_DELETE, METHOD_COUNT };
+enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_COUNT };
 
 enum param_source { PARAM_PATH, PARAM_QUERY, PARAM_HEADER, PARAM_BODY };
 
@@ -35,6 +35,7 @@ enum body_kind {
     BODY_NONE,
     BODY_JSON,    /* an object; its members are the PARAM_BODY parameters */
     BODY_RECORDS, /* handed on as it is */
+    BODY_TEXT     /* the same, of a configuration's size */
 };
 
 enum answer_kind {
@@ -43,6 +44,9 @@ enum answer_kind {
     ANSWER_NONE,    /* 204 */
     ANSWER_RECORDS, /* NDJSON or raw lines */
     ANSWER_CHECKS,  /* {"ok": ..., "checks": [row, ...]}; 503 if one is not ok */
+    ANSWER_DETAIL,  /* a row, and lists of rows that belong to it as members */
+    ANSWER_TEXT,    /* a configuration */
+    ANSWER_EVENTS,  /* server-sent events, without end */
     ANSWER_METRICS, /* Prometheus text */
     ANSWER_OPENAPI  /* the document; control is not asked */
 };

@@ -1,30 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Verbs that are one call and one table: streams, partitions, lanes. */
-#include "app/client.h"
-#include "app/rows.h"
+/* Verbs that are one call and one table: streams. */
+#include "app/ask.h"
 #include "app/verbs.h"
-
-enum { ANSWER_ARENA_MAX = 256 << 20 };
-
-/* One call, its answer printed by `entity` (NULL: nothing is printed). */
-static int ask(const struct cli *cli, const struct client_call *call, const struct entity *entity)
-{
-    struct client *client = NULL;
-    struct client_answer answer = {0};
-    struct err_info info;
-    struct arena arena;
-    arena_init(&arena, ANSWER_ARENA_MAX);
-    enum err err = client_new(cli, &client, &info);
-    if (err == ERR_OK) {
-        err = client_call(client, call, &arena, &answer, &info);
-    }
-    if (err == ERR_OK && entity != NULL) {
-        err = rows_print(cli, entity, answer.body, &info);
-    }
-    client_free(client);
-    arena_release(&arena);
-    return err == ERR_OK ? EXIT_CODE_OK : client_fail(&info);
-}
 
 /* A call on the stream that the first argument names. */
 static int ask_stream(const struct cli *cli, const char *method, const char *rest, struct str body,
@@ -136,15 +113,4 @@ int verb_stream_delete(const struct cli *cli)
             "this deletes the stream and its records for ever; say --yes to do it");
     }
     return ask_stream(cli, "DELETE", "", (struct str){0}, NULL);
-}
-
-int verb_partition_list(const struct cli *cli)
-{
-    return ask(cli, &(struct client_call){.method = "GET", .path = "/api/v1/partitions"},
-               &partition_entity);
-}
-
-int verb_node_list(const struct cli *cli)
-{
-    return ask(cli, &(struct client_call){.method = "GET", .path = "/api/v1/lanes"}, &lane_entity);
 }

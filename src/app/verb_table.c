@@ -86,6 +86,49 @@ static const struct cli_option stream_delete_options[] = {
     OPTIONS_END,
 };
 
+#define ORDER_OPTIONS \
+    {"apply", 0, CLI_FLAG, NULL, NULL, "do it (left out: only tell what would happen)"}, \
+        {"no-wait", 0, CLI_FLAG, NULL, NULL, "do not wait for its end"}, \
+    { \
+        "idempotency-key", 0, CLI_TEXT, "KEY", NULL, \
+            "the same key again begins nothing and shows the first one's operation" \
+    }
+
+static const struct cli_option order_options[] = {
+    ORDER_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct cli_option split_options[] = {
+    {"border", 0, CLI_I64, "GROUP", NULL,
+     "first key group of the upper half (left out: where the measured load halves)"},
+    {"to", 0, CLI_TEXT, "PLACE", NULL,
+     "where the upper half goes: n1/0, or n1 (left out: the least demanded lane, if that is a gain)"},
+    ORDER_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct cli_option replace_options[] = {
+    {"drop-state", 0, CLI_FLAG, NULL, NULL, "drop state that the new chains cannot go on with"},
+    ORDER_OPTIONS,
+    OPTIONS_END,
+};
+
+static const struct cli_option node_list_options[] = {
+    {"lanes", 0, CLI_FLAG, NULL, NULL, "their lanes, a row each"},
+    OPTIONS_END,
+};
+
+static const struct cli_option pipeline_show_options[] = {
+    {"text", 0, CLI_FLAG, NULL, NULL, "the configuration that it runs by"},
+    OPTIONS_END,
+};
+
+static const struct cli_option operation_list_options[] = {
+    {"active", 0, CLI_FLAG, NULL, NULL, "only those that have not ended"},
+    OPTIONS_END,
+};
+
 static const struct cli_option top_options[] = {
     {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
     {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
@@ -163,9 +206,37 @@ const struct cli_verb cli_verbs[] = {
      stream_delete_options, CLI_CLIENT, NULL},
     {"partition list", verb_partition_list, "list partitions with their figures", "", NULL,
      CLI_CLIENT | CLI_OUTPUT, NULL},
-    {"node list", verb_node_list, "list the lanes of all nodes with their figures", "", NULL,
+    {"partition show", verb_partition_show, "show a partition, its heavy keys and key groups", "ID",
+     NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"partition split", verb_partition_split, "cut a partition in two", "ID", split_options,
+     CLI_CLIENT | CLI_OUTPUT, "ID is pipeline/stage/shard/lo-hi, as partition list shows it."},
+    {"partition merge", verb_partition_merge, "fuse two neighbours of a shard", "ID NEIGHBOUR",
+     order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"partition migrate", verb_partition_migrate, "move a partition to another lane", "ID PLACE",
+     order_options, CLI_CLIENT | CLI_OUTPUT,
+     "PLACE is a lane, n1/0, or a node, n1: its least demanded lane."},
+    {"node list", verb_node_list, "list nodes, those that may be added too", "", node_list_options,
      CLI_CLIENT | CLI_OUTPUT, NULL},
-    {"top", verb_top, "watch pipelines, lanes and partitions", "", top_options, CLI_CLIENT, NULL},
+    {"node add", verb_node_add, "take a node in and give it its share", "NODE", order_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"node drain", verb_node_drain, "move all that a node owns elsewhere, then switch it off",
+     "NODE", order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"pipeline list", verb_pipeline_list, "list pipelines", "", NULL, CLI_CLIENT | CLI_OUTPUT,
+     NULL},
+    {"pipeline show", verb_pipeline_show, "show a pipeline, or its text", "NAME",
+     pipeline_show_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"pipeline replace", verb_pipeline_replace, "run a pipeline by another text, the others go on",
+     "NAME FILE", replace_options, CLI_CLIENT | CLI_OUTPUT,
+     "FILE is the whole configuration with that pipeline edited. It is also what the next start should "
+     "be given."},
+    {"operation list", verb_operation_list, "list changes, newest first", "",
+     operation_list_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"operation show", verb_operation_show, "show how far a change is, or what became of it", "ID",
+     NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"operation cancel", verb_operation_cancel, "stop a change and undo what can be undone", "ID",
+     NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"top", verb_top, "watch pipelines, nodes, lanes, partitions and changes", "", top_options,
+     CLI_CLIENT, NULL},
     {"log repair", verb_log_repair, "tell what is wrong with a data folder's log", "DATA",
      repair_options, 0, NULL},
     {"token create", verb_token_create, "make a token for the API", "NAME", token_options, 0,

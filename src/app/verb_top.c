@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `shadowcast top`: pipelines, lanes and partitions on one page, again and again on a terminal. */
+/* `shadowcast top`: pipelines, nodes, lanes, partitions with their owners, and changes on one page, again and again on a terminal. */
 #include <unistd.h>
 
 #include "app/client.h"
@@ -19,11 +19,15 @@ static enum err print_page(struct client *client, struct arena *arena, struct er
 {
     const struct panel panels[] = {
         {"pipelines", "/api/v1/pipelines", &pipeline_entity},
+        {"nodes", "/api/v1/nodes", &node_entity},
         {"lanes", "/api/v1/lanes", &lane_entity},
         {"partitions", "/api/v1/partitions", &partition_entity},
+        {"changes under way", "/api/v1/operations?active=true", &operation_entity},
     };
-    struct client_answer answers[3];
-    for (int i = 0; i < 3; i++) { /* all of them first: a page is printed whole or not at all */
+    enum { PANELS = COUNT_OF(panels) };
+    struct client_answer answers[PANELS];
+    for (int i = 0; i < PANELS;
+         i++) { /* all of them first: a page is printed whole or not at all */
         struct client_call call = {.method = "GET", .path = panels[i].path};
         enum err err = client_call(client, &call, arena, &answers[i], info);
         if (err != ERR_OK) {
@@ -33,7 +37,7 @@ static enum err print_page(struct client *client, struct arena *arena, struct er
     if (isatty(STDOUT_FILENO) == 1) {
         IGNORE_RESULT(fputs("\x1b[H\x1b[2J", stdout)); /* home, clear; main() judges stdout */
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < PANELS; i++) {
         IGNORE_RESULT(printf("%s%s\n", i > 0 ? "\n" : "", panels[i].title));
         enum err err = rows_print_table(stdout, panels[i].entity, answers[i].body, info);
         if (err != ERR_OK) {

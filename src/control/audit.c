@@ -29,6 +29,8 @@ static struct str audit_text(struct job *job, int64_t now_ms)
     member(&text, "request_id", str_of(who->request_id));
     member(&text, "action", str_of(who->action));
     member(&text, "stream", str_of(request->args.stream));
+    member(&text, "subject", str_of(request->subject));
+    text_printf(&text, ",\"operation\":%lld", (long long)request->operation);
     text_printf(&text, ",\"body_hash\":\"%016llx\"",
                 (unsigned long long)hash64(request->body.ptr, request->body.len));
     member(&text, "result", str_of(err_name(request->err)));

@@ -150,6 +150,20 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_PARTITION_LIST] = figures_begin,
     [CONTROL_LANE_LIST] = figures_begin,
     [CONTROL_PIPELINE_LIST] = figures_begin,
+    [CONTROL_PARTITION_GET] = figures_begin,
+    [CONTROL_PARTITION_SPLIT] = figures_begin,
+    [CONTROL_PARTITION_MERGE] = figures_begin,
+    [CONTROL_PARTITION_MIGRATE] = figures_begin,
+    [CONTROL_NODE_ADD] = figures_begin,
+    [CONTROL_NODE_DRAIN] = figures_begin,
+    [CONTROL_PIPELINE_REPLACE] = figures_begin,
+    [CONTROL_PIPELINE_GET] = figures_begin,
+    [CONTROL_PIPELINE_TEXT] = pipeline_text_begin,
+    [CONTROL_NODE_LIST] = figures_begin,
+    [CONTROL_OPERATION_LIST] = operation_list_begin,
+    [CONTROL_OPERATION_GET] = operation_get_begin,
+    [CONTROL_OPERATION_CANCEL] = operation_cancel_begin,
+    [CONTROL_EVENTS] = events_begin,
     [CONTROL_LIVE] = health_answer,
     [CONTROL_READY] = health_answer,
     [CONTROL_FIGURES] = figures_begin,
@@ -229,7 +243,7 @@ static bool take_completions(struct control *control)
         next = msg->next;
         figures_reply(control, CONTAINER_OF(msg, struct lane_command, msg));
     }
-    return any;
+    return details_take(control) || any;
 }
 
 /* Submits again what is due; returns when the next one is. */
@@ -278,6 +292,10 @@ int64_t control_step(void *ctx, int64_t now_ns)
     }
     next_ns = earlier(next_ns, read_step(control));
     next_ns = earlier(next_ns, figures_step(control));
+    next_ns = earlier(next_ns, operations_step(control));
+    next_ns = earlier(next_ns, operations_answer(control));
+    next_ns = earlier(next_ns, events_step(control));
+    audit_step(control); /* of orders that were answered just now */
     return more ? now_ns : next_ns;
 }
 
@@ -308,6 +326,7 @@ enum err control_new(const struct control_options *options, struct control **ret
     mailbox_init(&control->requests, control->waker);
     mailbox_init(&control->completions, control->waker);
     mailbox_init(&control->lane_replies, control->waker);
+    mailbox_init(&control->details, control->waker);
     control->pool = MEM_NEW_ARRAY(struct job, JOBS_MAX);
     for (int i = JOBS_MAX - 1; i >= 0; i--) {
         control->pool[i] = (struct job){.control = control, .next = control->free_jobs};
@@ -327,6 +346,11 @@ enum err control_new(const struct control_options *options, struct control **ret
     }
     record_builder_init(&control->entries, RECORD_CODEC_NONE);
     record_builder_init(&control->audit_builder, RECORD_CODEC_NONE);
+    record_builder_init(&control->operation_builder, RECORD_CODEC_NONE);
+    operations_init(&control->operations);
+    control->events = MEM_NEW_ARRAY(struct event, EVENTS_KEPT);
+    control->text = control->config->text;
+    control->text_etag = text_etag_of(control->text);
     control->lane_count = node_runtime_lane_count(runtime);
     control->lanes = MEM_NEW_ARRAY(struct lane_view, control->lane_count);
     *ret_control = control;
@@ -355,7 +379,10 @@ void control_free(struct control *control)
     json_reader_free(control->key_json);
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
+    operations_free(control);
     node_runtime_free(control->runtime);
+    texts_free(control);
+    mem_free(control->events);
     mem_free(control->checkpoint_bytes);
     mem_free(control->builders);
     mem_free(control->commit_batches);

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "control/control.h"
 #include "control/dedupe.h"
+#include "control/operations.h"
 #include "log/record_batch.h"
 #include "pipeline/json.h"
 
@@ -23,7 +24,9 @@ enum {
     COMMIT_BATCHES_MAX = 4096,
     INGEST_RECORDS_MAX = 200000, /* in one call */
     READ_SLOTS = 4,              /* reads carried out at once */
-    AGAIN_TRIES_MAX = 200
+    AGAIN_TRIES_MAX = 200,
+    EVENTS_KEPT = 1024,
+    CONFIG_TEXTS_MAX = 256 /* replaced in one run of the process */
 };
 #define AGAIN_PAUSE_NS     (20 * 1000000LL)
 #define IDEMPOTENCY_MS     (24 * 3600000LL)
@@ -33,6 +36,8 @@ enum {
 #define SNAPSHOT_WAIT_NS   (2000 * 1000000LL)
 #define INGEST_STREAM      "sc.ingest"
 #define AUDIT_STREAM       "sc.audit"
+
+#define CONFIG_TEXT_ARENA_MAX (256LL << 20)
 
 struct job;
 typedef void (*job_fn)(struct job *job);
@@ -100,6 +105,16 @@ struct lane_view {
     int32_t report_cap, report_count;
 };
 
+/* Something that happened, as kept for those who listen. */
+struct event {
+    const char *kind, *state; /* literals */
+    char subject[CONTROL_PARTITION_MAX + 1];
+    char detail[ERR_TEXT_MAX];
+    int64_t operation, time_ms;
+};
+
+struct config_text; /* operations_priv.h */
+
 struct control {
     struct log *log;
     const struct clock *clock;
@@ -157,7 +172,29 @@ struct control {
     int64_t snapshot_ns; /* when it was taken */
     struct job_list want_snapshot;
     struct process_row process;
-    int64_t no_space_ns; /* when the log last had no space; 0: never */
+    int64_t no_space_ns;    /* when the log last had no space; 0: never */
+    struct mailbox details; /* of partitions, from lanes */
+    /* operations */
+    struct operations operations;
+    struct operation
+        *running; /* those with a run, by run->next: also such that have no number yet */
+    int32_t running_count, operations_unreadable;
+    bool operations_resolved, records_out, changes_begun;
+    struct shard_id operations_shard;
+    struct record_builder operation_builder;
+    struct job record_job;
+    struct job_list operation_waiters;
+    struct layout_row layouts[OPERATION_KIND_COUNT][3]; /* done, undone, needs operator */
+    struct config_text *texts;                          /* that came by the API */
+    int32_t text_count;
+    struct str text; /* of the configuration that runs */
+    uint64_t text_etag;
+    /* events */
+    struct event *events; /* [EVENTS_KEPT], a ring */
+    int64_t event_count;  /* ever */
+    struct job_list event_waiters;
+    enum runtime_state event_runtime;
+    int32_t event_failed;
 };
 
 /* control.c */
@@ -176,6 +213,7 @@ bool name_reserved(struct str name);
 
 /* start.c */
 void start_begin(struct control *control);
+void start_serve(struct control *control); /* all is read */
 
 /* streams.c */
 void stream_list_begin(struct job *job);
@@ -207,6 +245,42 @@ void figures_begin(struct job *job);
 void figures_reply(struct control *control, struct lane_command *command);
 int64_t figures_step(struct control *control); /* next deadline */
 void health_answer(struct job *job);
+/* The row of the partition that the request names; NULL: no snapshot has it. */
+struct partition_row *partition_row_of(struct control *control, struct control_request *request);
+
+/* layout.c */
+struct control_rows node_rows(struct control *control, struct control_request *request);
+struct control_rows layout_rows(struct control *control, struct control_request *request);
+void partition_get(struct job *job);
+bool details_take(struct control *control);
+void pipeline_get(struct job *job, struct control_rows rows);
+void pipeline_text_begin(struct job *job);
+uint64_t text_etag_of(struct str text);
+bool etag_matches(const char *wanted, uint64_t etag);
+
+/* operations_order.c. Errors: NOT_FOUND, INVALID, UNAVAILABLE (nothing runs). */
+ATTR_NODISCARD enum err partition_named(const struct control *control,
+                                        const struct control_args *args, int32_t *ret_stage,
+                                        struct partition_place *ret_place, struct err_info *info);
+const struct pipeline_plan *pipeline_named(const struct control *control, const char *name,
+                                           struct err_info *info);
+
+/* operations_run.c, operations_start.c */
+void operation_begin(struct job *job); /* figures are fresh */
+void operation_list_begin(struct job *job);
+void operation_get_begin(struct job *job);
+void operation_cancel_begin(struct job *job);
+int64_t operations_step(struct control *control);   /* next deadline */
+int64_t operations_answer(struct control *control); /* those that wait; next deadline */
+void operations_restore(struct job *job);           /* at start; start_serve() follows */
+void operations_free(struct control *control);      /* before the runtime */
+void texts_free(struct control *control);           /* after it */
+
+/* events.c */
+void event_add(struct control *control, const char *kind, const char *subject, const char *state,
+               int64_t operation, const char *detail);
+void events_begin(struct job *job);
+int64_t events_step(struct control *control); /* next deadline */
 
 /* audit.c: appends the record of an order, then answers its request. */
 void audit_add(struct job *job);

@@ -41,6 +41,24 @@ static const struct field appended_fields[] = {APPENDED_COLUMNS(FIELD_ROW)};
 #define ROW struct process_row
 static const struct field process_fields[] = {PROCESS_COLUMNS(FIELD_ROW)};
 #undef ROW
+#define ROW struct node_row
+static const struct field node_fields[] = {NODE_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct operation_row
+static const struct field operation_fields[] = {OPERATION_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct event_row
+static const struct field event_fields[] = {EVENT_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct layout_row
+static const struct field layout_fields[] = {LAYOUT_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct heavy_key_row
+static const struct field heavy_key_fields[] = {HEAVY_KEY_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct key_group_row
+static const struct field key_group_fields[] = {KEY_GROUP_COLUMNS(FIELD_ROW)};
+#undef ROW
 
 #define ENTITY_TABLE(name_, FIELDS, help_) \
     const struct entity name_##_entity = {.name = #name_, \

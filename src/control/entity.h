@@ -67,7 +67,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
       "CPU time of reading: fetch, check, inflate, decode, filter") \
     X(F64, work_cost_seconds, COUNTER, WIDE, "CPU time of its own records") \
     X(F64, demand_ratio, GAUGE, WIDE, "arrival rate x cost / capacity of its lane") \
-    X(TEXT, problem, NONE, WIDE, "why it does not run; empty if it does")
+    X(TEXT, problem, NONE, TABLE, "why it does not run; empty if it does")
 
 #define LANE_COLUMNS(X) \
     X(TEXT, node, LABEL, TABLE, "node") \
@@ -124,6 +124,76 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, reads, COUNTER, TABLE, "reads through the API") \
     X(I64, requests_waiting, GAUGE, TABLE, "reads that wait for records")
 
+#define NODE_COLUMNS(X) \
+    X(TEXT, node, LABEL, TABLE, "node") \
+    X(TEXT, state, NONE, TABLE, "active, draining, or off: may be added") \
+    X(I64, lanes, GAUGE, TABLE, "lanes that it has") \
+    X(I64, partitions, GAUGE, TABLE, "partitions placed on them") \
+    X(F64, capacity_ratio, GAUGE, TABLE, "cores that its lanes may use together") \
+    X(F64, utilisation_ratio, GAUGE, TABLE, "mean of its lanes, over the last seconds") \
+    X(F64, demand_ratio, GAUGE, TABLE, "demand of its partitions / its capacity") \
+    X(I64, state_bytes, GAUGE, WIDE, "bytes of keyed state")
+
+#define OPERATION_COLUMNS(X) \
+    X(I64, id, NONE, TABLE, "number of the operation; 0: a dry run that is not kept") \
+    X(TEXT, kind, NONE, TABLE, "split, merge, migrate, node_add, node_drain or pipeline") \
+    X(TEXT, subject, NONE, TABLE, "partition, node or pipeline") \
+    X(TEXT, target, NONE, TABLE, "where to, with what, at which border") \
+    X(TEXT, state, NONE, TABLE, \
+      "measuring, recording, changing, undoing, ending; final: checked, done, undone, " \
+      "needs_operator") \
+    X(BOOL, final, NONE, WIDE, "nothing of it will change any more") \
+    X(BOOL, dry_run, NONE, WIDE, "it only tells what would happen") \
+    X(F64, progress_ratio, NONE, TABLE, "steps done / steps") \
+    X(I64, partitions, NONE, TABLE, "partitions that stop and go on") \
+    X(I64, partitions_done, NONE, WIDE, "of them, those that go on already") \
+    X(I64, border, NONE, WIDE, "of a split: first key group of the upper half") \
+    X(F64, upper_share_ratio, NONE, WIDE, "of a split: records of the upper half / all") \
+    X(I64, gap_records, NONE, WIDE, "of a merge: records between the two positions") \
+    X(I64, state_bytes, NONE, TABLE, "keyed state of the partitions concerned") \
+    X(F64, expected_pause_seconds, NONE, TABLE, "pause of a partition, as expected") \
+    X(F64, pause_seconds, NONE, TABLE, "longest pause of a partition, measured") \
+    X(I64, moved_bytes, NONE, TABLE, "keyed state that changed its owner") \
+    X(I64, restored, NONE, WIDE, "partitions restored from the log instead of handed over") \
+    X(I64, map_version, NONE, WIDE, "of the partition map that has the change; 0: none") \
+    X(TEXT, began, NONE, WIDE, "when it began") \
+    X(TEXT, ended, NONE, WIDE, "when it ended; empty: not yet") \
+    X(TEXT, result, NONE, WIDE, "OK, or the name of the error; empty: not yet") \
+    X(TEXT, reason, NONE, TABLE, "the error in words, or what else is to be said") \
+    X(TEXT, who, NONE, WIDE, "token that asked for it") \
+    X(TEXT, idempotency_key, NONE, WIDE, "of the call that asked for it; empty: none") \
+    X(TEXT, request_hash, NONE, WIDE, "of what that call asked for")
+
+#define EVENT_COLUMNS(X) \
+    X(TEXT, id, NONE, TABLE, "incarnation-number, for Last-Event-ID") \
+    X(TEXT, time, NONE, TABLE, "when") \
+    X(TEXT, kind, NONE, TABLE, "operation, node, runtime, or gap: events were missed") \
+    X(TEXT, subject, NONE, TABLE, "what it is about") \
+    X(TEXT, state, NONE, TABLE, "what it is now") \
+    X(I64, operation, NONE, TABLE, "number of the operation; null: none") \
+    X(TEXT, detail, NONE, TABLE, "in words")
+
+#define LAYOUT_COLUMNS(X) \
+    X(TEXT, kind, LABEL, TABLE, "of operation") \
+    X(TEXT, outcome, LABEL, TABLE, "done, undone or needs_operator") \
+    X(I64, operations, COUNTER, TABLE, "that ended so") \
+    X(I64, partitions, COUNTER, TABLE, "that were stopped and went on in them") \
+    X(I64, moved_bytes, COUNTER, TABLE, "keyed state that changed its owner") \
+    X(I64, restored, COUNTER, TABLE, "partitions restored instead of handed over") \
+    X(F64, pause_seconds, COUNTER, TABLE, "pauses of partitions, summed") \
+    X(F64, pause_max_seconds, GAUGE, TABLE, "longest pause of a partition")
+
+#define HEAVY_KEY_COLUMNS(X) \
+    X(TEXT, key, NONE, TABLE, "the key, cut at 48 bytes") \
+    X(TEXT, hash, NONE, WIDE, "its hash, hexadecimal") \
+    X(I64, group, NONE, TABLE, "its key group") \
+    X(F64, share_ratio, NONE, TABLE, "of the partition's sampled records") \
+    X(F64, error_ratio, NONE, WIDE, "by which that may be too high")
+
+#define KEY_GROUP_COLUMNS(X) \
+    X(I64, group, NONE, TABLE, "key group") \
+    X(I64, records, NONE, TABLE, "records of it since the partition was opened")
+
 /* name, X-list, help; the row's struct is `struct <name>_row`, its table `<name>_entity`. */
 #define ENTITY_LIST(E) \
     E(stream, STREAM_COLUMNS, "a named, durable sequence of records") \
@@ -134,7 +204,13 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     E(check, CHECK_COLUMNS, "one question about health") \
     E(producer, PRODUCER_COLUMNS, "an identity for retries that do not double") \
     E(appended, APPENDED_COLUMNS, "what became of an ingest call") \
-    E(process, PROCESS_COLUMNS, "the running process")
+    E(process, PROCESS_COLUMNS, "the running process") \
+    E(node, NODE_COLUMNS, "lanes that fail together") \
+    E(operation, OPERATION_COLUMNS, "a change being carried out, or what became of it") \
+    E(event, EVENT_COLUMNS, "something that happened") \
+    E(layout, LAYOUT_COLUMNS, "changes of the layout, by kind and outcome") \
+    E(heavy_key, HEAVY_KEY_COLUMNS, "a key that many records have") \
+    E(key_group, KEY_GROUP_COLUMNS, "a 4096th of the key space")
 
 #define FIELD_C_TEXT struct str
 #define FIELD_C_I64  int64_t

@@ -163,6 +163,23 @@ static struct control_rows partition_rows(struct control *control, struct contro
     return (struct control_rows){.entity = &partition_entity, .rows = rows, .count = count};
 }
 
+struct partition_row *partition_row_of(struct control *control, struct control_request *request)
+{
+    const struct control_args *args = &request->args;
+    const char *id = arena_printf(request->arena, "%s/%s/%lld/%s", args->pipeline, args->stage,
+                                  (long long)args->shard, args->range);
+    struct control_rows rows = partition_rows(control, request);
+    const struct partition_row *all = rows.rows;
+    for (int32_t i = 0; i < rows.count; i++) {
+        if (str_is(all[i].id, id)) {
+            struct partition_row *row = ARENA_NEW(request->arena, struct partition_row);
+            *row = all[i];
+            return row;
+        }
+    }
+    return NULL;
+}
+
 static const char *lane_state_text(struct lane *lane)
 {
     switch ((enum lane_state)lane_status(lane)->state) {
@@ -259,26 +276,61 @@ static struct control_rows pipeline_rows(struct control *control, struct control
 
 /* --- answers --- */
 
+static void answer_figures(struct control *control, struct control_request *request)
+{
+    struct process_row *process = ARENA_NEW(request->arena, struct process_row);
+    *process = control->process;
+    process->uptime_seconds = seconds(control->now_ns - control->started_ns);
+    request->figures[0] =
+        (struct control_rows){.entity = &process_entity, .rows = process, .count = 1};
+    request->figures[1] = pipeline_rows(control, request);
+    request->figures[2] = partition_rows(control, request);
+    request->figures[3] = lane_rows(control, request);
+    request->figures[4] = node_rows(control, request);
+    request->figures[5] = layout_rows(control, request);
+    request->figures[6] = (struct control_rows){.entity = NULL};
+}
+
+/* An order, or a question that says itself when it is answered. */
+static bool goes_on(struct job *job)
+{
+    switch ((int)job->request->kind) {
+    case CONTROL_PARTITION_GET:
+        partition_get(job);
+        return true;
+    case CONTROL_PIPELINE_GET:
+        pipeline_get(job, pipeline_rows(job->control, job->request));
+        return true;
+    case CONTROL_PARTITION_SPLIT:
+    case CONTROL_PARTITION_MERGE:
+    case CONTROL_PARTITION_MIGRATE:
+    case CONTROL_NODE_ADD:
+    case CONTROL_NODE_DRAIN:
+    case CONTROL_PIPELINE_REPLACE:
+        operation_begin(job);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void answer(struct job *job)
 {
     struct control *control = job->control;
     struct control_request *request = job->request;
+    if (goes_on(job)) {
+        return;
+    }
     if (request->kind == CONTROL_PARTITION_LIST) {
         request->rows = partition_rows(control, request);
     } else if (request->kind == CONTROL_LANE_LIST) {
         request->rows = lane_rows(control, request);
     } else if (request->kind == CONTROL_PIPELINE_LIST) {
         request->rows = pipeline_rows(control, request);
+    } else if (request->kind == CONTROL_NODE_LIST) {
+        request->rows = node_rows(control, request);
     } else {
-        struct process_row *process = ARENA_NEW(request->arena, struct process_row);
-        *process = control->process;
-        process->uptime_seconds = seconds(control->now_ns - control->started_ns);
-        request->figures[0] =
-            (struct control_rows){.entity = &process_entity, .rows = process, .count = 1};
-        request->figures[1] = pipeline_rows(control, request);
-        request->figures[2] = partition_rows(control, request);
-        request->figures[3] = lane_rows(control, request);
-        request->figures[4] = (struct control_rows){.entity = NULL};
+        answer_figures(control, request);
     }
     job_answer(job);
 }

@@ -26,6 +26,20 @@ enum control_kind {
     CONTROL_PARTITION_LIST,
     CONTROL_LANE_LIST,
     CONTROL_PIPELINE_LIST,
+    CONTROL_PARTITION_GET,   /* -> figures: partition row, heavy_key rows, key_group rows; etag */
+    CONTROL_PARTITION_SPLIT, /* these six -> one operation row, status */
+    CONTROL_PARTITION_MERGE,
+    CONTROL_PARTITION_MIGRATE,
+    CONTROL_NODE_ADD,
+    CONTROL_NODE_DRAIN,
+    CONTROL_PIPELINE_REPLACE, /* body: a whole configuration */
+    CONTROL_PIPELINE_GET,     /* -> one pipeline row, etag */
+    CONTROL_PIPELINE_TEXT,    /* -> text, etag */
+    CONTROL_NODE_LIST,
+    CONTROL_OPERATION_LIST,
+    CONTROL_OPERATION_GET, /* args.operation, wait_seconds: for its end */
+    CONTROL_OPERATION_CANCEL,
+    CONTROL_EVENTS,  /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
     CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
     CONTROL_READY,   /* the same */
     CONTROL_FIGURES, /* -> `figures`: rows of several entities, for metrics */
@@ -41,7 +55,11 @@ enum {
     CONTROL_READ_TEXT_MAX = 8 << 20, /* a read's answer ends with the record that passes this */
     CONTROL_WAIT_SECONDS_MAX = 30,
     CONTROL_ARENA_MAX = 64 << 20,
-    CONTROL_FIGURES_MAX = 8
+    CONTROL_FIGURES_MAX = 8,
+    CONTROL_RANGE_MAX = 16,
+    CONTROL_PARTITION_MAX = 255, /* an id, as text */
+    CONTROL_PLACE_MAX = 15,
+    CONTROL_EVENT_ID_MAX = 40
 };
 
 enum ingest_format { INGEST_NDJSON, INGEST_LINES, INGEST_RAW };
@@ -66,6 +84,19 @@ struct control_args {
     int64_t producer_epoch;
     int64_t producer_sequence;
     char if_match[64];
+    /* layout */
+    char pipeline[CONTROL_NAME_MAX + 1];
+    char stage[CONTROL_NAME_MAX + 1];
+    char range[CONTROL_RANGE_MAX + 1];    /* "lo-hi": key groups, hi not included */
+    char with[CONTROL_PARTITION_MAX + 1]; /* id of the other partition of a merge */
+    char to[CONTROL_PLACE_MAX + 1];       /* "n1" or "n1/0"; empty: not given */
+    char node[CONTROL_PLACE_MAX + 1];
+    int64_t border; /* 0: where the load halves */
+    bool apply;     /* else a dry run */
+    bool drop_state;
+    int64_t operation; /* number of one */
+    bool active;       /* list those that are not final only */
+    char last_event_id[CONTROL_EVENT_ID_MAX + 1];
 };
 
 /* Who asks; goes into the audit record of orders. */
@@ -101,6 +132,9 @@ struct control_request {
     struct text text;                                 /* of READ */
     int64_t next_offset, end_offset, start_offset;    /* of READ */
     uint64_t etag;                                    /* 0: none */
+    int status;                                       /* HTTP's, of success; 0: the usual one */
+    int64_t operation;                       /* that this was, or that stands in the way; 0: none */
+    char subject[CONTROL_PARTITION_MAX + 1]; /* what the order was about, for the audit record */
     /* control's while it has the request */
     struct control_request *next;
     int64_t deadline_ns;

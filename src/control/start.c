@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The start, one op after the other: own streams, owner, what ingest remembered, the end of the audit chain.
+/* The start, one op after the other: own streams, owner, what ingest remembered, the end of the audit chain, operations.
  *
  *   created(sc.ingest) -> created(sc.audit) -> owner -> restore open -> next ... -> close -> audit shard -> audit tail
+ *   -> operations (operations_start.c)
  */
 #include "base/check.h"
 #include "base/hash.h"
@@ -21,7 +22,7 @@ static bool start_failed(struct job *job)
     return true;
 }
 
-static void serve(struct control *control)
+void start_serve(struct control *control)
 {
     mem_free(control->start_job.rows);
     control->start_job.rows = NULL;
@@ -52,7 +53,7 @@ static void take_audit_tail(struct job *job)
         at += total;
         left -= total;
     }
-    serve(control);
+    operations_restore(job);
 }
 
 static void read_audit_tail(struct job *job)
@@ -63,7 +64,7 @@ static void read_audit_tail(struct job *job)
         return;
     }
     if (shard->end_offset <= shard->start_offset) {
-        serve(control);
+        operations_restore(job);
         return;
     }
     int64_t offset = shard->end_offset - 1;

@@ -39,7 +39,7 @@ TEST(openapi_document_holds_every_route_and_parameter)
     }
     int count = 0;
     for (const struct route *route = routes; route->path != NULL; route++) {
-        static const char *const verbs[] = {"get", "post", "patch", "delete"};
+        static const char *const verbs[] = {"get", "post", "put", "patch", "delete"};
         json_t *operation =
             json_object_get(json_object_get(paths, route->path), verbs[route->method]);
         EXPECT_MSG(operation != NULL, "%s is missing", route->path);

@@ -1,0 +1,775 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Operations, carried out: the machine of operations.h. Changes are polled: they become final in node_runtime_step(), which
+ * runs before operations_step() in the same step of the loop. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "control/operations_priv.h"
+
+enum { CHANGE_TRIES_MAX = 500, RECORDS_AT_ONCE = 64, RECORD_ARENA_MAX = 4 << 20 };
+#define CHANGE_RETRY_NS (2 * 1000000LL)
+
+/* --- states --- */
+
+/* The only place where a state changes. */
+void operation_enter(struct control *control, struct operation *op, enum operation_state state)
+{
+    CHECK_MSG(operation_follows(op->state, state), "operation %" PRId64 ": %s to %s", op->id,
+              operation_state_name(op->state), operation_state_name(state));
+    op->state = state;
+    control->snapshot_known = control->snapshot_known && !operation_final(op);
+    if (op->id != 0) {
+        event_add(control, "operation", op->subject, operation_state_name(state), op->id,
+                  op->reason);
+    }
+}
+
+static void count_layout(struct control *control, const struct operation *op)
+{
+    struct layout_row *row = &control->layouts[op->kind][op->outcome - OPERATION_DONE];
+    double pause = (double)op->pause_ns / 1e9;
+    row->operations++;
+    row->partitions += op->partitions_done;
+    row->moved_bytes += op->moved_bytes;
+    row->restored += op->restored;
+    row->pause_seconds += (double)op->pauses_ns / 1e9;
+    row->pause_max_seconds = pause > row->pause_max_seconds ? pause : row->pause_max_seconds;
+}
+
+void operation_end(struct control *control, struct operation *op, enum operation_state outcome,
+                   enum err err, const char *reason)
+{
+    op->outcome = outcome;
+    op->err = err;
+    op->ended_ms = wall_ms(control);
+    if (reason != op->reason) {
+        IGNORE_RESULT(snprintf(op->reason, sizeof(op->reason), "%s", reason)); /* fits */
+    }
+    op->run->record_wanted = true;
+    operation_enter(control, op, OPERATION_ENDING);
+}
+
+static void free_text(struct config_text *text)
+{
+    if (text != NULL) {
+        arena_release(&text->arena);
+        mem_free(text);
+    }
+}
+
+static void free_run(struct control *control, struct operation *op)
+{
+    struct operation **at = &control->running;
+    struct operation_run *run = op->run;
+    CHECK(run->change_count == 0 && run->job == NULL && !run->record_out);
+    while (*at != NULL && *at != op) {
+        at = &(*at)->run->next;
+    }
+    if (*at == op) {
+        *at = run->next;
+        control->running_count--;
+    }
+    free_text(run->text);
+    mem_free(run->moves);
+    mem_free(run);
+    op->run = NULL;
+}
+
+/* --- answers --- */
+
+static void answer_row(struct job *job, const struct operation *op, int status)
+{
+    struct control_request *request = job->request;
+    struct operation_row *row = ARENA_NEW(request->arena, struct operation_row);
+    struct operation *copy = ARENA_NEW(request->arena, struct operation);
+    *copy = *op; /* its texts are the row's */
+    *row = operation_row_of(copy, request->arena);
+    request->rows = (struct control_rows){.entity = &operation_entity, .rows = row, .count = 1};
+    request->status = status;
+    request->operation = op->id;
+    job_answer(job);
+}
+
+/* What the order was answered with, if somebody waits. */
+static void answer_order(struct operation *op, int status)
+{
+    struct job *job = op->run->job;
+    op->run->job = NULL;
+    if (job != NULL) {
+        answer_row(job, op, status);
+    }
+}
+
+static void answer_other_words(struct job *job, const struct operation *first)
+{
+    job->request->operation = first->id;
+    job_failf(job, ERR_CONFLICT,
+              "this Idempotency-Key stands for operation %" PRId64
+              ", which was asked for in other words; use a new one",
+              first->id);
+}
+
+static enum err as_refusal(enum err err)
+{
+    /* The list of what would be lost, or a change that is too late: the caller's to decide, not a failure of the process. */
+    return err == ERR_NEEDS_OPERATOR ? ERR_CONFLICT : err;
+}
+
+/* It was never an operation. */
+static void refuse(struct control *control, struct operation *op, enum err err,
+                   const struct err_info *info)
+{
+    struct job *job = op->run->job;
+    op->run->job = NULL;
+    job_fail(job, as_refusal(err), info);
+    free_run(control, op);
+    mem_free(op);
+}
+
+static void refuse_conflict(struct control *control, struct operation *op,
+                            const struct operation *other)
+{
+    struct err_info info;
+    enum err err =
+        err_set(&info, ERR_CONFLICT,
+                "operation %" PRId64 " (%s of %.100s) is under way there; wait for it or cancel it",
+                other->id, operation_kind_name(other->kind), other->subject);
+    op->run->job->request->operation = other->id;
+    refuse(control, op, err, &info);
+}
+
+/* --- changes --- */
+
+/* The operation whose change it is; NULL: none that has begun. */
+static const struct operation *changed_by(const struct control *control, uint64_t change)
+{
+    for (const struct operation *op = control->running; op != NULL; op = op->run->next) {
+        for (int32_t i = 0; i < op->run->change_count; i++) {
+            if (op->run->changes[i]->id == change && op->id != 0) {
+                return op;
+            }
+        }
+    }
+    return NULL;
+}
+
+enum err operation_change(struct control *control, struct operation *op,
+                          const struct change_spec *spec, struct err_info *info)
+{
+    struct operation_run *run = op->run;
+    uint64_t conflict = 0;
+    struct change *change = NULL;
+    CHECK(run->change_count < OPERATION_CHANGES_OUT);
+    enum err err = change_start(control->runtime, spec, NULL, &change, &conflict, info);
+    if (err == ERR_CONFLICT && conflict != 0) {
+        /* What another operation only measures is over in a moment; what changes is that operation's. */
+        const struct operation *other = changed_by(control, conflict);
+        return other != NULL ? err_set(info, ERR_CONFLICT,
+                                       "operation %" PRId64 " (%s of %.100s) is under way there; "
+                                       "wait for it or cancel it",
+                                       other->id, operation_kind_name(other->kind), other->subject)
+                             : ERR_AGAIN;
+    }
+    if (err == ERR_OK) {
+        run->changes[run->change_count++] = change;
+        control->changes_begun = true;
+    }
+    return err;
+}
+
+void operation_add_figures(struct operation *op, const struct change *change)
+{
+    bool done = change->state == CHANGE_DONE || change->state == CHANGE_NEEDS_OPERATOR;
+    op->moved_bytes += change->moved_bytes;
+    op->restored += change->restored;
+    op->pause_ns = change->pause_ns > op->pause_ns ? change->pause_ns : op->pause_ns;
+    op->pauses_ns += change->pause_ns;
+    op->map_version = change->map_version != 0 ? (int64_t)change->map_version : op->map_version;
+    op->partitions_done += done ? change->partitions : 0;
+    op->steps_done += op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN;
+}
+
+static void take_measured(struct operation *op, const struct change *change)
+{
+    op->border = change->border;
+    op->upper_share = change->upper_share;
+    op->state_bytes = change->state_bytes;
+    op->gap_records = change->gap_records;
+    op->expected_pause_ns = change->expected_pause_ns;
+    op->partitions = change->partitions;
+    op->steps = change->steps;
+    if (op->kind == OPERATION_SPLIT) {
+        op->run->spec.border = change->border;
+        if (op->node >= 0) {
+            IGNORE_RESULT(snprintf(op->target, sizeof(op->target), "at %u, upper half to n%d/%d",
+                                   op->border, op->node, op->lane)); /* fits */
+        } else {
+            IGNORE_RESULT(snprintf(op->target, sizeof(op->target), "at %u", op->border));
+        }
+    }
+}
+
+/* --- steps; each returns when it is to be stepped again, CLOCK_NEVER: when something has happened --- */
+
+/* The same order came twice at once, and the first is an operation by now: it is the answer to both (O3). */
+static bool is_twin(struct control *control, struct operation *op)
+{
+    struct operation *twin = operations_find_key(&control->operations, str_of(op->key));
+    struct job *job = op->run->job;
+    if (twin == NULL) {
+        return false;
+    }
+    op->run->job = NULL;
+    if (twin->request_hash == op->request_hash) {
+        answer_row(job, twin, operation_final(twin) ? 200 : 202);
+    } else {
+        answer_other_words(job, twin);
+    }
+    for (int32_t i = 0; i < op->run->change_count; i++) {
+        change_release(op->run->changes[i]); /* it only measures */
+    }
+    op->run->change_count = 0;
+    free_run(control, op);
+    mem_free(op);
+    return true;
+}
+
+static void record_begin(struct control *control, struct operation *op)
+{
+    struct operation *other = operations_conflict(&control->operations, op);
+    if (is_twin(control, op)) {
+        return;
+    }
+    if (other != NULL) {
+        refuse_conflict(control, op, other);
+        return;
+    }
+    operations_add(&control->operations, op);
+    op->run->record_wanted = true;
+    op->run->tries = 0;
+    operation_enter(control, op, OPERATION_RECORDING);
+}
+
+/* Of a partition or a pipeline. A node's figures come from its plan. */
+static int64_t measuring_step(struct control *control, struct operation *op)
+{
+    struct operation_run *run = op->run;
+    struct err_info info;
+    if (is_twin(control, op)) {
+        return CLOCK_NEVER;
+    }
+    if (run->change_count == 0) {
+        struct change_spec spec = run->spec;
+        spec.flags |= CHANGE_DRY_RUN;
+        enum err err = operation_change(control, op, &spec, &info);
+        if (err == ERR_AGAIN && run->tries++ < CHANGE_TRIES_MAX) {
+            return control->now_ns + CHANGE_RETRY_NS;
+        }
+        if (err != ERR_OK) {
+            if (err == ERR_AGAIN) {
+                err = err_set(&info, ERR_CONFLICT, "something else is measured there; ask again");
+            }
+            refuse(control, op, err, &info);
+        }
+        return CLOCK_NEVER;
+    }
+    struct change *change = run->changes[0];
+    if (!change_final(change)) {
+        return CLOCK_NEVER;
+    }
+    take_measured(op, change);
+    bool checked = change->state == CHANGE_CHECKED;
+    info = change->info;
+    enum err err = change->err;
+    run->change_count = 0;
+    change_release(change);
+    if (!checked) {
+        refuse(control, op, err == ERR_OK ? ERR_INTERNAL : err, &info);
+    } else if (!op->dry_run) {
+        record_begin(control, op);
+    } else {
+        operation_enter(control, op, OPERATION_CHECKED);
+        op->ended_ms = wall_ms(control);
+        answer_order(op, 200);
+        free_run(control, op);
+        mem_free(op);
+    }
+    return CLOCK_NEVER;
+}
+
+static bool is_node(const struct operation *op)
+{
+    return op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN;
+}
+
+/* Its record is durable. */
+static int64_t recording_step(struct control *control, struct operation *op)
+{
+    struct operation_run *run = op->run;
+    struct err_info info;
+    if (run->record_wanted || run->record_out) {
+        return CLOCK_NEVER;
+    }
+    if (op->err != ERR_OK) { /* the record could not be written */
+        operation_end(control, op, OPERATION_UNDONE, op->err, op->reason);
+        return CLOCK_NEVER;
+    }
+    if (op->cancel_wanted) {
+        operation_end(control, op, OPERATION_UNDONE, ERR_CANCELLED, "cancelled before it began");
+        return CLOCK_NEVER;
+    }
+    if (is_node(op)) {
+        run->tries = 0;
+        operation_enter(control, op, OPERATION_CHANGING);
+        answer_order(op, 202);
+        return control->now_ns;
+    }
+    enum err err = operation_change(control, op, &run->spec, &info);
+    if (err == ERR_AGAIN && run->tries++ < CHANGE_TRIES_MAX) {
+        return control->now_ns + CHANGE_RETRY_NS;
+    }
+    if (err != ERR_OK) {
+        if (err == ERR_AGAIN) {
+            err = err_set(&info, ERR_CONFLICT, "something else is measured there; ask again");
+        }
+        operation_end(control, op, OPERATION_UNDONE, as_refusal(err), info.text);
+        return CLOCK_NEVER;
+    }
+    operation_enter(control, op, OPERATION_CHANGING);
+    if (run->text != NULL) { /* the runtime's stages may point into it from now on */
+        run->text->next = control->texts;
+        control->texts = run->text;
+        control->text_count++;
+        run->text = NULL;
+    }
+    answer_order(op, 202);
+    return CLOCK_NEVER;
+}
+
+static int64_t changing_step(struct control *control, struct operation *op)
+{
+    struct operation_run *run = op->run;
+    if (is_node(op)) {
+        return node_step(control, op);
+    }
+    struct change *change = run->changes[0];
+    op->steps_done = change->steps_done;
+    op->steps = change->steps;
+    if (!change_final(change)) {
+        return CLOCK_NEVER;
+    }
+    struct err_info info = change->info;
+    enum err err = change->err;
+    enum change_state state = change->state;
+    operation_add_figures(op, change);
+    if (state == CHANGE_DONE && op->kind == OPERATION_PIPELINE) {
+        control->text = control->texts->config->text;
+        for (struct config_text *text = control->texts; text != NULL; text = text->next) {
+            control->text = text->config == run->spec.config ? text->config->text : control->text;
+        }
+        control->text_etag = text_etag_of(control->text);
+    }
+    run->change_count = 0;
+    change_release(change);
+    operation_end(control, op,
+                  state == CHANGE_DONE             ? OPERATION_DONE
+                  : state == CHANGE_NEEDS_OPERATOR ? OPERATION_NEEDS_OPERATOR
+                                                   : OPERATION_UNDONE,
+                  state == CHANGE_DONE ? ERR_OK
+                  : err == ERR_OK      ? ERR_INTERNAL
+                                       : err,
+                  state == CHANGE_DONE ? "" : info.text);
+    return CLOCK_NEVER;
+}
+
+static int64_t ending_step(struct control *control, struct operation *op)
+{
+    if (op->run->record_wanted || op->run->record_out) {
+        return CLOCK_NEVER;
+    }
+    operation_enter(control, op, op->outcome);
+    op->unfinished = false;
+    count_layout(control, op);
+    answer_order(op, 200);
+    free_run(control, op);
+    return CLOCK_NEVER;
+}
+
+static int64_t step(struct control *control, struct operation *op)
+{
+    switch (op->state) {
+    case OPERATION_MEASURING:
+        return measuring_step(control, op);
+    case OPERATION_RECORDING:
+        return recording_step(control, op);
+    case OPERATION_CHANGING:
+    case OPERATION_UNDOING:
+        return changing_step(control, op);
+    case OPERATION_ENDING:
+        return ending_step(control, op);
+    case OPERATION_CHECKED:
+    case OPERATION_DONE:
+    case OPERATION_UNDONE:
+    case OPERATION_NEEDS_OPERATOR:
+    case OPERATION_STATE_COUNT:
+        break;
+    }
+    CHECK_MSG(false, "operation %" PRId64 " runs as %s", op->id, operation_state_name(op->state));
+    return CLOCK_NEVER;
+}
+
+/* --- records: those that wait go together, one append in flight --- */
+
+static void records_written(struct job *job)
+{
+    struct control *control = job->control;
+    enum err err = job->one.op.err;
+    control->records_out = false;
+    for (struct operation *op = control->running; op != NULL; op = op->run->next) {
+        if (!op->run->record_out) {
+            continue;
+        }
+        op->run->record_out = false;
+        if (err != ERR_OK && op->state == OPERATION_RECORDING) {
+            op->err = err;
+            IGNORE_RESULT(snprintf(op->reason, sizeof(op->reason),
+                                   "it could not be recorded: %.200s",
+                                   job->one.op.info.text)); /* fits */
+        }
+    }
+}
+
+static void write_records(struct control *control)
+{
+    struct record_builder *builder = &control->operation_builder;
+    struct arena arena;
+    void *bytes = NULL;
+    ptrdiff_t len = 0;
+    int32_t count = 0;
+    arena_init(&arena, RECORD_ARENA_MAX);
+    record_builder_reset(builder);
+    for (struct operation *op = control->running; op != NULL && count < RECORDS_AT_ONCE;
+         op = op->run->next) {
+        if (!op->run->record_wanted) {
+            continue;
+        }
+        struct str value = operation_write(op, &arena);
+        CHECK(value.len <= OPERATION_RECORD_MAX);
+        CHECK(record_builder_add(builder, &(struct record){.timestamp_ms = wall_ms(control),
+                                                           .value = value}) == ERR_OK);
+        op->run->record_wanted = false;
+        op->run->record_out = true;
+        count++;
+    }
+    arena_release(&arena);
+    if (count == 0) {
+        return;
+    }
+    CHECK(record_builder_finish(builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) == ERR_OK);
+    control->records_out = true;
+    struct job *job = &control->record_job;
+    *job = (struct job){.control = control};
+    struct log_op *op = job_op(job, LOG_OP_APPEND, records_written);
+    op->u.append =
+        (struct log_append_op){.shard = control->operations_shard, .batch = bytes, .bytes = len};
+    job_submit(job, &job->one);
+}
+
+int64_t operations_step(struct control *control)
+{
+    int64_t next_ns = CLOCK_NEVER;
+    struct operation *next = NULL;
+    if (!control_serving(control)) {
+        return CLOCK_NEVER;
+    }
+    control->changes_begun = false;
+    operations_resolve(control);
+    for (struct operation *op = control->running; op != NULL; op = next) {
+        struct operation_run *run = op->run;
+        next = run->next;
+        if (run->due_ns <= control->now_ns || op->cancel_wanted) {
+            int64_t due_ns = step(control, op);
+            if (due_ns != CLOCK_NEVER) { /* else it may be gone */
+                run->due_ns = due_ns;
+                next_ns = due_ns < next_ns ? due_ns : next_ns;
+            }
+        } else {
+            next_ns = run->due_ns < next_ns ? run->due_ns : next_ns;
+        }
+    }
+    if (!control->records_out) {
+        write_records(control);
+    }
+    /* A change that was begun is stepped by the runtime: soon. */
+    return control->changes_begun ? control->now_ns : next_ns;
+}
+
+/* --- orders --- */
+
+static enum operation_kind kind_of(enum control_kind kind)
+{
+    switch ((int)kind) {
+    case CONTROL_PARTITION_SPLIT:
+        return OPERATION_SPLIT;
+    case CONTROL_PARTITION_MERGE:
+        return OPERATION_MERGE;
+    case CONTROL_PARTITION_MIGRATE:
+        return OPERATION_MIGRATE;
+    case CONTROL_NODE_ADD:
+        return OPERATION_NODE_ADD;
+    case CONTROL_NODE_DRAIN:
+        return OPERATION_NODE_DRAIN;
+    default:
+        CHECK(kind == CONTROL_PIPELINE_REPLACE);
+        return OPERATION_PIPELINE;
+    }
+}
+
+static uint64_t hash_of(const struct control_request *request)
+{
+    const struct control_args *a = &request->args;
+    struct text text;
+    text_init(&text, request->arena);
+    text_printf(&text, "%d|%s|%s|%lld|%s|%s|%s|%s|%lld|%d|%d|", (int)request->kind, a->pipeline,
+                a->stage, (long long)a->shard, a->range, a->with, a->to, a->node,
+                (long long)a->border, a->apply, a->drop_state);
+    if (request->kind == CONTROL_PIPELINE_REPLACE) {
+        text_add(&text, request->body);
+    }
+    struct str all = text_str(&text);
+    return hash64(all.ptr, all.len);
+}
+
+/* The order was given before, under this key: true, answered. */
+static bool answer_again(struct job *job, uint64_t hash)
+{
+    struct control *control = job->control;
+    struct operation *first =
+        operations_find_key(&control->operations, str_of(job->request->args.idempotency_key));
+    if (first == NULL) {
+        return false;
+    }
+    if (first->request_hash != hash) {
+        answer_other_words(job, first);
+        return true;
+    }
+    answer_row(job, first, operation_final(first) ? 200 : 202);
+    return true;
+}
+
+static struct operation *operation_new(struct control *control, struct job *job, uint64_t hash)
+{
+    const struct control_request *request = job->request;
+    struct operation *op = MEM_NEW(struct operation);
+    op->kind = kind_of(request->kind);
+    op->state = OPERATION_MEASURING;
+    op->dry_run = !request->args.apply;
+    op->request_hash = hash;
+    op->began_ms = wall_ms(control);
+    op->stage = op->node = op->lane = -1;
+    memcpy(op->who, request->who.name, sizeof(op->who));
+    if (!op->dry_run) {
+        memcpy(op->key, request->args.idempotency_key, sizeof(op->key));
+    }
+    op->run = MEM_NEW(struct operation_run);
+    op->run->job = job;
+    return op;
+}
+
+static void begin_run(struct control *control, struct operation *op)
+{
+    op->run->next = control->running;
+    control->running = op;
+    control->running_count++;
+}
+
+void operation_resume(struct control *control, struct operation *op)
+{
+    CHECK(op->run == NULL);
+    op->run = MEM_NEW(struct operation_run);
+    begin_run(control, op);
+}
+
+static void begin_node(struct control *control, struct operation *op)
+{
+    if (!op->dry_run) {
+        record_begin(control, op);
+        return;
+    }
+    operation_enter(control, op, OPERATION_CHECKED);
+    op->ended_ms = wall_ms(control);
+    answer_order(op, 200);
+    free_run(control, op);
+    mem_free(op);
+}
+
+/* Figures are fresh. */
+void operation_begin(struct job *job)
+{
+    struct control *control = job->control;
+    struct err_info info;
+    uint64_t hash = hash_of(job->request);
+    if (job->request->args.apply && answer_again(job, hash)) {
+        return;
+    }
+    if (control->running_count >= OPERATIONS_ACTIVE_MAX) {
+        job_failf(job, ERR_BUSY, "%d operations are under way; wait for some of them",
+                  OPERATIONS_ACTIVE_MAX);
+        return;
+    }
+    struct operation *op = operation_new(control, job, hash);
+    begin_run(control, op);
+    enum err err = order_read(control, job->request, op, &info);
+    memcpy(job->request->subject, op->subject, sizeof(job->request->subject));
+    if (err != ERR_OK) {
+        refuse(control, op, err, &info);
+        return;
+    }
+    struct operation *other = operations_conflict(&control->operations, op);
+    if (other != NULL) {
+        refuse_conflict(control, op, other);
+        return;
+    }
+    if (op->kind == OPERATION_PIPELINE && control->text_count >= CONFIG_TEXTS_MAX) {
+        IGNORE_RESULT(err_set(&info, ERR_LIMIT,
+                              "texts were replaced %d times; a restart makes room for more",
+                              CONFIG_TEXTS_MAX)); /* told below */
+        refuse(control, op, ERR_LIMIT, &info);
+        return;
+    }
+    if (is_node(op)) {
+        begin_node(control, op);
+    }
+}
+
+/* --- questions --- */
+
+void operation_list_begin(struct job *job)
+{
+    struct control_request *request = job->request;
+    const struct operations *ops = &job->control->operations;
+    struct operation_row *rows =
+        ARENA_NEW_ARRAY(request->arena, struct operation_row, request->args.limit);
+    int32_t count = 0;
+    for (int32_t i = ops->count - 1; i >= 0 && count < request->args.limit; i--) {
+        if (!request->args.active || !operation_final(ops->all[i])) {
+            struct operation *copy = ARENA_NEW(request->arena, struct operation);
+            *copy = *ops->all[i];
+            rows[count++] = operation_row_of(copy, request->arena);
+        }
+    }
+    request->rows =
+        (struct control_rows){.entity = &operation_entity, .rows = rows, .count = count};
+    job_answer(job);
+}
+
+static struct operation *named(struct job *job)
+{
+    struct operations *ops = &job->control->operations;
+    struct operation *op = operations_find(ops, job->request->args.operation);
+    if (op == NULL) {
+        job_failf(
+            job, ERR_NOT_FOUND,
+            ops->count == 0 ? "operation %" PRId64 " is not known; there are none yet"
+                            : "operation %" PRId64 " is not known; %" PRId64 " to %" PRId64 " are",
+            job->request->args.operation, ops->count == 0 ? 0 : ops->all[0]->id, ops->last_id);
+    }
+    return op;
+}
+
+void operation_get_begin(struct job *job)
+{
+    struct control *control = job->control;
+    struct control_request *request = job->request;
+    struct operation *op = named(job);
+    if (op == NULL) {
+        return;
+    }
+    if (operation_final(op) || request->args.wait_seconds == 0) {
+        answer_row(job, op, 0);
+        return;
+    }
+    request->deadline_ns = control->now_ns + request->args.wait_seconds * 1000000000LL;
+    job_list_push(&control->operation_waiters, job);
+}
+
+int64_t operations_answer(struct control *control)
+{
+    int64_t next_ns = CLOCK_NEVER;
+    struct job_list waiting = control->operation_waiters;
+    struct job *job = NULL;
+    control->operation_waiters = (struct job_list){NULL, NULL};
+    while ((job = job_list_pop(&waiting)) != NULL) {
+        const struct control_request *request = job->request;
+        struct operation *op = operations_find(&control->operations, request->args.operation);
+        if (op == NULL || operation_final(op) || control->now_ns >= request->deadline_ns ||
+            control->draining) {
+            op = named(job);
+            if (op != NULL) {
+                answer_row(job, op, 0);
+            }
+        } else {
+            next_ns = request->deadline_ns < next_ns ? request->deadline_ns : next_ns;
+            job_list_push(&control->operation_waiters, job);
+        }
+    }
+    return next_ns;
+}
+
+void operation_cancel_begin(struct job *job)
+{
+    struct operation *op = named(job);
+    struct err_info info;
+    if (op == NULL) {
+        return;
+    }
+    memcpy(job->request->subject, op->subject, sizeof(job->request->subject));
+    job->request->operation = op->id;
+    if (operation_final(op) || op->state == OPERATION_ENDING) {
+        job_failf(job, ERR_CONFLICT, "operation %" PRId64 " has ended as %s: nothing to cancel",
+                  op->id,
+                  operation_state_name(op->state == OPERATION_ENDING ? op->outcome : op->state));
+        return;
+    }
+    for (int32_t i = 0; op->run != NULL && i < op->run->change_count; i++) {
+        enum err err = change_cancel(op->run->changes[i], &info);
+        if (err != ERR_OK && !is_node(op)) {
+            job_fail(job, err, &info);
+            return;
+        }
+    }
+    op->cancel_wanted = true;
+    answer_row(job, op, 202);
+}
+
+void operations_free(struct control *control)
+{
+    while (control->running != NULL) {
+        struct operation *op = control->running;
+        for (int32_t i = 0; i < op->run->change_count; i++) {
+            change_release(op->run->changes[i]);
+        }
+        bool listed = op->id != 0;
+        op->run->change_count = 0;
+        op->run->job = NULL;
+        op->run->record_out = false;
+        free_run(control, op);
+        if (!listed) {
+            mem_free(op);
+        }
+    }
+    operations_release(&control->operations);
+    record_builder_release(&control->operation_builder);
+}
+
+void texts_free(struct control *control)
+{
+    while (control->texts != NULL) {
+        struct config_text *text = control->texts;
+        control->texts = text->next;
+        free_text(text);
+    }
+}
