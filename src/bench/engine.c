@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/real/clock_real.h"
 #include "base/real/fs_real.h"
+#include "log/memory.h"
 #include "node/mark.h"
 #include "pipeline/config.h"
 
@@ -35,6 +36,20 @@ static void end_loops(struct engine *engine, int32_t keep)
     }
 }
 
+/* --- simulated time: work costs none --- */
+
+enum { SIMULATED_COMMIT_NS = 1000000, SIMULATED_SEED = 1 };
+
+static int64_t simulated_now(void *ctx)
+{
+    return ((struct engine *)ctx)->simulated_ns;
+}
+
+static int64_t simulated_wall(void *ctx)
+{
+    return ((struct engine *)ctx)->simulated_ns / 1000000;
+}
+
 /* Steps each loop that was woken or is due; if there is none, waits for the next deadline. */
 static void step_all(struct engine *engine)
 {
@@ -49,7 +64,13 @@ static void step_all(struct engine *engine)
         }
         next_ns = thing->deadline_ns < next_ns ? thing->deadline_ns : next_ns;
     }
-    if (!any && next_ns > clock_now_ns(&engine->clock)) {
+    if (any) {
+        return;
+    }
+    if (engine->options.simulated) {
+        CHECK(next_ns != CLOCK_NEVER);
+        engine->simulated_ns = next_ns > engine->simulated_ns ? next_ns : engine->simulated_ns;
+    } else if (next_ns > clock_now_ns(&engine->clock)) {
         clock_real_sleep(ENGINE_CALL_PAUSE_NS);
     }
 }
@@ -64,6 +85,19 @@ static void pass(struct engine *engine)
     }
 }
 
+static void add_log_loops(struct engine *engine)
+{
+    struct log_loop loops[LOG_LOOPS_MAX];
+    int count = log_loops(engine->log, loops);
+    for (int i = 0; i < count; i++) {
+        add(engine, (struct engine_thing){.name = loops[i].name,
+                                          .step = loops[i].step,
+                                          .ctx = loops[i].ctx,
+                                          .waker = loops[i].waker});
+    }
+    engine->log_thing_count = engine->thing_count;
+}
+
 enum err engine_open(const struct engine_options *options, struct engine *engine,
                      struct err_info *info)
 {
@@ -71,6 +105,20 @@ enum err engine_open(const struct engine_options *options, struct engine *engine
     waker_init(&engine->waker);
     mailbox_init(&engine->done, &engine->waker);
     arena_init(&engine->arena, ENGINE_ARENA_BYTES);
+    if (options->simulated) {
+        engine->clock = (struct clock){.ctx = engine,
+                                       .now_ns = simulated_now,
+                                       .wall_unix_ms = simulated_wall,
+                                       .thread_cpu_ns = simulated_now};
+    }
+    if (options->memory_log) {
+        engine->log =
+            log_memory_new(&(struct log_memory_options){.clock = &engine->clock,
+                                                        .seed = SIMULATED_SEED,
+                                                        .commit_delay_ns = SIMULATED_COMMIT_NS});
+        add_log_loops(engine);
+        return ERR_OK;
+    }
     enum err err = options->on_disk
                        ? temp_dir_make("shadowcast-bench", engine->path, info)
                        : temp_dir_make_in_memory("shadowcast-bench", engine->path, info);
@@ -92,15 +140,7 @@ enum err engine_open(const struct engine_options *options, struct engine *engine
         engine_close(engine);
         return err;
     }
-    struct log_loop loops[LOG_LOOPS_MAX];
-    int count = log_loops(engine->log, loops);
-    for (int i = 0; i < count; i++) {
-        add(engine, (struct engine_thing){.name = loops[i].name,
-                                          .step = loops[i].step,
-                                          .ctx = loops[i].ctx,
-                                          .waker = loops[i].waker});
-    }
-    engine->log_thing_count = engine->thing_count;
+    add_log_loops(engine);
     return ERR_OK;
 }
 
@@ -135,8 +175,11 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
     }
     for (int32_t i = 0; i < node_runtime_lane_count(engine->runtime); i++) {
         struct lane *lane = node_runtime_lane(engine->runtime, i);
-        add(engine, (struct engine_thing){
-                        .name = "lane", .step = lane_step, .ctx = lane, .waker = lane_waker(lane)});
+        add(engine,
+            (struct engine_thing){.name = "lane",
+                                  .step = engine->step_lane != NULL ? engine->step_lane : lane_step,
+                                  .ctx = lane,
+                                  .waker = lane_waker(lane)});
     }
     add(engine, (struct engine_thing){.name = "runtime",
                                       .step = node_runtime_step,

@@ -14,6 +14,8 @@ enum { ENGINE_THINGS_MAX = 16, ENGINE_CALL_PAUSE_NS = 20000 };
 struct engine_options {
     enum log_sync_mode sync;
     bool threads;
+    bool simulated;  /* a clock that jumps to the next deadline: the same steps each time */
+    bool memory_log; /* the small engine, no files */
     bool on_disk; /* its folder; else in memory where that can be had */
     struct lane_tuning tuning;
 };
@@ -31,6 +33,7 @@ struct engine_thing {
 struct engine {
     struct engine_options options;
     struct clock clock;
+    int64_t simulated_ns;
     struct fs fs;
     char path[TEMP_DIR_MAX];
     struct log *log;
@@ -38,6 +41,7 @@ struct engine {
     struct node_runtime *runtime;
     struct engine_thing things[ENGINE_THINGS_MAX];
     int32_t thing_count, log_thing_count;
+    loop_step step_lane; /* instead of lane_step, which it calls; NULL: none */
     struct mailbox done;
     struct waker waker;
 };

@@ -54,6 +54,7 @@ enum err node_run_slice(struct node_run *run, double *ret_per_s, struct err_info
                        "      - {name: s, from: in, chain: %s, to: out%d}\n",
                        number, number, run->commit, run->chain, number);
     CHECK(len < NODE_RUN_YAML_MAX);
+    run->engine.step_lane = run->step_lane;
     int64_t begun_ns = used_ns(run);
     enum err err = engine_start(&run->engine, yaml, info);
     if (err != ERR_OK) {

@@ -11,10 +11,11 @@
 
 struct node_run {
     struct engine engine;
-    const char *chain;  /* YAML of the one stage's chain */
-    const char *commit; /* the pipeline's interval */
-    int64_t records;    /* in the input */
-    int32_t runs;       /* so far */
+    const char *chain;   /* YAML of the one stage's chain */
+    const char *commit;  /* the pipeline's interval */
+    int64_t records;     /* in the input */
+    int32_t runs;        /* so far */
+    loop_step step_lane; /* instead of lane_step, which it calls: to watch it; NULL: none */
 };
 
 /* Opens an engine and appends the feed's batches, whose base offsets are changed, and an end marker. */

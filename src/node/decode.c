@@ -125,7 +125,7 @@ void decode_drop(struct decode_cache *cache, struct decoded *entry)
 {
     CHECK(entry->shard == NULL);
     entry->rows.first_offset = entry->rows.next_offset = 0;
-    if (cache->used_bytes > cache->limit_bytes) {
+    if (cache->used_bytes > cache->limit_bytes && cache->spare != NULL) {
         cache->used_bytes -= entry->charged_bytes;
         entry_free(entry);
         return;
@@ -169,9 +169,22 @@ void decode_cache_release(struct decode_cache *cache)
 
 /* --- filling --- */
 
+/* What a read of `read_bytes` will take beyond what is held: a spare entry is taken as it is, a new one comes to what the
+ * newest came to when its rows were decoded. So a full cache goes on with the entries it has, without the heap. */
+static int64_t missing_bytes(const struct decode_cache *cache, int64_t read_bytes)
+{
+    int64_t wanted = read_bytes + DECODE_PADDING;
+    if (cache->spare != NULL) {
+        return wanted > cache->spare->raw_cap ? wanted - cache->spare->raw_cap : 0;
+    }
+    int64_t last = cache->newest != NULL ? cache->newest->charged_bytes : 0;
+    return wanted > last ? wanted : last;
+}
+
 struct decoded *decode_begin(struct decode_cache *cache, int64_t read_bytes, void **ret_buf)
 {
-    while (cache->used_bytes + read_bytes > cache->limit_bytes && cache->oldest != NULL) {
+    while (cache->oldest != NULL &&
+           cache->used_bytes + missing_bytes(cache, read_bytes) > cache->limit_bytes) {
         evict(cache, cache->oldest);
     }
     struct decoded *entry = cache->spare;
