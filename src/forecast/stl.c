@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "forecast/ets.h"
 #include "forecast/num.h"
+#include "forecast/stl_priv.h"
 
 /* A loess smoother: window in points, degree 0 or 1, every `jump`-th point is fitted, those between are interpolated. */
 struct loess {
@@ -181,7 +182,7 @@ static void inner_loop(struct stl_work *s, const double *y, double *season, doub
 }
 
 /* Bisquare weights from the residuals against six times their median size. */
-static void robustness(const double *y, const struct stl *split, double *room)
+static void robustness(const double *y, const struct stl *split, const int ranks[2], double *room)
 {
     int n = split->n;
     for (int i = 0; i < n; i++) {
@@ -189,7 +190,7 @@ static void robustness(const double *y, const struct stl *split, double *room)
         split->weights[i] = room[i];
     }
     num_sort(room, n);
-    double limit = 3 * (room[n / 2] + room[n - n / 2 - 1]);
+    double limit = 3 * (room[ranks[0]] + room[ranks[1]]);
     for (int i = 0; i < n; i++) {
         double r = split->weights[i], x = r / limit;
         split->weights[i] =
@@ -216,6 +217,19 @@ static void average_cycles(struct stl *ret, int m)
 enum err stl_split(const double *y, int n, int m, int season_window, int robust,
                    struct arena *arena, struct stl *ret, struct err_info *info)
 {
+    int ranks[STL_ROBUST_ROUNDS][2];
+    for (int round = 0; round < STL_ROBUST_ROUNDS; round++) {
+        ranks[round][0] = n / 2;
+        ranks[round][1] = n - n / 2 - 1;
+    }
+    return stl_split_ranked(y, n, m, season_window, robust ? ranks : NULL, arena, ret, info);
+}
+
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
+enum err stl_split_ranked(const double *y, int n, int m, int season_window, int (*ranks)[2],
+                          struct arena *arena, struct stl *ret, struct err_info *info)
+{
+    bool robust = ranks != NULL;
     if (m < 2 || n < 2 * m || n > SERIES_MAX) {
         return err_set(info, ERR_INVALID, "a season of %d steps needs 2 or more in the %d values",
                        m, n);
@@ -241,10 +255,10 @@ enum err stl_split(const double *y, int n, int m, int season_window, int robust,
                          .b = room + 2 * long_n,
                          .c = room + 3 * long_n,
                          .weights = room + 4 * long_n};
-    for (int round = 0; round <= (robust ? 15 : 0); round++) {
+    for (int round = 0; round <= (robust ? STL_ROBUST_ROUNDS : 0); round++) {
         inner_loop(&s, y, ret->season, ret->trend, robust ? 1 : 2);
-        if (robust && round < 15) {
-            robustness(y, ret, s.a);
+        if (robust && round < STL_ROBUST_ROUNDS) {
+            robustness(y, ret, ranks[round], s.a);
             s.robust = ret->weights;
         }
     }
