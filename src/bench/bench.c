@@ -24,7 +24,8 @@ static const struct bench_row *const ROWS[] = {
     &bench_count_10m_node, &bench_log_to_log,
     &bench_log_durable,    &bench_figures_json,
     &bench_figures_count,  &bench_latency_unsynced,
-    &bench_latency_synced,
+    &bench_latency_synced, &bench_migrate_1m,
+    &bench_migrate_10m,    &bench_migrate_empty,
 };
 
 int32_t bench_row_count(void)

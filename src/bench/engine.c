@@ -159,6 +159,17 @@ void engine_close(struct engine *engine)
     *engine = (struct engine){.log = NULL};
 }
 
+static int64_t runtime_step(void *ctx, int64_t now_ns)
+{
+    struct engine *engine = ctx;
+    int64_t next_ns = node_runtime_step(engine->runtime, now_ns);
+    if (engine->options.control == NULL) {
+        return next_ns;
+    }
+    int64_t other_ns = engine->options.control(engine->options.control_ctx, now_ns);
+    return other_ns < next_ns ? other_ns : next_ns;
+}
+
 enum err engine_start(struct engine *engine, const char *yaml, struct err_info *info)
 {
     CHECK(engine->runtime == NULL);
@@ -182,8 +193,8 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
                                   .waker = lane_waker(lane)});
     }
     add(engine, (struct engine_thing){.name = "runtime",
-                                      .step = node_runtime_step,
-                                      .ctx = engine->runtime,
+                                      .step = runtime_step,
+                                      .ctx = engine,
                                       .waker = node_runtime_waker(engine->runtime)});
     while (node_runtime_state(engine->runtime) < RUNTIME_RUNNING) {
         pass(engine);

@@ -9,14 +9,16 @@
 /* The whole engine in this process: the embedded log in a folder of its own (removed at the end), the runtime and its lanes. Either every loop is stepped in turn by the caller's thread, whose CPU time then is the
  * engine's, or each has a thread, as in the real program. The caller's thread only, threads apart. */
 
-enum { ENGINE_THINGS_MAX = 16, ENGINE_CALL_PAUSE_NS = 20000 };
+enum { ENGINE_THINGS_MAX = 24, ENGINE_CALL_PAUSE_NS = 20000 };
 
 struct engine_options {
     enum log_sync_mode sync;
     bool threads;
-    bool simulated;  /* a clock that jumps to the next deadline: the same steps each time */
-    bool memory_log; /* the small engine, no files */
-    bool on_disk; /* its folder; else in memory where that can be had */
+    bool simulated;    /* a clock that jumps to the next deadline: the same steps each time */
+    bool memory_log;   /* the small engine, no files */
+    bool on_disk;      /* its folder; else in memory where that can be had */
+    loop_step control; /* NULL, or stepped behind the runtime on its thread */
+    void *control_ctx;
     struct lane_tuning tuning;
 };
 

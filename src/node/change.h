@@ -136,7 +136,9 @@ struct change {
     /* Results. */
     int64_t moved_bytes;  /* state that changed its owner */
     int32_t restored;     /* partitions that had to be restored instead of handed over */
-    int64_t pause_ns;     /* from the first stop to the last owner that runs */
+    int64_t stopped_ns;   /* monotonic: when the first owner stopped; 0: none did */
+    int64_t running_ns;   /* when the last new one began */
+    int64_t pause_ns;     /* between the two */
     uint64_t map_version; /* that has the change; 0: none */
     enum err err;         /* UNDONE, NEEDS_OPERATOR */
     struct err_info info;

@@ -401,6 +401,8 @@ static void opened(struct change *change)
         int64_t at = change->opens[i].command.u.open.ret_ns;
         run_ns = at > run_ns ? at : run_ns;
     }
+    change->stopped_ns = stop_ns < INT64_MAX ? stop_ns : 0;
+    change->running_ns = run_ns;
     change->pause_ns = run_ns > stop_ns ? run_ns - stop_ns : 0;
     const struct change_piece *failed = first_failed(change->opens, change->open_count);
     if (failed != NULL && !change_stopping(change->rt)) {

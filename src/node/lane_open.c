@@ -131,8 +131,105 @@ static void start_restore(struct opening *opening)
                   part->place.group_lo, part->place.group_hi, LOG_AT_LAST);
 }
 
+static void opening_free(struct opening *opening)
+{
+    opening->state = OPENING_FREE;
+    opening->running = false;
+    opening->part = NULL;
+}
+
+static void opening_failed(struct lane *lane, struct opening *opening, enum err err,
+                           const struct err_info *info)
+{
+    struct partition *part = opening->part;
+    if (err_may_retry(err)) {
+        int64_t most = INT64_C(5000000000);
+        opening->backoff_ns =
+            opening->backoff_ns == 0 ? lane->tuning.again_backoff_ns : 2 * opening->backoff_ns;
+        opening->backoff_ns = opening->backoff_ns < most ? opening->backoff_ns : most;
+        opening->retry_ns = lane->now_ns + opening->backoff_ns;
+        opening->state = OPENING_WAITING;
+        lane_clear_partition(lane, part);
+        return;
+    }
+    struct err_info told = *info;
+    told.code = err;
+    lane_fail_partition(lane, part, &told);
+    opening_free(opening);
+}
+
+/* It runs: whoever asked is told. */
+static void partition_opened(struct lane *lane, struct partition *part)
+{
+    lane_count(lane, part);
+    if (part->opening != NULL) {
+        if (!part->twin) {
+            part->opening->u.open.ret_ns = lane->now_ns;
+        }
+        lane_answer(lane, part->opening, ERR_OK, NULL);
+        part->opening = NULL;
+    }
+    if (!part->twin && partition_has_news(part)) {
+        lane_dirty(lane, part);
+    }
+    if (part->tick_ns < lane->tick_ns) {
+        lane->tick_ns = part->tick_ns;
+    }
+    lane_ready(lane, part);
+}
+
+static void opening_ready(struct lane *lane, struct opening *opening)
+{
+    struct partition *part = opening->part;
+    struct err_info info = {0};
+    enum err err = partition_begin(part, lane->now_ns, &info);
+    if (err != ERR_OK) {
+        opening_failed(lane, opening, err, &info);
+        return;
+    }
+    opening_free(opening);
+    partition_opened(lane, part);
+}
+
+static void fence(struct lane *lane, struct opening *opening, const struct partition *part)
+{
+    opening->state = OPENING_FENCING;
+    opening->op.op.u.fence =
+        (struct log_fence_op){.changelog = stage_shard(part->stage->changelog, part->place.shard),
+                              .group_lo = part->place.group_lo,
+                              .group_hi = part->place.group_hi,
+                              .epoch = part->place.epoch};
+    lane_submit(lane, &opening->op, LOG_OP_RANGE_FENCE);
+}
+
+/* From what its owners of before left. They have stopped and all they did is committed, so nothing has to be waited for: the
+ * fence, which keeps out who does not know that he is dead, is on its way. */
+static void open_handed_over(struct lane *lane, struct opening *opening)
+{
+    struct partition *part = opening->part;
+    struct handover *hand = part->opening->u.open.hand;
+    struct err_info info = {0};
+    enum err err = partition_adopt(part, hand, &info);
+    err = err == ERR_OK ? partition_begin(part, lane->now_ns, &info) : err;
+    if (err != ERR_OK) {
+        opening_failed(lane, opening, err, &info);
+        return;
+    }
+    part->opening->u.open.hand = NULL;
+    handover_free(hand);
+    CRASHPOINT("lane.open.attached");
+    opening->running = true;
+    fence(lane, opening, part);
+    partition_opened(lane, part);
+}
+
 static void start_opening(struct lane *lane, struct opening *opening)
 {
+    if (opening->running) { /* its fence once more */
+        opening->state = OPENING_FENCING;
+        lane_submit(lane, &opening->op, LOG_OP_RANGE_FENCE);
+        return;
+    }
     struct partition *part = opening->part;
     opening->op.op.done = &lane->done;
     lane->buffers_held = true;
@@ -141,13 +238,11 @@ static void start_opening(struct lane *lane, struct opening *opening)
         start_restore(opening);
         return;
     }
-    opening->state = OPENING_FENCING;
-    opening->op.op.u.fence =
-        (struct log_fence_op){.changelog = stage_shard(part->stage->changelog, part->place.shard),
-                              .group_lo = part->place.group_lo,
-                              .group_hi = part->place.group_hi,
-                              .epoch = part->place.epoch};
-    lane_submit(lane, &opening->op, LOG_OP_RANGE_FENCE);
+    if (part->opening != NULL && part->opening->u.open.hand != NULL) {
+        open_handed_over(lane, opening);
+        return;
+    }
+    fence(lane, opening, part);
 }
 
 static bool owner_needed(struct lane *lane, const struct partition *part)
@@ -197,12 +292,6 @@ bool lane_opening_busy(const struct lane *lane)
     return lane->owner == OWNER_ASKING;
 }
 
-static void opening_free(struct opening *opening)
-{
-    opening->state = OPENING_FREE;
-    opening->part = NULL;
-}
-
 void lane_release_openings(struct lane *lane)
 {
     lane->buffers_held &= lane->state_count[PARTITION_OPENING] > 0;
@@ -213,76 +302,6 @@ void lane_release_openings(struct lane *lane)
             restore_init(&slot->restore, lane->options.log, &slot->op.op);
         }
     }
-}
-
-static void opening_failed(struct lane *lane, struct opening *opening, enum err err,
-                           const struct err_info *info)
-{
-    struct partition *part = opening->part;
-    if (err_may_retry(err)) {
-        int64_t most = INT64_C(5000000000);
-        opening->backoff_ns =
-            opening->backoff_ns == 0 ? lane->tuning.again_backoff_ns : 2 * opening->backoff_ns;
-        opening->backoff_ns = opening->backoff_ns < most ? opening->backoff_ns : most;
-        opening->retry_ns = lane->now_ns + opening->backoff_ns;
-        opening->state = OPENING_WAITING;
-        lane_clear_partition(lane, part);
-        return;
-    }
-    struct err_info told = *info;
-    told.code = err;
-    lane_fail_partition(lane, part, &told);
-    opening_free(opening);
-}
-
-static void opening_ready(struct lane *lane, struct opening *opening)
-{
-    struct partition *part = opening->part;
-    struct err_info info = {0};
-    enum err err = partition_begin(part, lane->now_ns, &info);
-    if (err != ERR_OK) {
-        opening_failed(lane, opening, err, &info);
-        return;
-    }
-    lane_count(lane, part);
-    opening_free(opening);
-    if (part->opening != NULL) {
-        if (!part->twin) {
-            part->opening->u.open.ret_ns = lane->now_ns;
-        }
-        lane_answer(lane, part->opening, ERR_OK, NULL);
-        part->opening = NULL;
-    }
-    if (!part->twin && partition_has_news(part)) {
-        lane_dirty(lane, part);
-    }
-    if (part->tick_ns < lane->tick_ns) {
-        lane->tick_ns = part->tick_ns;
-    }
-    lane_ready(lane, part);
-}
-
-/* The range is fenced: from what its owners of before left, if they did and it is still there. */
-static void fenced_open(struct lane *lane, struct opening *opening)
-{
-    struct partition *part = opening->part;
-    struct handover *hand = part->opening != NULL ? part->opening->u.open.hand : NULL;
-    struct err_info info = {0};
-    CRASHPOINT("lane.open.fenced");
-    if (hand == NULL) {
-        opening->op.in_flight = true;
-        start_restore(opening);
-        return;
-    }
-    enum err err = partition_adopt(part, hand, &info);
-    if (err != ERR_OK) {
-        opening_failed(lane, opening, err, &info);
-        return;
-    }
-    part->opening->u.open.hand = NULL;
-    handover_free(hand);
-    CRASHPOINT("lane.open.attached");
-    opening_ready(lane, opening);
 }
 
 static void apply_entries(struct opening *opening)
@@ -317,10 +336,26 @@ static bool given_up(struct lane *lane, struct opening *opening)
     return true;
 }
 
+/* Of a partition that runs already. What cannot be fenced for good cannot be committed either: that will tell. */
+static void running_fenced(struct lane *lane, struct opening *opening)
+{
+    CRASHPOINT("lane.open.fenced");
+    if (!err_may_retry(opening->op.op.err)) {
+        opening_free(opening);
+        return;
+    }
+    opening->retry_ns = lane->now_ns + lane->tuning.again_backoff_ns;
+    opening->state = OPENING_WAITING;
+}
+
 void lane_opening_done(struct lane *lane, struct opening *opening)
 {
     struct log_op *op = &opening->op.op;
     if (opening->state == OPENING_FENCING) {
+        if (opening->running) {
+            running_fenced(lane, opening);
+            return;
+        }
         if (given_up(lane, opening)) {
             return;
         }
@@ -328,7 +363,9 @@ void lane_opening_done(struct lane *lane, struct opening *opening)
             opening_failed(lane, opening, op->err, &op->info);
             return;
         }
-        fenced_open(lane, opening);
+        CRASHPOINT("lane.open.fenced");
+        opening->op.in_flight = true;
+        start_restore(opening);
         return;
     }
     CHECK(opening->state == OPENING_RESTORING);

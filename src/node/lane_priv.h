@@ -65,6 +65,8 @@ enum opening_state { OPENING_FREE, OPENING_FENCING, OPENING_RESTORING, OPENING_W
 
 struct opening {
     struct lane_op op;
+    bool
+        running; /* what was handed over does not wait for its fence: nobody else has the range any more */
     struct restore restore;
     enum opening_state state;
     struct partition *part;

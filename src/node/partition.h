@@ -114,6 +114,7 @@ struct partition {
     int64_t marked_ms;   /* of the last marker; TIME_NONE: none */
     bool marked_idle;
     bool meta_written;
+    bool hurry; /* handed over and behind since: its results leave with every commit that can go */
     bool cut_each; /* a cut after every batch: an operator may have to wait (P1a) */
     int64_t tick_ns;
 
