@@ -105,6 +105,26 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
+/* From this many differenced rows on, candidates are screened by least squares and one exact likelihood each; the best of
+ * them are fitted exactly, those within this much of the best AICc. */
+enum { SCREEN_ROWS_MIN = 300, FINALISTS_MAX = 3, COEF_ALL = ARIMA_COEF_MAX + REGRESSORS_MAX + 2 };
+static const double FINALIST_AICC = 1;
+
+struct finalist {
+    struct arima_order order;
+    double aicc, coef[ARIMA_COEF_MAX];
+};
+
+/* What screening shares between candidates: rows without and with the constant. */
+struct screening {
+    struct arima_fast fast[2];
+    bool full[2];                            /* regressors independent */
+    double *x;                               /* [rows] series less regression */
+    double *room;                            /* [5 rows] */
+    struct finalist finalist[FINALISTS_MAX]; /* by AICc */
+    int finalists;
+};
+
 /* A search in progress. */
 struct hunt {
     const struct arima_data *data;
@@ -116,17 +136,160 @@ struct hunt {
              [ARIMA_SEASONAL_MAX + 1][2];
     struct arima_order best;
     double best_aicc;
-    double best_coef[ARIMA_COEF_MAX + REGRESSORS_MAX + 2];
+    double best_coef[COEF_ALL];
+    struct screening *screening; /* NULL: every candidate is fitted exactly */
 };
 
-static bool roots_are_far(const struct arima *model)
+static bool roots_are_far(const struct arima_order *o, const double *coef)
 {
-    const struct arima_order *o = &model->order;
-    const double *ar = model->coef, *ma = ar + o->p, *sar = ma + o->q, *sma = sar + o->P;
+    const double *ar = coef, *ma = ar + o->p, *sar = ma + o->q, *sma = sar + o->P;
     double least = fmin(arima_root_modulus(ar, o->p, -1), arima_root_modulus(ma, o->q, 1));
     least = fmin(least, pow(arima_root_modulus(sar, o->P, -1), 1.0 / o->m));
     least = fmin(least, pow(arima_root_modulus(sma, o->Q, 1), 1.0 / o->m));
     return least >= ROOT_MIN;
+}
+
+/* The best order's coefficients, cut or filled up with zeros to another order. */
+static void start_near(const struct hunt *hunt, const struct arima_order *o, double *coef)
+{
+    const int from[4] = {hunt->best.p, hunt->best.q, hunt->best.P, hunt->best.Q};
+    const int to[4] = {o->p, o->q, o->P, o->Q};
+    const double *best = hunt->best_coef;
+    for (int block = 0; block < 4; block++) {
+        for (int i = 0; i < to[block]; i++) {
+            *coef++ = isfinite(hunt->best_aicc) && i < from[block] ? best[i] : 0;
+        }
+        best += from[block];
+    }
+}
+
+static void add_finalist(struct screening *s, const struct arima_order *order, double aicc,
+                         const double *coef)
+{
+    int at = s->finalists;
+    while (at > 0 && s->finalist[at - 1].aicc > aicc) {
+        at--;
+    }
+    if (at >= FINALISTS_MAX) {
+        return;
+    }
+    s->finalists = smaller(s->finalists + 1, FINALISTS_MAX);
+    for (int i = s->finalists - 1; i > at; i--) {
+        s->finalist[i] = s->finalist[i - 1];
+    }
+    s->finalist[at] = (struct finalist){.order = *order, .aicc = aicc};
+    memcpy(s->finalist[at].coef, coef, sizeof s->finalist[at].coef);
+}
+
+/* AICc of a candidate from its least squares fit and the exact likelihood there; infinite if it is unfit. Series and
+ * regression in turns: with regressors a second time. */
+static double screen_order(struct hunt *hunt, const struct arima_order *order, double *coef)
+{
+    struct screening *s = hunt->screening;
+    int constant = order->mean + order->drift;
+    struct arima_fast fast = s->fast[constant];
+    if (!s->full[constant]) {
+        return NUM_INFINITY;
+    }
+    int cols = fast.cols, rows = fast.rows, arma = order->p + order->q + order->P + order->Q;
+    int k = arma + cols;
+    double value = NUM_INFINITY;
+    fast.order = order;
+    memset(fast.b, 0, sizeof(double) * (size_t)cols);
+    for (int turn = 0; turn < (cols > 1 ? 2 : 1); turn++) {
+        for (int t = 0; t < rows; t++) {
+            double v = fast.w[(long)t * cols];
+            for (int j = 1; j < cols; j++) {
+                v -= fast.b[j - 1] * fast.w[(long)t * cols + j];
+            }
+            s->x[t] = v;
+        }
+        arima_screen(order, s->x, rows, coef, s->room);
+        value = arima_fast_objective(&fast, coef);
+    }
+    if (!isfinite(value) || rows - k - 1 <= 0 || !roots_are_far(order, coef)) {
+        return NUM_INFINITY;
+    }
+    double loglik = -0.5 * (2 * rows * value + rows + rows * log(6.283185307179586));
+    return -2 * loglik + 2.0 * k * rows / (rows - k - 1.0);
+}
+
+/* Screens one candidate; true if it is the best so far. */
+static bool try_screened(struct hunt *hunt, const struct arima_order *order)
+{
+    double coef[ARIMA_COEF_MAX] = {0};
+    start_near(hunt, order, coef);
+    double aicc = screen_order(hunt, order, coef);
+    if (!isfinite(aicc)) {
+        return false;
+    }
+    add_finalist(hunt->screening, order, aicc, coef);
+    if (aicc < hunt->best_aicc) {
+        hunt->best = *order;
+        hunt->best_aicc = aicc;
+        memcpy(hunt->best_coef, coef, sizeof coef);
+        return true;
+    }
+    return false;
+}
+
+/* Rows for the orders d, D; no screening (NULL) of short series or over missing values. */
+static struct screening *start_screening(const struct hunt *hunt, int d, int D, int m)
+{
+    const struct arima_data *data = hunt->data;
+    for (int i = 0; i < data->n; i++) {
+        if (!isfinite(data->transformed ? box_cox(data->y[i], data->lambda) : data->y[i])) {
+            return NULL;
+        }
+    }
+    int rows = data->n - d - m * D;
+    if (rows < SCREEN_ROWS_MIN) {
+        return NULL;
+    }
+    struct screening *s = ARENA_NEW(hunt->arena, struct screening);
+    struct arima_order longest = {.p = hunt->max_p,
+                                  .q = hunt->max_q,
+                                  .P = hunt->max_P,
+                                  .Q = hunt->max_Q,
+                                  .d = d,
+                                  .D = D,
+                                  .m = m};
+    for (int constant = 0; constant <= hunt->constant_allowed; constant++) {
+        struct arima_order order = {.d = d, .D = D, .m = m};
+        order.mean = constant && d + D == 0;
+        order.drift = constant && d + D == 1;
+        s->full[constant] =
+            arima_rows(data, &order, data->k + constant, hunt->arena, &s->fast[constant]);
+        s->fast[constant].room = ARENA_NEW_ARRAY(
+            hunt->arena, double, arima_fast_room(&longest, rows, s->fast[constant].cols));
+    }
+    s->x = ARENA_NEW_ARRAY(hunt->arena, double, rows);
+    s->room = ARENA_NEW_ARRAY(hunt->arena, double, 5L * rows);
+    return s;
+}
+
+/* Exact fits of the finalists; the best becomes the hunt's. */
+static void fit_finalists(struct hunt *hunt)
+{
+    const struct screening *s = hunt->screening;
+    double screened = hunt->best_aicc;
+    hunt->best_aicc = NUM_INFINITY;
+    for (int i = 0; i < s->finalists; i++) {
+        const struct finalist *f = &s->finalist[i];
+        if (isfinite(hunt->best_aicc) && f->aicc > screened + FINALIST_AICC) {
+            break;
+        }
+        struct arena_mark mark = arena_mark(hunt->arena);
+        struct arima model;
+        if (arima_fit(hunt->data, &f->order, f->coef, hunt->arena, &model, NULL) == ERR_OK &&
+            model.aicc < hunt->best_aicc) {
+            hunt->best = f->order;
+            hunt->best_aicc = model.aicc;
+            memcpy(hunt->best_coef, model.coef,
+                   sizeof(double) * (size_t)(model.arma_count + model.b_count));
+        }
+        arena_rewind(hunt->arena, mark);
+    }
 }
 
 /* Fits one candidate; true if it is the best so far. */
@@ -145,11 +308,14 @@ static bool try_order(struct hunt *hunt, struct arima_order order, int constant)
     hunt->tried++;
     order.mean = constant && order.d + order.D == 0;
     order.drift = constant && order.d + order.D == 1;
+    if (hunt->screening != NULL) {
+        return try_screened(hunt, &order);
+    }
     struct arena_mark mark = arena_mark(hunt->arena);
     struct arima model;
     bool better = false;
     if (arima_fit(hunt->data, &order, NULL, hunt->arena, &model, NULL) == ERR_OK &&
-        model.aicc < hunt->best_aicc && roots_are_far(&model)) {
+        model.aicc < hunt->best_aicc && roots_are_far(&model.order, model.coef)) {
         better = true;
         hunt->best = order;
         hunt->best_aicc = model.aicc;
@@ -296,13 +462,17 @@ enum err arima_auto(const struct arima_data *data, const struct arima_search *se
     hunt->max_p = hunt->max_P > 0 ? smaller(hunt->max_p, m - 1) : hunt->max_p;
     hunt->max_q = hunt->max_Q > 0 ? smaller(hunt->max_q, m - 1) : hunt->max_q;
     bool constant = is_constant(v, n);
+    hunt->screening = constant ? NULL : start_screening(hunt, d, D, m);
     if (!constant && search->full) {
         search_full(hunt, d, D, m);
     } else if (!constant) {
         search_stepwise(hunt, d, D, m);
     }
+    if (hunt->screening != NULL) {
+        fit_finalists(hunt);
+    }
     struct arima_order order = hunt->best;
-    double coef[ARIMA_COEF_MAX + REGRESSORS_MAX + 2];
+    double coef[COEF_ALL];
     memcpy(coef, hunt->best_coef, sizeof coef);
     bool found = isfinite(hunt->best_aicc);
     if (ret_tried != NULL) {

@@ -268,6 +268,15 @@ static struct fit new_fit(const struct arima_data *data, const struct arima *mod
     return fit;
 }
 
+bool arima_rows(const struct arima_data *data, const struct arima_order *order, int b_count,
+                struct arena *arena, struct arima_fast *ret)
+{
+    struct fit fit = {.data = data, .order = order, .arena = arena, .b_count = b_count};
+    bool full = build_rows(&fit, arena);
+    *ret = fit.fast;
+    return full;
+}
+
 enum err arima_fit(const struct arima_data *data, const struct arima_order *order,
                    const double *start, struct arena *arena, struct arima *ret,
                    struct err_info *info)

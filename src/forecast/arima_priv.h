@@ -55,6 +55,16 @@ long arima_fast_room(const struct arima_order *order, int rows, int cols);
  * struct arima. INFINITY where it is not defined. */
 double arima_fast_objective(struct arima_fast *fast, const double *coef);
 
+/* The differenced columns of a fit, room included for the longest order of the search; false if the regressors depend on
+ * each other. `b_count` regression coefficients, mean and drift included. Memory in `arena`. */
+bool arima_rows(const struct arima_data *data, const struct arima_order *order, int b_count,
+                struct arena *arena, struct arima_fast *ret);
+
+/* Least squares of the errors of x[rows] (differenced) from coef, or from zero if that is nearer; coef in the order of
+ * struct arima, stationary and invertible afterwards. `room` of 5 * rows doubles. */
+void arima_screen(const struct arima_order *order, const double *x, int rows, double *coef,
+                  double *room);
+
 /* 0.5 log(conditional sum of squares / its count), regressors' coefficients zero. */
 double arima_css_objective(struct arima_fast *fast, const double *coef);
 
