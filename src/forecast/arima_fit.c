@@ -6,6 +6,8 @@
 #include "forecast/num.h"
 #include "forecast/optim.h"
 
+enum { TURNS_MAX = 20 };
+
 /* A fit in progress. The unknowns are the unbounded parameters of the ARMA blocks only; the regression coefficients are
  * profiled out. Both AR and MA blocks go through partial autocorrelations, so every point tried is stationary and
  * invertible; the likelihood is the same at reflected MA roots, so nothing is lost. */
@@ -18,7 +20,8 @@ struct fit {
     struct arima *model; /* with missing values: the exact filter in place of the fast one */
     struct arena *arena;
     int b_count;
-    int conditional; /* 1: conditional sum of squares */
+    int conditional;          /* 1: conditional sum of squares */
+    struct arima_fast *alone; /* not NULL: the series less the regression as last profiled out */
 };
 
 static void to_coef(const struct arima_order *o, const double *u, double *coef)
@@ -57,7 +60,7 @@ static double fit_objective(void *context, const double *u, double *ret_grad)
     if (fit->conditional) {
         return arima_css_objective(&fit->fast, fit->coef);
     }
-    return arima_fast_objective(&fit->fast, fit->coef);
+    return arima_fast_objective(fit->alone != NULL ? fit->alone : &fit->fast, fit->coef);
 }
 
 /* The same with missing values: the exact filter runs with the regression of the last evaluation; the regression
@@ -235,6 +238,41 @@ static void fit_missing(struct fit *fit, const double *start, double *coef)
     }
 }
 
+/* Likelihood and regression in turns: the regression is profiled out over all columns, then the series less it is fitted as
+ * one column, which is cheap. Information on the two is nearly orthogonal, so few rounds do; ends where a round no longer
+ * lowers the likelihood of all columns. */
+static void fit_in_turns(struct fit *fit, const struct optim_problem *problem, double *u)
+{
+    const struct arima_fast *all = &fit->fast;
+    int rows = all->rows, cols = all->cols, k = problem->k;
+    double *w = ARENA_NEW_ARRAY(fit->arena, double, rows);
+    double *trial = ARENA_NEW_ARRAY(fit->arena, double, k);
+    struct arima_fast alone = {.order = all->order, .rows = rows, .cols = 1, .w = w};
+    alone.room = ARENA_NEW_ARRAY(fit->arena, double, arima_fast_room(all->order, rows, 1));
+    double best = fit_objective(fit, u, NULL);
+    for (int round = 0; round < TURNS_MAX && isfinite(best); round++) {
+        for (int t = 0; t < rows; t++) {
+            w[t] = all->w[(long)t * cols];
+            for (int j = 1; j < cols; j++) {
+                w[t] -= all->b[j - 1] * all->w[(long)t * cols + j];
+            }
+        }
+        memcpy(trial, u, sizeof(double) * (size_t)k);
+        fit->alone = &alone;
+        optim_bfgs(problem, trial, fit->arena);
+        fit->alone = NULL;
+        double value = fit_objective(fit, trial, NULL), gained = best - value;
+        if (!(gained > 0)) {
+            break;
+        }
+        best = value;
+        memcpy(u, trial, sizeof(double) * (size_t)k);
+        if (gained < problem->tolerance) {
+            break;
+        }
+    }
+}
+
 static void fit_complete(struct fit *fit, const double *start, int arma, double *coef)
 {
     double *u = ARENA_NEW_ARRAY(fit->arena, double, arma + 1);
@@ -250,7 +288,11 @@ static void fit_complete(struct fit *fit, const double *start, int arma, double 
         if (!fit->conditional) {
             choose_start(fit, start, &problem, u);
         }
-        optim_bfgs(&problem, u, fit->arena);
+        if (fit->fast.cols > 1 && !fit->conditional) {
+            fit_in_turns(fit, &problem, u);
+        } else {
+            optim_bfgs(&problem, u, fit->arena);
+        }
     }
     fit_objective(fit, u, NULL);
     memcpy(coef, fit->coef, sizeof(double) * (size_t)arma);
