@@ -2,6 +2,7 @@
 #include "forecast/ets.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "forecast/num.h"
@@ -187,15 +188,55 @@ static void pack_gradient(const struct ets_problem *p, const struct logits *l,
     }
 }
 
-/* (n log sum e^2 + 2 sum log |f|) / n and its gradient by one sweep back. */
-static double ets_objective(void *context, const double *u, double *ret_grad)
+/* Sum of logarithms of positive values by few of them: products within what a double holds. */
+struct log_sum {
+    double sum, product;
+};
+
+static void add_log(struct log_sum *s, double x)
 {
-    struct ets_problem *p = context;
+    if (!(x > 1e-100 && x < 1e100)) {
+        s->sum += log(x);
+        return;
+    }
+    s->product *= x;
+    if (!(s->product > 1e-200 && s->product < 1e200)) {
+        s->sum += log(s->product);
+        s->product = 1;
+    }
+}
+
+/* Forward sweep without season: rows of q, -, error, slope before. Sum of squares; infinite where it is not defined. */
+static double sweep_plain(struct ets_problem *p, struct log_sum *logs)
+{
     struct ets *s = &p->model;
-    struct logits l = {0};
-    double squares = 0, logs = 0;
-    unpack(p, u, s, &l);
-    set_start(s);
+    double level = s->level, slope = s->slope, squares = 0;
+    const double alpha = s->alpha, beta = s->beta, phi = s->phi;
+    bool multiply = s->form.error == 'M';
+    for (int t = 0; t < p->n; t++) {
+        double *row = p->trace + 4L * t, q = level + phi * slope, d = p->y[t] - q, e = d;
+        if (multiply) {
+            if (!(q > 0)) {
+                return NUM_INFINITY;
+            }
+            e = d / q;
+            add_log(logs, q);
+        }
+        row[0] = q;
+        row[2] = e;
+        row[3] = slope;
+        level = q + alpha * d;
+        slope = phi * slope + beta * d;
+        squares += e * e;
+    }
+    return squares;
+}
+
+/* The same for any form. */
+static double sweep(struct ets_problem *p, struct log_sum *logs)
+{
+    struct ets *s = &p->model;
+    double squares = 0;
     for (int t = 0; t < p->n; t++) {
         double *row = p->trace + 4L * t;
         row[3] = s->slope;
@@ -208,16 +249,60 @@ static double ets_objective(void *context, const double *u, double *ret_grad)
         }
         row[2] = ets_update(s, p->y[t]);
         squares += row[2] * row[2];
-        logs += s->form.error == 'M' ? log(f) : 0;
+        if (s->form.error == 'M') {
+            add_log(logs, f);
+        }
     }
-    squares = fmax(squares, 1e-300);
-    double value = (p->n * log(squares) + 2 * logs) / p->n;
+    return squares;
+}
+
+/* Sweep back without season: step_back with all but level and slope left out. */
+static void back_plain(const struct ets_problem *p, double factor, struct adjoint *g)
+{
+    const struct ets *s = &p->model;
+    const double alpha = s->alpha, beta = s->beta, phi = s->phi;
+    bool multiply = s->form.error == 'M';
+    double level = 0, slope = 0, by_alpha = 0, by_beta = 0, by_phi = 0;
+    for (int t = p->n - 1; t >= 0; t--) {
+        const double *row = p->trace + 4L * t;
+        double q = row[0], d = p->y[t] - q, by_f = -factor * row[2];
+        if (multiply) {
+            double inverse = 1 / q;
+            by_f = (by_f * p->y[t] * inverse + 2) * inverse;
+        }
+        double by_q = level * (1 - alpha) - beta * slope + by_f;
+        by_alpha += level * d;
+        by_beta += slope * d;
+        by_phi += (slope + by_q) * row[3];
+        slope = phi * (slope + by_q);
+        level = by_q;
+    }
+    *g = (struct adjoint){
+        .alpha = by_alpha, .beta = by_beta, .phi = by_phi, .level = level, .slope = slope};
+}
+
+/* (n log sum e^2 + 2 sum log |f|) / n and its gradient by one sweep back. */
+static double ets_objective(void *context, const double *u, double *ret_grad)
+{
+    struct ets_problem *p = context;
+    struct ets *s = &p->model;
+    struct logits l = {0};
+    struct log_sum logs = {0, 1};
+    unpack(p, u, s, &l);
+    set_start(s);
+    bool plain = s->form.season == 'N';
+    double squares = fmax(plain ? sweep_plain(p, &logs) : sweep(p, &logs), 1e-300);
+    double value = (p->n * log(squares) + 2 * (logs.sum + log(logs.product))) / p->n;
     if (ret_grad == NULL || !isfinite(value)) {
         return value;
     }
     struct adjoint g = {0};
-    for (int t = p->n - 1; t >= 0; t--) {
-        step_back(p, p->trace + 4L * t, t, p->trace[4L * t + 3], 2 * p->n / squares, &g);
+    if (plain) {
+        back_plain(p, 2 * p->n / squares, &g);
+    } else {
+        for (int t = p->n - 1; t >= 0; t--) {
+            step_back(p, p->trace + 4L * t, t, p->trace[4L * t + 3], 2 * p->n / squares, &g);
+        }
     }
     pack_gradient(p, &l, &g, ret_grad);
     for (int i = 0; i < parameter_count(&s->form, s->m); i++) {
@@ -270,6 +355,8 @@ static void start_states(struct ets_problem *p, double *u, int at)
     }
 }
 
+enum { FIRST_ITERATIONS = 8 };
+
 /* Logits the search starts from: {alpha, beta share, gamma share, phi}. */
 static const double STARTS[3][4] = {
     {-1.5, -2.5, -2.5, 1.5}, {1.0, -3.0, -1.0, 1.5}, {-4.0, -1.0, -2.0, 2.5}};
@@ -300,11 +387,12 @@ enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, str
     p.trace = ARENA_NEW_ARRAY(arena, double, 4L * n);
     p.smoothing = 1 + (form->trend != 'N') + (form->season != 'N') + (form->damped != 0);
     double *u = ARENA_NEW_ARRAY(arena, double, 2L * k), *best_u = u + k, best = NUM_INFINITY;
+    /* Without season from each start far enough to tell which is best, then that one to the end. */
     struct optim_problem problem = {.fn = ets_objective,
                                     .context = &p,
                                     .k = k,
                                     .has_gradient = 1,
-                                    .iterations_max = 300,
+                                    .iterations_max = form->season == 'N' ? FIRST_ITERATIONS : 300,
                                     .tolerance = 1e-10,
                                     .gradient_small = 1e-7};
     for (int s = 0; s < 3; s++) {
@@ -321,6 +409,10 @@ enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, str
             best = value;
             memcpy(best_u, u, sizeof(double) * (size_t)k);
         }
+    }
+    if (isfinite(best) && form->season == 'N') {
+        problem.iterations_max = 300;
+        best = optim_bfgs(&problem, best_u, arena);
     }
     struct logits l;
     *ret = p.model;
