@@ -17,15 +17,27 @@ static const int64_t SLICE_NS = 100000000;
 static const double DIRTY_SHARE = 0.05;
 
 static const struct bench_row *const ROWS[] = {
-    &bench_passthrough,    &bench_json,
-    &bench_count_1k,       &bench_count_100k,
-    &bench_count_10m,      &bench_grow,
-    &bench_count_1k_node,  &bench_count_100k_node,
-    &bench_count_10m_node, &bench_log_to_log,
-    &bench_log_durable,    &bench_figures_json,
-    &bench_figures_count,  &bench_latency_unsynced,
-    &bench_latency_synced, &bench_migrate_1m,
-    &bench_migrate_10m,    &bench_migrate_empty,
+    // clang-format off: one a line
+    &bench_passthrough,
+    &bench_json,
+    &bench_count_1k,
+    &bench_count_100k,
+    &bench_count_10m,
+    &bench_grow,
+    &bench_recovery,
+    &bench_count_1k_node,
+    &bench_count_100k_node,
+    &bench_count_10m_node,
+    &bench_log_to_log,
+    &bench_log_durable,
+    &bench_figures_json,
+    &bench_figures_count,
+    &bench_latency_unsynced,
+    &bench_latency_synced,
+    &bench_migrate_1m,
+    &bench_migrate_10m,
+    &bench_migrate_empty,
+    // clang-format on
 };
 
 int32_t bench_row_count(void)

@@ -98,6 +98,23 @@ static void add_log_loops(struct engine *engine)
     engine->log_thing_count = engine->thing_count;
 }
 
+enum err engine_reopen(struct engine *engine, struct err_info *info)
+{
+    struct log_recovery_report report;
+    waker_init(&engine->waker);
+    mailbox_init(&engine->done, &engine->waker); // what was in flight is lost
+    enum err err = log_embedded_open(
+        &(struct log_embedded_options){.fs = &engine->fs,
+                                       .clock = &engine->clock,
+                                       .sync = engine->options.sync,
+                                       .unsynced_interval_ns = INT64_C(1000000000)},
+        &engine->log, &report, info);
+    if (err == ERR_OK) {
+        add_log_loops(engine);
+    }
+    return err;
+}
+
 enum err engine_open(const struct engine_options *options, struct engine *engine,
                      struct err_info *info)
 {
@@ -127,21 +144,20 @@ enum err engine_open(const struct engine_options *options, struct engine *engine
         return err;
     }
     err = fs_real_open(engine->path, &engine->fs, info);
-    struct log_recovery_report report;
-    if (err == ERR_OK) {
-        err = log_embedded_open(
-            &(struct log_embedded_options){.fs = &engine->fs,
-                                           .clock = &engine->clock,
-                                           .sync = options->sync,
-                                           .unsynced_interval_ns = INT64_C(1000000000)},
-            &engine->log, &report, info);
-    }
+    err = err == ERR_OK ? engine_reopen(engine, info) : err;
     if (err != ERR_OK) {
         engine_close(engine);
-        return err;
     }
-    add_log_loops(engine);
-    return ERR_OK;
+    return err;
+}
+
+void engine_kill(struct engine *engine)
+{
+    end_loops(engine, 0);
+    node_runtime_free(engine->runtime);
+    engine->runtime = NULL;
+    log_close(engine->log);
+    engine->log = NULL;
 }
 
 void engine_close(struct engine *engine)

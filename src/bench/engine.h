@@ -55,6 +55,12 @@ ATTR_NODISCARD enum err engine_open(const struct engine_options *options, struct
 /* Ends what runs, without last commits, closes, removes the folder. A struct of zeros is fine. */
 void engine_close(struct engine *engine);
 
+/* What a kill -9 does: everything stops where it is, what was written to files is there. */
+void engine_kill(struct engine *engine);
+
+/* The log again, after engine_kill(): recovers. Errors: of the log. */
+ATTR_NODISCARD enum err engine_reopen(struct engine *engine, struct err_info *info);
+
 /* Starts the pipelines of a configuration and waits until all partitions run. Errors: of the configuration; FAILED ones
  * with their reason. */
 ATTR_NODISCARD enum err engine_start(struct engine *engine, const char *yaml,

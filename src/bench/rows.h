@@ -35,6 +35,7 @@ extern const struct bench_row bench_json;
 extern const struct bench_row bench_count_1k, bench_count_100k, bench_count_10m;
 extern const struct bench_row bench_count_1k_node, bench_count_100k_node, bench_count_10m_node;
 extern const struct bench_row bench_grow;
+extern const struct bench_row bench_recovery;
 extern const struct bench_row bench_log_to_log, bench_log_durable;
 extern const struct bench_row bench_figures_json, bench_figures_count;
 extern const struct bench_row bench_latency_unsynced, bench_latency_synced;
