@@ -14,12 +14,13 @@
 
 enum { CONFIG_ARENA_MAX = 256 << 20, PATH_BYTES_MAX = 4096 };
 #define LOOK_NS          20000000L /* how often the state is looked at */
+#define LOOK_START_NS    1000000L  /* until it is ready */
 #define SECOND_SIGNAL_NS 500000000L
 
-/* Waits for a signal of `set`, at most LOOK_NS; 0 if none came. */
-static int next_signal(const sigset_t *set)
+/* Waits for a signal of `set`, at most `ns`; 0 if none came. */
+static int next_signal(const sigset_t *set, long ns)
 {
-    struct timespec wait = {.tv_sec = 0, .tv_nsec = LOOK_NS};
+    struct timespec wait = {.tv_sec = 0, .tv_nsec = ns};
     int signal_number = sigtimedwait(set, NULL, &wait);
     return signal_number > 0 ? signal_number : 0;
 }
@@ -70,7 +71,7 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
     bool told = false;
     int32_t told_lost = 0;
     for (;;) {
-        int signal_number = next_signal(signals);
+        int signal_number = next_signal(signals, told ? LOOK_NS : LOOK_START_NS);
         if (signal_number != 0) {
             say(SAY_INFO, "run", "%s: ending",
                 signal_number == SIGINT ? "interrupted" : "terminated");
@@ -111,7 +112,7 @@ static void wind_down(struct process *process, const sigset_t *signals, const ch
     int64_t again_ns = clock_now_ns(&clock) + SECOND_SIGNAL_NS;
     process_stop(process);
     while (!process_stopped(process)) {
-        if (next_signal(signals) != 0 && clock_now_ns(&clock) >= again_ns) {
+        if (next_signal(signals, LOOK_NS) != 0 && clock_now_ns(&clock) >= again_ns) {
             say(SAY_WARN, "run", "ending at once, without the last commits");
             break;
         }
