@@ -265,7 +265,7 @@ ATTR_NODISCARD enum err partition_named(const struct control *control,
 const struct pipeline_plan *pipeline_named(const struct control *control, const char *name,
                                            struct err_info *info);
 
-/* operations_run.c, operations_start.c */
+/* operations_ask.c, operations_run.c, operations_start.c */
 void operation_begin(struct job *job); /* figures are fresh */
 void operation_list_begin(struct job *job);
 void operation_get_begin(struct job *job);

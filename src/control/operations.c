@@ -56,6 +56,11 @@ bool operation_final(const struct operation *op)
     return op->state >= OPERATION_CHECKED && !op->unfinished;
 }
 
+bool operation_of_node(const struct operation *op)
+{
+    return op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN;
+}
+
 /* --- the table --- */
 
 void operations_init(struct operations *ops)
@@ -130,15 +135,10 @@ int32_t operations_active(const struct operations *ops)
     return active;
 }
 
-static bool is_node(const struct operation *op)
-{
-    return op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN;
-}
-
 static bool in_the_way(const struct operation *a, const struct operation *b)
 {
-    if (is_node(a) || is_node(b)) {
-        return is_node(a) && is_node(b) && a->node == b->node;
+    if (operation_of_node(a) || operation_of_node(b)) {
+        return operation_of_node(a) && operation_of_node(b) && a->node == b->node;
     }
     if (a->kind == OPERATION_PIPELINE || b->kind == OPERATION_PIPELINE) {
         return str_equal(a->pipeline, b->pipeline);

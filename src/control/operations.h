@@ -116,6 +116,7 @@ struct operation {
 };
 
 bool operation_final(const struct operation *op);
+bool operation_of_node(const struct operation *op);
 
 /* The table. */
 struct operations {

@@ -4,7 +4,8 @@
 
 #include "control/control_priv.h"
 
-/* Inside operations. operations_order.c: from an order to an operation; operations_run.c: the machine; operations_nodes.c:
+/* Inside operations. operations_order.c: from an order to an operation; operations_ask.c:
+ * orders and questions, answered; operations_run.c: the machine; operations_nodes.c:
  * what nodes that come or go move; operations_start.c: what a restart finds. */
 
 /* A configuration that came by the API; kept, as the runtime's stages point into it. */
@@ -61,7 +62,19 @@ void operation_end(struct control *control, struct operation *op, enum operation
 ATTR_NODISCARD enum err operation_change(struct control *control, struct operation *op,
                                          const struct change_spec *spec, struct err_info *info);
 void operation_add_figures(struct operation *op, const struct change *change);
+/* Among those that are stepped. */
+void operation_run_begin(struct control *control, struct operation *op);
 void operation_resume(struct control *control, struct operation *op);
+
+/* Answers the order, frees the operation: it was never one. */
+void operation_refuse(struct control *control, struct operation *op, enum err err,
+                      const struct err_info *info);
+void operation_refuse_conflict(struct control *control, struct operation *op,
+                               const struct operation *other);
+
+/* operations_ask.c */
+void operation_answer(struct job *job, const struct operation *op, int status);
+void operation_other_words(struct job *job, const struct operation *first); /* of its key */
 
 /* operations_start.c */
 void operations_resolve(struct control *control);

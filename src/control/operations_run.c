@@ -80,36 +80,14 @@ static void free_run(struct control *control, struct operation *op)
 
 /* --- answers --- */
 
-static void answer_row(struct job *job, const struct operation *op, int status)
-{
-    struct control_request *request = job->request;
-    struct operation_row *row = ARENA_NEW(request->arena, struct operation_row);
-    struct operation *copy = ARENA_NEW(request->arena, struct operation);
-    *copy = *op; /* its texts are the row's */
-    *row = operation_row_of(copy, request->arena);
-    request->rows = (struct control_rows){.entity = &operation_entity, .rows = row, .count = 1};
-    request->status = status;
-    request->operation = op->id;
-    job_answer(job);
-}
-
 /* What the order was answered with, if somebody waits. */
 static void answer_order(struct operation *op, int status)
 {
     struct job *job = op->run->job;
     op->run->job = NULL;
     if (job != NULL) {
-        answer_row(job, op, status);
+        operation_answer(job, op, status);
     }
-}
-
-static void answer_other_words(struct job *job, const struct operation *first)
-{
-    job->request->operation = first->id;
-    job_failf(job, ERR_CONFLICT,
-              "this Idempotency-Key stands for operation %" PRId64
-              ", which was asked for in other words; use a new one",
-              first->id);
 }
 
 static enum err as_refusal(enum err err)
@@ -119,8 +97,8 @@ static enum err as_refusal(enum err err)
 }
 
 /* It was never an operation. */
-static void refuse(struct control *control, struct operation *op, enum err err,
-                   const struct err_info *info)
+void operation_refuse(struct control *control, struct operation *op, enum err err,
+                      const struct err_info *info)
 {
     struct job *job = op->run->job;
     op->run->job = NULL;
@@ -129,8 +107,8 @@ static void refuse(struct control *control, struct operation *op, enum err err,
     mem_free(op);
 }
 
-static void refuse_conflict(struct control *control, struct operation *op,
-                            const struct operation *other)
+void operation_refuse_conflict(struct control *control, struct operation *op,
+                               const struct operation *other)
 {
     struct err_info info;
     enum err err =
@@ -138,7 +116,7 @@ static void refuse_conflict(struct control *control, struct operation *op,
                 "operation %" PRId64 " (%s of %.100s) is under way there; wait for it or cancel it",
                 other->id, operation_kind_name(other->kind), other->subject);
     op->run->job->request->operation = other->id;
-    refuse(control, op, err, &info);
+    operation_refuse(control, op, err, &info);
 }
 
 /* --- changes --- */
@@ -224,9 +202,9 @@ static bool is_twin(struct control *control, struct operation *op)
     }
     op->run->job = NULL;
     if (twin->request_hash == op->request_hash) {
-        answer_row(job, twin, operation_final(twin) ? 200 : 202);
+        operation_answer(job, twin, operation_final(twin) ? 200 : 202);
     } else {
-        answer_other_words(job, twin);
+        operation_other_words(job, twin);
     }
     for (int32_t i = 0; i < op->run->change_count; i++) {
         change_release(op->run->changes[i]); /* it only measures */
@@ -244,7 +222,7 @@ static void record_begin(struct control *control, struct operation *op)
         return;
     }
     if (other != NULL) {
-        refuse_conflict(control, op, other);
+        operation_refuse_conflict(control, op, other);
         return;
     }
     operations_add(&control->operations, op);
@@ -253,12 +231,35 @@ static void record_begin(struct control *control, struct operation *op)
     operation_enter(control, op, OPERATION_RECORDING);
 }
 
-/* Of a partition or a pipeline. A node's figures come from its plan. */
+/* A dry run has its figures. */
+static void checked(struct control *control, struct operation *op)
+{
+    operation_enter(control, op, OPERATION_CHECKED);
+    op->ended_ms = wall_ms(control);
+    answer_order(op, 200);
+    free_run(control, op);
+    mem_free(op);
+}
+
+/* Whatever is to be done now that the figures are there. */
+static void measured(struct control *control, struct operation *op)
+{
+    if (op->dry_run) {
+        checked(control, op);
+    } else {
+        record_begin(control, op);
+    }
+}
+
 static int64_t measuring_step(struct control *control, struct operation *op)
 {
     struct operation_run *run = op->run;
     struct err_info info;
     if (is_twin(control, op)) {
+        return CLOCK_NEVER;
+    }
+    if (operation_of_node(op)) { /* its figures came with its plan */
+        measured(control, op);
         return CLOCK_NEVER;
     }
     if (run->change_count == 0) {
@@ -272,7 +273,7 @@ static int64_t measuring_step(struct control *control, struct operation *op)
             if (err == ERR_AGAIN) {
                 err = err_set(&info, ERR_CONFLICT, "something else is measured there; ask again");
             }
-            refuse(control, op, err, &info);
+            operation_refuse(control, op, err, &info);
         }
         return CLOCK_NEVER;
     }
@@ -281,28 +282,17 @@ static int64_t measuring_step(struct control *control, struct operation *op)
         return CLOCK_NEVER;
     }
     take_measured(op, change);
-    bool checked = change->state == CHANGE_CHECKED;
+    bool known = change->state == CHANGE_CHECKED;
     info = change->info;
     enum err err = change->err;
     run->change_count = 0;
     change_release(change);
-    if (!checked) {
-        refuse(control, op, err == ERR_OK ? ERR_INTERNAL : err, &info);
-    } else if (!op->dry_run) {
-        record_begin(control, op);
+    if (known) {
+        measured(control, op);
     } else {
-        operation_enter(control, op, OPERATION_CHECKED);
-        op->ended_ms = wall_ms(control);
-        answer_order(op, 200);
-        free_run(control, op);
-        mem_free(op);
+        operation_refuse(control, op, err == ERR_OK ? ERR_INTERNAL : err, &info);
     }
     return CLOCK_NEVER;
-}
-
-static bool is_node(const struct operation *op)
-{
-    return op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN;
 }
 
 /* Its record is durable. */
@@ -321,7 +311,7 @@ static int64_t recording_step(struct control *control, struct operation *op)
         operation_end(control, op, OPERATION_UNDONE, ERR_CANCELLED, "cancelled before it began");
         return CLOCK_NEVER;
     }
-    if (is_node(op)) {
+    if (operation_of_node(op)) {
         run->tries = 0;
         operation_enter(control, op, OPERATION_CHANGING);
         answer_order(op, 202);
@@ -352,7 +342,7 @@ static int64_t recording_step(struct control *control, struct operation *op)
 static int64_t changing_step(struct control *control, struct operation *op)
 {
     struct operation_run *run = op->run;
-    if (is_node(op)) {
+    if (operation_of_node(op)) {
         return node_step(control, op);
     }
     struct change *change = run->changes[0];
@@ -507,79 +497,7 @@ int64_t operations_step(struct control *control)
     return control->changes_begun ? control->now_ns : next_ns;
 }
 
-/* --- orders --- */
-
-static enum operation_kind kind_of(enum control_kind kind)
-{
-    switch ((int)kind) {
-    case CONTROL_PARTITION_SPLIT:
-        return OPERATION_SPLIT;
-    case CONTROL_PARTITION_MERGE:
-        return OPERATION_MERGE;
-    case CONTROL_PARTITION_MIGRATE:
-        return OPERATION_MIGRATE;
-    case CONTROL_NODE_ADD:
-        return OPERATION_NODE_ADD;
-    case CONTROL_NODE_DRAIN:
-        return OPERATION_NODE_DRAIN;
-    default:
-        CHECK(kind == CONTROL_PIPELINE_REPLACE);
-        return OPERATION_PIPELINE;
-    }
-}
-
-static uint64_t hash_of(const struct control_request *request)
-{
-    const struct control_args *a = &request->args;
-    struct text text;
-    text_init(&text, request->arena);
-    text_printf(&text, "%d|%s|%s|%lld|%s|%s|%s|%s|%lld|%d|%d|", (int)request->kind, a->pipeline,
-                a->stage, (long long)a->shard, a->range, a->with, a->to, a->node,
-                (long long)a->border, a->apply, a->drop_state);
-    if (request->kind == CONTROL_PIPELINE_REPLACE) {
-        text_add(&text, request->body);
-    }
-    struct str all = text_str(&text);
-    return hash64(all.ptr, all.len);
-}
-
-/* The order was given before, under this key: true, answered. */
-static bool answer_again(struct job *job, uint64_t hash)
-{
-    struct control *control = job->control;
-    struct operation *first =
-        operations_find_key(&control->operations, str_of(job->request->args.idempotency_key));
-    if (first == NULL) {
-        return false;
-    }
-    if (first->request_hash != hash) {
-        answer_other_words(job, first);
-        return true;
-    }
-    answer_row(job, first, operation_final(first) ? 200 : 202);
-    return true;
-}
-
-static struct operation *operation_new(struct control *control, struct job *job, uint64_t hash)
-{
-    const struct control_request *request = job->request;
-    struct operation *op = MEM_NEW(struct operation);
-    op->kind = kind_of(request->kind);
-    op->state = OPERATION_MEASURING;
-    op->dry_run = !request->args.apply;
-    op->request_hash = hash;
-    op->began_ms = wall_ms(control);
-    op->stage = op->node = op->lane = -1;
-    memcpy(op->who, request->who.name, sizeof(op->who));
-    if (!op->dry_run) {
-        memcpy(op->key, request->args.idempotency_key, sizeof(op->key));
-    }
-    op->run = MEM_NEW(struct operation_run);
-    op->run->job = job;
-    return op;
-}
-
-static void begin_run(struct control *control, struct operation *op)
+void operation_run_begin(struct control *control, struct operation *op)
 {
     op->run->next = control->running;
     control->running = op;
@@ -590,160 +508,10 @@ void operation_resume(struct control *control, struct operation *op)
 {
     CHECK(op->run == NULL);
     op->run = MEM_NEW(struct operation_run);
-    begin_run(control, op);
+    operation_run_begin(control, op);
 }
 
-static void begin_node(struct control *control, struct operation *op)
-{
-    if (!op->dry_run) {
-        record_begin(control, op);
-        return;
-    }
-    operation_enter(control, op, OPERATION_CHECKED);
-    op->ended_ms = wall_ms(control);
-    answer_order(op, 200);
-    free_run(control, op);
-    mem_free(op);
-}
-
-/* Figures are fresh. */
-void operation_begin(struct job *job)
-{
-    struct control *control = job->control;
-    struct err_info info;
-    uint64_t hash = hash_of(job->request);
-    if (job->request->args.apply && answer_again(job, hash)) {
-        return;
-    }
-    if (control->running_count >= OPERATIONS_ACTIVE_MAX) {
-        job_failf(job, ERR_BUSY, "%d operations are under way; wait for some of them",
-                  OPERATIONS_ACTIVE_MAX);
-        return;
-    }
-    struct operation *op = operation_new(control, job, hash);
-    begin_run(control, op);
-    enum err err = order_read(control, job->request, op, &info);
-    memcpy(job->request->subject, op->subject, sizeof(job->request->subject));
-    if (err != ERR_OK) {
-        refuse(control, op, err, &info);
-        return;
-    }
-    struct operation *other = operations_conflict(&control->operations, op);
-    if (other != NULL) {
-        refuse_conflict(control, op, other);
-        return;
-    }
-    if (op->kind == OPERATION_PIPELINE && control->text_count >= CONFIG_TEXTS_MAX) {
-        IGNORE_RESULT(err_set(&info, ERR_LIMIT,
-                              "texts were replaced %d times; a restart makes room for more",
-                              CONFIG_TEXTS_MAX)); /* told below */
-        refuse(control, op, ERR_LIMIT, &info);
-        return;
-    }
-    if (is_node(op)) {
-        begin_node(control, op);
-    }
-}
-
-/* --- questions --- */
-
-void operation_list_begin(struct job *job)
-{
-    struct control_request *request = job->request;
-    const struct operations *ops = &job->control->operations;
-    struct operation_row *rows =
-        ARENA_NEW_ARRAY(request->arena, struct operation_row, request->args.limit);
-    int32_t count = 0;
-    for (int32_t i = ops->count - 1; i >= 0 && count < request->args.limit; i--) {
-        if (!request->args.active || !operation_final(ops->all[i])) {
-            struct operation *copy = ARENA_NEW(request->arena, struct operation);
-            *copy = *ops->all[i];
-            rows[count++] = operation_row_of(copy, request->arena);
-        }
-    }
-    request->rows =
-        (struct control_rows){.entity = &operation_entity, .rows = rows, .count = count};
-    job_answer(job);
-}
-
-static struct operation *named(struct job *job)
-{
-    struct operations *ops = &job->control->operations;
-    struct operation *op = operations_find(ops, job->request->args.operation);
-    if (op == NULL) {
-        job_failf(
-            job, ERR_NOT_FOUND,
-            ops->count == 0 ? "operation %" PRId64 " is not known; there are none yet"
-                            : "operation %" PRId64 " is not known; %" PRId64 " to %" PRId64 " are",
-            job->request->args.operation, ops->count == 0 ? 0 : ops->all[0]->id, ops->last_id);
-    }
-    return op;
-}
-
-void operation_get_begin(struct job *job)
-{
-    struct control *control = job->control;
-    struct control_request *request = job->request;
-    struct operation *op = named(job);
-    if (op == NULL) {
-        return;
-    }
-    if (operation_final(op) || request->args.wait_seconds == 0) {
-        answer_row(job, op, 0);
-        return;
-    }
-    request->deadline_ns = control->now_ns + request->args.wait_seconds * 1000000000LL;
-    job_list_push(&control->operation_waiters, job);
-}
-
-int64_t operations_answer(struct control *control)
-{
-    int64_t next_ns = CLOCK_NEVER;
-    struct job_list waiting = control->operation_waiters;
-    struct job *job = NULL;
-    control->operation_waiters = (struct job_list){NULL, NULL};
-    while ((job = job_list_pop(&waiting)) != NULL) {
-        const struct control_request *request = job->request;
-        struct operation *op = operations_find(&control->operations, request->args.operation);
-        if (op == NULL || operation_final(op) || control->now_ns >= request->deadline_ns ||
-            control->draining) {
-            op = named(job);
-            if (op != NULL) {
-                answer_row(job, op, 0);
-            }
-        } else {
-            next_ns = request->deadline_ns < next_ns ? request->deadline_ns : next_ns;
-            job_list_push(&control->operation_waiters, job);
-        }
-    }
-    return next_ns;
-}
-
-void operation_cancel_begin(struct job *job)
-{
-    struct operation *op = named(job);
-    struct err_info info;
-    if (op == NULL) {
-        return;
-    }
-    memcpy(job->request->subject, op->subject, sizeof(job->request->subject));
-    job->request->operation = op->id;
-    if (operation_final(op) || op->state == OPERATION_ENDING) {
-        job_failf(job, ERR_CONFLICT, "operation %" PRId64 " has ended as %s: nothing to cancel",
-                  op->id,
-                  operation_state_name(op->state == OPERATION_ENDING ? op->outcome : op->state));
-        return;
-    }
-    for (int32_t i = 0; op->run != NULL && i < op->run->change_count; i++) {
-        enum err err = change_cancel(op->run->changes[i], &info);
-        if (err != ERR_OK && !is_node(op)) {
-            job_fail(job, err, &info);
-            return;
-        }
-    }
-    op->cancel_wanted = true;
-    answer_row(job, op, 202);
-}
+/* --- end --- */
 
 void operations_free(struct control *control)
 {
