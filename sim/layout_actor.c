@@ -93,21 +93,28 @@ static bool may_be(const struct known_layout *known, const struct partition_plac
     return false;
 }
 
+static void check_stage(struct layout_actor *actor, int32_t stage)
+{
+    const struct partition_map *map = node_runtime_map(actor->rt, stage);
+    for (int32_t k = 0; k < map->count; k++) {
+        const struct partition_place *p = &map->places[k];
+        if (may_be(&actor->known[stage], p)) {
+            continue;
+        }
+        IGNORE_RESULT(snprintf(actor->problem, sizeof(actor->problem),
+                               "after the crash stage %d has %u/%u-%u on %u.%u, which no change "
+                               "made",
+                               stage, p->shard, p->group_lo, p->group_hi, p->node,
+                               p->lane)); /* fits */
+    }
+}
+
 static void check_layout(struct layout_actor *actor)
 {
     actor->checked = true;
     int32_t stages = actor->same_numbers ? actor->known_stages : 0;
     for (int32_t i = 0; i < stages; i++) {
-        const struct partition_map *map = node_runtime_map(actor->rt, i);
-        for (int32_t k = 0; k < map->count; k++) {
-            const struct partition_place *p = &map->places[k];
-            if (!may_be(&actor->known[i], p)) {
-                IGNORE_RESULT(
-                    snprintf(actor->problem, sizeof(actor->problem),
-                             "after the crash stage %d has %u/%u-%u on %u.%u, which no change made",
-                             i, p->shard, p->group_lo, p->group_hi, p->node, p->lane)); /* fits */
-            }
-        }
+        check_stage(actor, i);
     }
 }
 

@@ -454,6 +454,13 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
     }
 }
 
+/* All it did is committed, or thrown away with its lane's commit. */
+static bool may_go(const struct partition *part)
+{
+    return part->state == PARTITION_CLOSING && !part->ready && !part->dirty && !part->claimed &&
+           !part->in_flight;
+}
+
 void lane_close_ready(struct lane *lane)
 {
     if (lane->state_count[PARTITION_CLOSING] == 0) {
@@ -461,8 +468,7 @@ void lane_close_ready(struct lane *lane)
     }
     for (struct partition *part = lane->parts; part != NULL;) {
         struct partition *next = part->next;
-        if (part->state == PARTITION_CLOSING && !part->ready && !part->dirty && !part->claimed &&
-            !part->in_flight) {
+        if (may_go(part)) {
             CRASHPOINT("lane.close.after");
             remove_partition(lane, part);
         }
