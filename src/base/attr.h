@@ -17,7 +17,9 @@
 #define ATTR_CLEANUP(fn)                  __attribute__((cleanup(fn)))
 #define ATTR_EXPORT                       __attribute__((visibility("default")))
 /* Code for a processor that has more: whoever calls it has asked whether it has. */
-#define ATTR_TARGET(isa)         __attribute__((target(isa)))
+#define ATTR_TARGET(isa) __attribute__((target(isa)))
+/* A local that is written before it is read, too large to be zeroed on a hot path (-ftrivial-auto-var-init). */
+#define ATTR_UNINITIALIZED       __attribute__((uninitialized))
 #define ATTR_NO_SANITIZE_INTEGER __attribute__((no_sanitize("unsigned-integer-overflow")))
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)

@@ -7,6 +7,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/attr.h"
 #include "base/check.h"
 
 enum { MURMUR2_M = 0x5bd1e995, MURMUR2_R = 24, CRC_CHUNK_BYTES = 1 << 30 };
@@ -15,6 +16,19 @@ static const uint32_t MURMUR2_SEED = 0x9747b28c;
 uint64_t hash64(const void *bytes, ptrdiff_t len)
 {
     return XXH3_64bits(len > 0 ? bytes : "", (size_t)len);
+}
+
+void hash64_many(const struct str *texts, int32_t count, uint64_t *ret_hash)
+{
+    for (int32_t i = 0; i < count; i++) {
+        ptrdiff_t len = texts[i].len;
+        if (LIKELY(len > 0 && len <= 16)) { // the part of XXH3_64bits for such, without a call
+            ret_hash[i] =
+                XXH3_len_0to16_64b((const uint8_t *)texts[i].ptr, (size_t)len, XXH3_kSecret, 0);
+        } else {
+            ret_hash[i] = hash64(texts[i].ptr, len);
+        }
+    }
 }
 
 uint32_t murmur2_java(const void *bytes, ptrdiff_t len)

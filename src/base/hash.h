@@ -10,6 +10,9 @@
 /* XXH3-64 (libxxhash, seed 0) of bytes; of the empty string for an absent key. */
 uint64_t hash64(const void *bytes, ptrdiff_t len);
 
+/* The same of each of many. */
+void hash64_many(const struct str *texts, int32_t count, uint64_t *ret_hash);
+
 /* A key's hash in three parts that share no bit: top 12 bits its key group, next 20 its place in samples, low 32 its
  * place in tables. */
 enum { KEY_GROUP_COUNT = 4096, SAMPLE_BUCKETS = 1 << 20 };

@@ -105,9 +105,9 @@ struct batch *feed_next(struct feed *feed, struct arena *arena)
     batch->count = count;
     batch->sel_count = count;
     batch->offset = offset;
+    hash64_many(batch->key, count, batch->hash);
     for (int32_t i = 0; i < count; i++) {
         batch->time_ms[i] += feed->offset_ms;
-        batch->hash[i] = hash64(batch->key[i].ptr, batch->key[i].len);
     }
     return batch;
 }

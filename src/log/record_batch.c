@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "log/log.h"
 #include "log/record_codec.h"
+#include "log/record_form.h"
 
 /* Where the header's fields stand (the table is in the header file). */
 enum {
@@ -33,6 +34,7 @@ enum {
     TRANSACTIONAL = 16,
     CONTROL = 32,
     RECORD_BYTES_MIN = 7, /* every field one byte */
+    ALIKE_TRIES = 8,      /* in vain, before a batch is taken for one of records that differ */
     VARINT_MAX = 10,
     INFLATED_BYTES_MAX = 8 * LOG_BATCH_BYTES_MAX,
     BUILDER_CAP_MIN = 4096
@@ -459,6 +461,57 @@ enum err record_reader_next(struct record_reader *reader, struct record *ret_rec
                    (long long)reader->header.base_offset + (long long)reader->last_delta);
 }
 
+/* Records from `at` on that are written alike: up to `count` into the arrays, from entry `first` on. Returns how many. */
+// NOLINTNEXTLINE(readability-function-size): what a decoder's loop has in its registers
+static int32_t read_alike(const struct record_batch_header *header, const struct record_form *like,
+                          const uint8_t *at, const uint8_t *end, int64_t last_delta,
+                          const struct record_arrays *to, int32_t first, int32_t count)
+{
+    // Locals, so that stores into the arrays cannot make the compiler load them again.
+    const struct record_form form = *like;
+    int64_t *offset = to->offset;
+    int64_t *timestamp_ms = to->timestamp_ms;
+    struct str *key = to->key;
+    struct str *value = to->value;
+    int64_t base_offset = header->base_offset;
+    int64_t base_time = header->base_timestamp_ms;
+    int64_t largest = header->last_offset_delta;
+    int32_t i = first;
+    for (; i < first + count && end - at >= form.whole; i++) {
+        uint64_t head = record_form_head(at);
+        int64_t delta = record_form_delta(head, form.delta_shift, form.delta_bits);
+        if (!record_form_holds(&form, at, head) || delta <= last_delta || delta > largest) {
+            break;
+        }
+        last_delta = delta;
+        offset[i] = base_offset + delta;
+        timestamp_ms[i] =
+            (int64_t)((uint64_t)base_time +
+                      (uint64_t)record_form_delta(head, form.time_shift, form.time_bits));
+        key[i] = (struct str){.ptr = (const char *)at + form.key_at, .len = form.key_len};
+        value[i] = (struct str){.ptr = (const char *)at + form.value_at, .len = form.value_len};
+        at += form.whole;
+    }
+    for (int32_t k = first; to->headers != NULL && k < i; k++) {
+        to->headers[k] = (struct str){.ptr = value[k].ptr + form.value_len + 1, .len = 0};
+        to->header_count[k] = 0;
+    }
+    return i - first;
+}
+
+static ATTR_ALWAYS_INLINE void arrays_set(const struct record_arrays *to, int32_t i,
+                                          const struct record *record)
+{
+    to->offset[i] = record->offset;
+    to->timestamp_ms[i] = record->timestamp_ms;
+    to->key[i] = record->key;
+    to->value[i] = record->value;
+    if (to->headers != NULL) {
+        to->headers[i] = record->headers;
+        to->header_count[i] = record->header_count;
+    }
+}
+
 int32_t record_reader_next_many(struct record_reader *reader, const struct record_arrays *arrays,
                                 int32_t cap)
 {
@@ -469,26 +522,22 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
     int64_t last_delta = reader->last_delta;
     int32_t count = reader->left < cap ? reader->left : cap;
     int32_t i = 0;
-    for (; i < count; i++) {
+    // Tries in a row that found no record like the one before; where times are not the records' own, none is made.
+    int32_t in_vain = (header.attributes & LOG_APPEND_TIME) != 0 ? ALIKE_TRIES : 0;
+    while (i < count) {
+        const uint8_t *record_at = at;
         struct record record;
         if (UNLIKELY(!record_get(&header, &at, end, &last_delta, &record))) {
             break;
         }
-        to.offset[i] = record.offset;
-        if (to.timestamp_ms != NULL) {
-            to.timestamp_ms[i] = record.timestamp_ms;
-        }
-        if (to.key != NULL) {
-            to.key[i] = record.key;
-        }
-        if (to.value != NULL) {
-            to.value[i] = record.value;
-        }
-        if (to.headers != NULL) {
-            to.headers[i] = record.headers;
-        }
-        if (to.header_count != NULL) {
-            to.header_count[i] = record.header_count;
+        arrays_set(&to, i++, &record);
+        if (in_vain < ALIKE_TRIES) {
+            struct record_form form = record_form_learn(record_at, at, &record);
+            int32_t alike = read_alike(&header, &form, at, end, last_delta, &to, i, count - i);
+            at += alike * form.whole;
+            i += alike;
+            last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;
+            in_vain = alike > 0 ? 0 : in_vain + 1;
         }
     }
     reader->at = at;

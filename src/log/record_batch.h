@@ -111,7 +111,7 @@ ATTR_NODISCARD enum err record_reader_begin(struct record_reader *reader, const 
 ATTR_NODISCARD enum err record_reader_next(struct record_reader *reader, struct record *ret_record,
                                            struct err_info *info);
 
-/* Many records at once into arrays of the caller's (any may be NULL except offset); the hot path of decoding.
+/* Many records at once into arrays of the caller's (headers and header_count may be NULL); the hot path of decoding.
  * Returns how many were written (<= cap), fewer than cap only at the end of the batch; -1 if the batch is corrupt. */
 struct record_arrays {
     int64_t *offset;

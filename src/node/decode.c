@@ -384,11 +384,9 @@ static void rows_finish(struct decode_cache *cache, struct decoded *entry,
                         const struct decode_rules *rules, int32_t from)
 {
     struct rows *rows = &entry->rows;
-    uint64_t empty = hash64("", 0);
+    hash64_many(rows->key + from, rows->count - from, rows->hash + from);
     for (int32_t row = from; row < rows->count; row++) {
         rows->stamp_ms[row] = STAMP_NONE;
-        rows->hash[row] =
-            rows->key[row].len > 0 ? hash64(rows->key[row].ptr, rows->key[row].len) : empty;
         if (UNLIKELY(rows->header_count[row] > 0)) {
             row_headers(entry, row);
         }

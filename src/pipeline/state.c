@@ -354,10 +354,11 @@ void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int
     return slot_payload(slot);
 }
 
-/* Where a row's search begins. */
+/* Where a row's search begins: two slots, and the table's room for keys. */
 struct probe {
-    const struct table_ref *ref;
-    struct slot *slot;
+    char *first;
+    uint32_t stride_bytes;
+    uint32_t key_room_bytes;
     uint32_t tag;
 };
 
@@ -377,7 +378,10 @@ static void space_prefetch(const struct state_space *space, const int32_t *sel, 
         size_t place = table_home(tag, ref->mask);
         char *slot = ref->slots + place * ref->stride_bytes;
         PREFETCH(slot);
-        probes[i] = (struct probe){.ref = ref, .slot = (struct slot *)(void *)slot, .tag = tag};
+        probes[i] = (struct probe){.first = slot,
+                                   .stride_bytes = ref->stride_bytes,
+                                   .key_room_bytes = ref->key_room_bytes,
+                                   .tag = tag};
     }
 }
 
@@ -393,25 +397,102 @@ static ATTR_COLD void space_find_again(const struct state_space *space, const in
     }
 }
 
-/* The entry, if it is in one of the two slots where its search begins and its key is as short as the least room for keys;
- * else NULL. Which of the two is chosen without a branch, as nothing could foretell it. */
-static ATTR_ALWAYS_INLINE struct slot *
-probe_find(const struct table_shape *shape, const struct probe *probe, struct str key, int64_t time)
+/* Whether the entry is in one of the two slots where its search begins; `*ret_slot` is the one that can hold it. No branch
+ * depends on which, or on whether: nothing could foretell it. */
+static ATTR_ALWAYS_INLINE bool probe_hit(const struct table_shape *shape, const struct probe *probe,
+                                         struct str key, int64_t time, struct slot **ret_slot)
 {
     const uint64_t care = 0xffffffffffffu | (uint64_t)SLOT_USED << 48;
     uint64_t want = probe->tag | (uint64_t)key.len << 32 | (uint64_t)SLOT_USED << 48;
-    const char *at = (const char *)probe->slot;
+    char *at = probe->first;
     uint64_t first;
     uint64_t second;
     memcpy(&first, at, sizeof first);
-    memcpy(&second, at + probe->ref->stride_bytes, sizeof second);
-    size_t step = (first & care) == want ? 0 : probe->ref->stride_bytes;
-    uint64_t head = (first & care) == want ? first : second;
-    at += step;
-    struct slot *slot = (struct slot *)(uintptr_t)at;
-    bool same = (head & care) == want && key.len <= TABLE_KEY_ROOM_MIN && slot->time == time &&
-                short_equal(at + shape->key_offset, key.ptr, key.len);
-    return LIKELY(same) ? slot : NULL;
+    memcpy(&second, at + probe->stride_bytes, sizeof second);
+    bool is_first = (first & care) == want;
+    uint64_t head = is_first ? first : second;
+    at += is_first ? 0 : probe->stride_bytes;
+    *ret_slot = (struct slot *)(void *)at;
+    // A slot with another key length may hold a pointer there, or nothing: only its bytes are looked at.
+    bool same_key = key.len <= (ptrdiff_t)probe->key_room_bytes &&
+                    short_equal(at + shape->key_offset, key.ptr, key.len);
+    return (int)((head & care) == want) & (int)((*ret_slot)->time == time) & (int)same_key;
+}
+
+/* Marks the entries of some rows as changed. */
+static void space_mark_dirty_many(struct state_space *space, const int32_t *sel, int32_t count,
+                                  const uint64_t *hash, void *const *payload)
+{
+    for (int32_t i = 0; i < count; i++) {
+        struct slot *slot = slot_of_payload(payload[i]);
+        if ((slot->flags & SLOT_DIRTY) == 0) {
+            space_mark_dirty(space, key_group_of(hash[sel[i]]), slot);
+        }
+    }
+}
+
+/* Some rows of a batch on their way through state_upsert_many. */
+struct upsert_piece {
+    struct state_space *space;
+    const int32_t *sel;
+    const uint64_t *hash;
+    const struct str *key;
+    const int64_t *time; /* NULL: 0 */
+    void **payload;      /* [count] */
+    uint8_t *created;    /* [count], zero; or NULL */
+    int32_t count;       /* at most PREFETCH_ROWS */
+};
+
+/* The rows whose search goes past its first two slots, in order. Their next slots are fetched together first. Returns
+ * whether entries have moved. */
+static bool upsert_far(const struct upsert_piece *piece, const struct probe *probes,
+                       const int32_t *far, int32_t far_count)
+{
+    struct state_space *space = piece->space;
+    bool moved = false;
+    for (int32_t k = 0; k < far_count; k++) {
+        const struct probe *probe = &probes[far[k]];
+        PREFETCH(probe->first + 2 * (size_t)probe->stride_bytes);
+    }
+    for (int32_t k = 0; k < far_count; k++) {
+        int32_t row = piece->sel[far[k]];
+        const struct probe *probe = &probes[far[k]];
+        int64_t time = piece->time != NULL ? piece->time[row] : 0;
+        CHECK(piece->key[row].len <= STATE_KEY_MAX);
+        uint32_t group = key_group_of(piece->hash[row]);
+        const struct table_ref *ref = &space->refs[group - space->state->group_lo];
+        struct slot *slot = ref_find(&space->shape, ref, probe->tag, piece->key[row], time);
+        if (UNLIKELY(slot == NULL)) {
+            const char *slots = ref->slots;
+            slot = space_add(space, group, probe->tag, piece->key[row], time);
+            moved = moved || slots != ref->slots;
+            if (piece->created != NULL) {
+                piece->created[far[k]] = true;
+            }
+        }
+        piece->payload[far[k]] = slot_payload(slot);
+    }
+    return moved;
+}
+
+static bool upsert_piece(const struct upsert_piece *piece)
+{
+    const struct state_space *space = piece->space;
+    // Written before they are read: filling them with zeros first would cost as much as two of the rows.
+    ATTR_UNINITIALIZED struct probe probes[PREFETCH_ROWS];
+    ATTR_UNINITIALIZED int32_t far[PREFETCH_ROWS + 1];
+    int32_t far_count = 0;
+    space_prefetch(space, piece->sel, piece->count, piece->hash, piece->time, probes);
+    for (int32_t i = 0; i < piece->count; i++) {
+        int32_t row = piece->sel[i];
+        struct slot *slot;
+        bool hit = probe_hit(&space->shape, &probes[i], piece->key[row],
+                             piece->time != NULL ? piece->time[row] : 0, &slot);
+        piece->payload[i] = slot_payload(slot);
+        far[far_count] = i;
+        far_count += !hit;
+    }
+    return upsert_far(piece, probes, far, far_count);
 }
 
 // NOLINTNEXTLINE(readability-function-size): parallel arrays of a batch, as the header has them
@@ -419,45 +500,30 @@ void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t co
                        const uint64_t *hash, const struct str *key, const int64_t *time,
                        void **ret_payload, uint8_t *ret_created)
 {
-    bool tracking = space->state->tracking;
     bool moved = false;
-    struct probe probes[PREFETCH_ROWS];
     if (space->refs == NULL && count > 0) {
         space_make_tables(space);
     }
+    if (ret_created != NULL) {
+        memset(ret_created, 0, (size_t)count);
+    }
     for (int32_t first = 0; first < count; first += PREFETCH_ROWS) {
-        int32_t rows = count - first < PREFETCH_ROWS ? count - first : PREFETCH_ROWS;
-        bool moved_here = false; // the probes' slots are void
-        space_prefetch(space, sel + first, rows, hash, time, probes);
-        for (int32_t i = 0; i < rows; i++) {
-            int32_t row = sel[first + i];
-            int64_t at = time != NULL ? time[row] : 0;
-            const struct probe *probe = &probes[i];
-            bool created = false;
-            CHECK(key[row].len <= STATE_KEY_MAX);
-            struct slot *slot =
-                UNLIKELY(moved_here) ? NULL : probe_find(&space->shape, probe, key[row], at);
-            if (UNLIKELY(slot == NULL)) {
-                slot = ref_find(&space->shape, probe->ref, probe->tag, key[row], at);
-                created = slot == NULL;
-            }
-            if (UNLIKELY(created)) {
-                const char *slots = probe->ref->slots;
-                slot = space_add(space, key_group_of(hash[row]), probe->tag, key[row], at);
-                moved_here = moved_here || slots != probe->ref->slots;
-            }
-            if (tracking) {
-                space_mark_dirty(space, key_group_of(hash[row]), slot);
-            }
-            ret_payload[first + i] = slot_payload(slot);
-            if (ret_created != NULL) {
-                ret_created[first + i] = created;
-            }
-        }
-        moved = moved || moved_here;
+        struct upsert_piece piece = {.space = space,
+                                     .sel = sel + first,
+                                     .hash = hash,
+                                     .key = key,
+                                     .time = time,
+                                     .payload = ret_payload + first,
+                                     .created = ret_created != NULL ? ret_created + first : NULL,
+                                     .count = count - first < PREFETCH_ROWS ? count - first
+                                                                            : PREFETCH_ROWS};
+        moved = upsert_piece(&piece) || moved;
     }
     if (UNLIKELY(moved)) {
         space_find_again(space, sel, count, hash, key, time, ret_payload);
+    }
+    if (space->state->tracking) {
+        space_mark_dirty_many(space, sel, count, hash, ret_payload);
     }
 }
 

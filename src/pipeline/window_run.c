@@ -13,22 +13,9 @@ static const int64_t EVENT_TIME_MAX_MS = INT64_C(1) << 60;
 /* --- rows --- */
 
 /* Leaves the rows that can be worked on in batch->sel. */
-static void drop_bad_rows(struct operator_instance *op, struct batch *batch)
+static ATTR_COLD void drop_bad_rows(struct operator_instance *op, struct batch *batch)
 {
-    const struct aggregate_list *list = &op->window->aggregates;
-    uint8_t *rejects = op->piece->rejects;
-    memset(rejects, 0, (size_t)batch->count);
-    int32_t rejected = aggregate_list_eval(list, batch, &op->input, rejects);
-    bool odd = rejected != 0;
-    for (int32_t i = 0; i < batch->sel_count; i++) {
-        int32_t row = batch->sel[i];
-        int64_t time = batch->time_ms[row];
-        odd |= batch->key[row].len > STATE_KEY_MAX;
-        odd |= time > EVENT_TIME_MAX_MS || time < -EVENT_TIME_MAX_MS;
-    }
-    if (LIKELY(!odd)) {
-        return;
-    }
+    const uint8_t *rejects = op->piece->rejects;
     int32_t kept = 0;
     for (int32_t i = 0; i < batch->sel_count; i++) {
         int32_t row = batch->sel[i];
@@ -44,6 +31,26 @@ static void drop_bad_rows(struct operator_instance *op, struct batch *batch)
         }
     }
     batch->sel_count = kept;
+}
+
+/* Works out what the aggregates read of each row, and drops the rows that cannot be worked on. */
+static void prepare_rows(struct operator_instance *op, struct batch *batch)
+{
+    const struct aggregate_list *list = &op->window->aggregates;
+    uint8_t *rejects = op->piece->rejects;
+    memset(rejects, 0, (size_t)batch->count);
+    bool odd = aggregate_list_eval(list, batch, &op->input, rejects) != 0;
+    // Over all rows, chosen or not: what is looked for is rare, and there is nothing to choose by in the loop.
+    ptrdiff_t longest = 0;
+    uint64_t furthest = 0;
+    for (int32_t row = 0; row < batch->count; row++) {
+        longest = batch->key[row].len > longest ? batch->key[row].len : longest;
+        furthest |= (uint64_t)batch->time_ms[row] + (uint64_t)EVENT_TIME_MAX_MS;
+    }
+    odd |= longest > STATE_KEY_MAX || furthest > 2 * (uint64_t)EVENT_TIME_MAX_MS;
+    if (UNLIKELY(odd)) {
+        drop_bad_rows(op, batch);
+    }
 }
 
 static void add_to_cell(struct operator_instance *op, const struct batch *batch, int32_t row,
@@ -188,7 +195,7 @@ enum err window_process(struct operator_instance *op, int input ATTR_UNUSED, str
                         struct batch_list *next ATTR_UNUSED, struct err_info *info ATTR_UNUSED)
 {
     window_wake(op);
-    drop_bad_rows(op, batch);
+    prepare_rows(op, batch);
     switch (op->window->kind) {
     case WINDOW_TUMBLING:
         process_tumbling(op, batch);

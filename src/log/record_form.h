@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LOG_RECORD_FORM_H
+#define LOG_RECORD_FORM_H
+
+#include <endian.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "log/record_batch.h"
+
+/* Records that are written alike: the same lengths of record, key and value, as many bytes for the deltas of time and
+ * offset, no headers. Fixed-size records come in such runs. One that was read the general way gives the form; then three
+ * comparisons tell that the next one has it, and all that differs, the deltas, is cut out of one word. A record that does
+ * not have the form is the general decoder's to read or refuse, so what is accepted does not depend on this at all. */
+struct record_form {
+    uint64_t head_care,
+        head_want; /* of a record's first 8 bytes: what must be equal, and to what */
+    uint16_t value_care, value_want; /* the same of the length of the value */
+    uint32_t time_shift, delta_shift;
+    uint64_t time_bits, delta_bits; /* where the deltas' own bits are, once shifted down */
+    ptrdiff_t key_at, key_len, value_len_at, value_at, value_len, whole;
+};
+
+#define RECORD_FORM_NONE ((struct record_form){.head_want = 1, .whole = PTRDIFF_MAX})
+
+enum { RECORD_FORM_HEAD = 8 };
+
+static ATTR_ALWAYS_INLINE uint64_t record_form_head(const uint8_t *at)
+{
+    uint64_t head;
+    memcpy(&head, at, sizeof head);
+    return le64toh(head);
+}
+
+static ATTR_ALWAYS_INLINE uint16_t record_form_value_len(const uint8_t *at)
+{
+    uint16_t len;
+    memcpy(&len, at, sizeof len);
+    return le16toh(len);
+}
+
+/* Bytes of the number at byte `at` of `head`; 8 if they do not end in it. */
+static inline uint32_t record_form_number(uint64_t head, uint32_t at)
+{
+    for (uint32_t n = 1; at + n <= RECORD_FORM_HEAD; n++) {
+        if (((head >> (8 * (at + n) - 1)) & 1) == 0) {
+            return n;
+        }
+    }
+    return RECORD_FORM_HEAD;
+}
+
+static inline uint64_t record_form_low_bytes(uint32_t bytes)
+{
+    return bytes == 0 ? 0 : ~UINT64_C(0) >> (64 - 8 * bytes);
+}
+
+/* The form of a record that was read: it begins at `at`, ends at `end`, and is `record`. */
+static inline struct record_form record_form_learn(const uint8_t *at, const uint8_t *end,
+                                                   const struct record *record)
+{
+    if (end - at < RECORD_FORM_HEAD || record->key.ptr == NULL || record->value.ptr == NULL ||
+        record->header_count != 0) {
+        return RECORD_FORM_NONE;
+    }
+    uint64_t head = record_form_head(at);
+    uint32_t len = record_form_number(head, 0);
+    uint32_t time = record_form_number(head, len + 1);
+    uint32_t delta = record_form_number(head, len + 1 + time);
+    uint32_t key_at = len + 1 + time + delta;
+    ptrdiff_t value_at = (const uint8_t *)record->value.ptr - at;
+    ptrdiff_t value_len_at = (const uint8_t *)record->key.ptr - at + record->key.len;
+    if (time > 3 || delta > 3 || key_at >= RECORD_FORM_HEAD || value_at - value_len_at > 2 ||
+        (const uint8_t *)record->key.ptr != at + key_at + 1) {
+        return RECORD_FORM_NONE;
+    }
+    const uint64_t more = 0x8080808080808080u;
+    uint64_t deltas = record_form_low_bytes(time + delta) << (8 * (len + 1));
+    uint64_t care = record_form_low_bytes(key_at + 1) & ~(deltas & ~more);
+    uint16_t value_care = value_at - value_len_at == 1 ? 0x00ff : 0xffff;
+    return (struct record_form){
+        .head_care = care,
+        .head_want = head & care,
+        .value_care = value_care,
+        .value_want = record_form_value_len(at + value_len_at) & value_care,
+        .time_shift = 8 * (len + 1),
+        .delta_shift = 8 * (len + 1 + time),
+        .time_bits = record_form_low_bytes(time) & ~more,
+        .delta_bits = record_form_low_bytes(delta) & ~more,
+        .key_at = key_at + 1,
+        .key_len = record->key.len,
+        .value_len_at = value_len_at,
+        .value_at = value_at,
+        .value_len = record->value.len,
+        .whole = end - at,
+    };
+}
+
+/* Whether the record at `at` has the form; `form->whole` bytes may be read. */
+static ATTR_ALWAYS_INLINE bool record_form_holds(const struct record_form *form, const uint8_t *at,
+                                                 uint64_t head)
+{
+    return (head & form->head_care) == form->head_want &&
+           (record_form_value_len(at + form->value_len_at) & form->value_care) ==
+               form->value_want &&
+           at[form->whole - 1] == 0; // no headers
+}
+
+/* Up to three groups of seven bits, eight apart, as the number that they stand for. */
+static ATTR_ALWAYS_INLINE int64_t record_form_delta(uint64_t head, uint32_t shift, uint64_t bits)
+{
+    uint64_t groups = (head >> shift) & bits;
+    uint64_t n = (groups & 0x7f) | ((groups >> 1) & 0x3f80) | ((groups >> 2) & 0x1fc000);
+    return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
+}
+
+#endif
