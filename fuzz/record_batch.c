@@ -34,13 +34,13 @@ static void read_both_ways(struct record_reader *one, struct record_reader *many
     CHECK(record_reader_begin(many, bytes, total, NULL) == err);
     int64_t last_offset = -1;
     int32_t got = err == ERR_OK ? MANY : 0, at = MANY;
-    int64_t offset[MANY];
-    struct str value[MANY];
+    int64_t offset[MANY], timestamp[MANY];
+    struct str key[MANY], value[MANY];
     while (err == ERR_OK) {
         struct record record;
         err = record_reader_next(one, &record, NULL);
         if (at == got && got == MANY) {
-            struct record_arrays arrays = {.offset = offset, .value = value};
+            struct record_arrays arrays = {offset, timestamp, key, value, NULL, NULL};
             got = record_reader_next_many(many, &arrays, MANY);
             at = 0;
         }
@@ -51,12 +51,13 @@ static void read_both_ways(struct record_reader *one, struct record_reader *many
         CHECK(record.offset > last_offset);
         last_offset = record.offset;
         if (got >= 0) { /* a piece that meets what is malformed is refused as a whole */
-            CHECK(at < got && offset[at] == record.offset && str_equal(value[at], record.value));
+            CHECK(at < got && offset[at] == record.offset && timestamp[at] == record.timestamp_ms &&
+                  str_equal(key[at], record.key) && str_equal(value[at], record.value));
             at++;
         }
-        struct str rest = record.headers, key, header_value;
+        struct str rest = record.headers, header_name, header_value;
         int32_t headers = 0;
-        while (record_header_next(&rest, &key, &header_value)) {
+        while (record_header_next(&rest, &header_name, &header_value)) {
             headers++;
         }
         CHECK(headers == record.header_count && rest.len == 0);
