@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `shadowcast forecast file`: a series in, its forecast with quantiles out. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/exit_code.h"
+#include "app/forecast_backtest.h"
 #include "app/forecast_plot.h"
 #include "app/read_file.h"
 #include "app/verbs.h"
-#include "forecast/models.h"
+#include "forecast/online.h"
 #include "load/trace.h"
 
-enum { FILE_BYTES_MAX = 256 << 20, HISTORY_MAX = 4096, ORIGINS = 5, CHOICE_ORIGINS = 3 };
+enum { FILE_BYTES_MAX = 256 << 20, HISTORY_MAX = 4096 };
 
 struct call {
     struct series series;
     int64_t end_ms, step_ms; /* time of the last value */
     int h, count;
     double q[QUANTILES_MAX];
-    struct model_score scores[MODEL_COUNT];
+    bool usage; /* what is wrong is in the call, not in the file */
 };
 
 static enum err read_quantiles(const char *text, struct call *call, struct err_info *info)
@@ -48,8 +50,19 @@ static enum err read_quantiles(const char *text, struct call *call, struct err_i
 static enum err set_season(const struct cli *cli, struct call *call, struct err_info *info)
 {
     int64_t day = 86400000, step = call->step_ms;
-    if (cli_given(cli, "season")) {
-        int64_t season = cli_i64(cli, "season") / 1000000;
+    const char *given = cli_text(cli, "season");
+    if (given != NULL && strcmp(given, "none") == 0) {
+        return ERR_OK;
+    }
+    if (given != NULL) {
+        static const struct cli_option duration = {.name = "season", .kind = CLI_DURATION};
+        int64_t season = 0;
+        double unused;
+        enum err err = cli_read_value(&duration, given, &season, &unused, info);
+        if (err != ERR_OK) {
+            return err;
+        }
+        season /= 1000000;
         if (season < 2 * step || season % step != 0 || season / step * 2 > call->series.n) {
             return err_set(
                 info, ERR_INVALID,
@@ -79,17 +92,21 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
 {
     struct str text;
     struct trace trace;
-    enum err err = read_file(arena, cli->args[0], FILE_BYTES_MAX, &text, info);
+    enum err err = read_quantiles(cli_text(cli, "quantiles"), call, info);
+    if (err != ERR_OK) {
+        call->usage = true;
+        return err;
+    }
+    err = read_file(arena, cli->args[0], FILE_BYTES_MAX, &text, info);
     if (err == ERR_OK) {
         err = trace_parse(arena, cli->args[0], text, &trace, info);
-    }
-    if (err == ERR_OK) {
-        err = read_quantiles(cli_text(cli, "quantiles"), call, info);
     }
     if (err != ERR_OK) {
         return err;
     }
-    int n = trace.count < HISTORY_MAX ? trace.count : HISTORY_MAX;
+    call->usage = true;
+    int most = cli_flag(cli, "backtest") ? SERIES_MAX : HISTORY_MAX;
+    int n = trace.count < most ? trace.count : most;
     call->step_ms = trace.step_ms;
     call->end_ms = trace.start_ms + (int64_t)(trace.count - 1) * trace.step_ms;
     call->series = (struct series){.y = trace.values + trace.count - n, .n = n, .season = 1};
@@ -118,13 +135,12 @@ static void print_time(FILE *to, int64_t ms)
                           (int)(rest / 60000 % 60), (int)(rest / 1000 % 60)));
 }
 
-static void print_rows(const struct call *call, const double *out, enum model model,
+static void print_rows(const struct call *call, const double *out, const char *model,
                        const char *format)
 {
     bool json = strcmp(format, "json") == 0, csv = strcmp(format, "csv") == 0;
     if (json) {
-        printf("{\"model\":\"%s\",\"season_steps\":%d,\"items\":[", model_name(model),
-               call->series.season);
+        printf("{\"model\":\"%s\",\"season_steps\":%d,\"items\":[", model, call->series.season);
     } else {
         printf(csv ? "%s" : "%-20s", "timestamp");
         for (int j = 0; csv && j < call->count; j++) {
@@ -151,30 +167,62 @@ static void print_rows(const struct call *call, const double *out, enum model mo
     printf("%s", json ? "]}\n" : "\n");
 }
 
-static void print_backtest(const struct call *call, enum model best, const char *format)
+/* What the choice rests on, to stderr: which models, and how far off they were. */
+static void tell(const struct call *call, const struct online_report *report)
 {
-    bool json = strcmp(format, "json") == 0, csv = strcmp(format, "csv") == 0, first = true;
-    printf("%s", json ? "{\"items\":["
-                      : (csv ? "model,origins,pinball,error,chosen\n"
-                             : "model           origins       pinball         error\n"));
-    for (int m = 0; m < MODEL_COUNT; m++) {
-        const struct model_score *s = &call->scores[m];
-        const char *name = model_name((enum model)m);
-        bool chosen = (enum model)m == best;
-        if (json) {
-            printf(
-                "%s{\"model\":\"%s\",\"origins\":%d,\"pinball\":%.8g,\"error\":%.8g,\"chosen\":%s}",
-                first ? "" : ",", name, s->origins, s->pinball, s->error,
-                chosen ? "true" : "false");
-        } else if (csv) {
-            printf("%s,%d,%.8g,%.8g,%d\n", name, s->origins, s->pinball, s->error, chosen);
-        } else {
-            printf("%-14s  %7d  %12.6g  %12.6g%s\n", name, s->origins, s->pinball, s->error,
-                   chosen ? "  chosen" : "");
-        }
-        first = false;
+    const struct online_point *last = &report->point[report->point_count - 1];
+    if (last->basis == ONLINE_FEW_SAMPLES || last->basis == ONLINE_NOTHING) {
+        IGNORE_RESULT(fprintf(stderr,
+                              "shadowcast: %d values are too few for a model (%d are the least): "
+                              "the last value, with the errors that repeating it had\n",
+                              call->series.n, ONLINE_FEW)); /* a note */
+        return;
     }
-    printf("%s", json ? "]}\n" : "");
+    IGNORE_RESULT(fprintf(stderr, "shadowcast: season of %d steps%s\n", report->season,
+                          report->beats_naive ? "" : "; no model beats the naive one"));
+    for (int p = 0; p < report->point_count; p++) {
+        const struct online_point *point = &report->point[p];
+        if (point->basis == ONLINE_MEDIAN) {
+            IGNORE_RESULT(
+                fprintf(stderr, "  %4d ahead: median of %d models", point->steps, point->members));
+        } else {
+            IGNORE_RESULT(
+                fprintf(stderr, "  %4d ahead: %s", point->steps, model_name(point->model)));
+        }
+        if (point->matured > 0) {
+            IGNORE_RESULT(fprintf(stderr, ", error %.4g over the last %d forecasts, naive %.4g",
+                                  point->error, point->matured, point->error_naive));
+        }
+        IGNORE_RESULT(fprintf(stderr, "\n"));
+    }
+}
+
+static enum err run_auto(struct call *call, struct arena *arena, double *out, struct err_info *info)
+{
+    struct online_spec spec = online_defaults(call->series.step_s, call->h);
+    struct online_report report;
+    struct online *online;
+    if (call->count > ONLINE_LEVELS_MAX || call->h > ONLINE_HORIZON_MAX) {
+        return err_set(info, ERR_LIMIT,
+                       "--model auto forecasts %d levels and %d steps at most; name a model for "
+                       "more",
+                       ONLINE_LEVELS_MAX, ONLINE_HORIZON_MAX);
+    }
+    spec.start_s = call->series.start_s;
+    spec.season = call->series.season;
+    spec.history = call->series.n > ONLINE_FEW ? call->series.n : ONLINE_FEW;
+    spec.level_count = call->count;
+    memcpy(spec.level, call->q, sizeof(double) * (size_t)call->count);
+    enum err err = online_new(&spec, arena, &online, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    online_load(online, call->series.y, call->series.n, arena);
+    online_forecast(online, call->h, out, &report, arena);
+    online_release(online);
+    tell(call, &report);
+    return isfinite(out[0]) ? ERR_OK
+                            : err_set(info, ERR_INVALID, "the series has no two values known");
 }
 
 static enum err run_call(const struct cli *cli, struct arena *arena, struct call *call,
@@ -184,31 +232,26 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct call
     if (err != ERR_OK) {
         return err;
     }
-    const char *wanted = cli_text(cli, "model"), *format = cli_text(cli, "output");
+    if (cli_flag(cli, "backtest")) {
+        return forecast_backtest(cli, &call->series, call->h, call->q, call->count, arena, info);
+    }
+    const char *wanted = cli_text(cli, "model");
     enum model model = MODEL_COUNT;
     for (int m = 0; m < MODEL_COUNT; m++) {
         model = strcmp(wanted, model_name((enum model)m)) == 0 ? (enum model)m : model;
     }
-    bool backtest = cli_flag(cli, "backtest");
-    if (backtest || model == MODEL_COUNT) {
-        enum model best = model_choose(&call->series, call->h, call->q, call->count,
-                                       backtest ? ORIGINS : CHOICE_ORIGINS, arena, call->scores);
-        model = model == MODEL_COUNT ? best : model;
-        if (backtest) {
-            print_backtest(call, best, format);
-            return ERR_OK;
-        }
-        IGNORE_RESULT(fprintf(stderr, "shadowcast: model %s, season of %d steps\n",
-                              model_name(model), call->series.season)); /* a note */
-    }
     double *out = ARENA_NEW_ARRAY(arena, double, (long)call->h * call->count);
-    err = model_forecast(model, &call->series, call->h, call->q, call->count, arena, out, info);
+    err = model == MODEL_COUNT ? run_auto(call, arena, out, info)
+                               : model_forecast(model, &call->series, call->h, call->q, call->count,
+                                                arena, out, info);
+    call->usage = false;
     if (err == ERR_OK && cli_given(cli, "plot")) {
         err = forecast_plot(cli_text(cli, "plot"), &call->series, call->h, call->q, call->count,
                             out, info);
     }
     if (err == ERR_OK) {
-        print_rows(call, out, model, format);
+        print_rows(call, out, model == MODEL_COUNT ? "auto" : model_name(model),
+                   cli_text(cli, "output"));
     }
     return err;
 }
@@ -223,7 +266,7 @@ int verb_forecast_file(const struct cli *cli)
     arena_release(&arena);
     if (err != ERR_OK) {
         IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info.text)); /* nobody left to tell */
-        return (int)exit_code_of(info.code);
+        return call.usage && info.code != ERR_NOT_FOUND ? EXIT_CODE_USAGE : (int)exit_code_of(err);
     }
     return EXIT_CODE_OK;
 }

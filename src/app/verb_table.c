@@ -29,11 +29,16 @@ static const struct cli_option forecast_options[] = {
     {"horizon", 0, CLI_DURATION, "TIME", "3h", "how far ahead; whole steps of the series"},
     {"model", 'm', CLI_CHOICE,
      "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|prophet-ar|prophet-logistic|regression|croston|tsb|median",
-     "auto", "auto: the best of the backtest, the median of models if it is as good"},
+     "auto", "auto: chosen for each step ahead by a rehearsal over the end of the series"},
     {"quantiles", 'q', CLI_TEXT, "Q,Q,...", "0.5,0.9,0.95", "levels, ascending, between 0 and 1"},
-    {"season", 0, CLI_DURATION, "TIME", NULL, "length of the season (left out: a day or a week)"},
+    {"season", 0, CLI_TEXT, "TIME", NULL,
+     "length of the season, or none (left out: a day or a week)"},
     {"plot", 0, CLI_TEXT, "FILE.svg", NULL, "also draw the forecast as a fan chart"},
-    {"backtest", 0, CLI_FLAG, NULL, NULL, "print how the models did at five origins instead"},
+    {"backtest", 0, CLI_FLAG, NULL, NULL,
+     "print how far off each model would have been instead (csv: at each origin)"},
+    {"origins", 0, CLI_I64, "N", "5", "with --backtest: how many, evenly over the series"},
+    {"train", 0, CLI_DURATION, "TIME", NULL,
+     "with --backtest: what each origin may look back on (left out: 7 tenths, at most 4096 steps)"},
     OPTIONS_END,
 };
 
@@ -175,6 +180,13 @@ static const struct cli_option bench_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option bench_forecast_options[] = {
+    {"values", 0, CLI_TEXT, "N,N,...", "288,2016", "how many of the last values are fitted"},
+    {"task", 0, CLI_TEXT, "TASK", NULL, "this one only"},
+    {"repeats", 0, CLI_I64, "N", "5", "of each"},
+    OPTIONS_END,
+};
+
 static const struct cli_option demo_options[] = {
     {"nodes", 0, CLI_I64, "N", "3", "nodes to play, 1 to 16"},
     {"speed", 0, CLI_F64, "X", "2880",
@@ -255,6 +267,10 @@ const struct cli_verb cli_verbs[] = {
      "FILE is CSV `timestamp,value` at equal steps, empty = missing; - is standard input."},
     {"manual", verb_manual, "print what is generated of the documentation", "[TOPIC]", NULL, 0,
      "TOPIC is cli (the default: this page), routes, problems or openapi."},
+    {"bench forecast", verb_bench_forecast, "measure how long fits, updates and forecasts take",
+     "FILE", bench_forecast_options, CLI_OUTPUT,
+     "FILE is CSV `timestamp,value`. CPU time of one thread. tools/bench_forecast in the sources runs the same tasks with "
+     "R, Prophet and statsmodels beside it and tells the ratios."},
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
      "ROW 'list' tells the rows' names. None named: all but those that take minutes."},

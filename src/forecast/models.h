@@ -4,7 +4,7 @@
 
 #include "forecast/forecast.h"
 
-/* All models behind one call, their median, and the choice among them by backtest. */
+/* All models behind one call, and their median. The choice among them is online.h's. */
 
 #define MODEL_LIST(X) \
     X(NAIVE, "naive") \
@@ -50,20 +50,6 @@ struct series {
 enum err model_forecast(enum model model, const struct series *series, int h, const double *q,
                         int count, struct arena *arena, double *out,
                         struct err_info *info) ATTR_NODISCARD;
-
-struct model_score {
-    int origins;    /* at which the model could be fitted */
-    double pinball; /* mean over origins, steps, levels */
-    double spread;  /* standard error of the origins' means */
-    double error;   /* mean absolute error of the level nearest the median */
-};
-
-/* Backtest of all models over `origins` origins, h steps apart, the last h steps before the end.
- *   scores[MODEL_COUNT]   written; origins 0 where the series is too short or the model does not fit
- * Returns the choice: the median of models unless another is better by more than its standard error; MODEL_NAIVE where
- * nothing could be tested. */
-enum model model_choose(const struct series *series, int h, const double *q, int count, int origins,
-                        struct arena *arena, struct model_score *scores);
 
 /* Index of the level nearest the median among q[count], count >= 1. */
 int model_middle(const double *q, int count);

@@ -14,11 +14,34 @@ static long first_in_sight(const struct online *online)
     return online->seen > online->spec.history ? online->seen - online->spec.history : 0;
 }
 
-static void add_member(struct online *online, enum model model, bool kind, bool log1p)
+static bool is_level_model(enum model model)
+{
+    return model == MODEL_ETS || model == MODEL_THETA || model == MODEL_ARIMA;
+}
+
+static struct member *add_member(struct online *online, enum model model, bool kind, bool log1p)
 {
     struct member *member = &online->member[online->member_count++];
     CHECK(online->member_count <= MEMBERS_MAX);
-    *member = (struct member){.fit = {.model = model, .log1p = log1p}, .kind = kind};
+    *member = (struct member){.fit = {.model = model, .log1p = log1p},
+                              .kind = kind,
+                              .season = is_level_model(model) ? 1 : online->season};
+    return member;
+}
+
+/* Beside a day, the week where it fits twice. */
+static void add_week(struct online *online, long end, bool logs)
+{
+    int week = 7 * online->season;
+    bool day = fabs(online->season * online->spec.step_s - DAY_S) < 1e-6 * DAY_S;
+    if (!day || end - first_in_sight(online) <= 2L * week) {
+        return;
+    }
+    add_member(online, MODEL_SEASONAL, false, false)->season = week;
+    add_member(online, MODEL_STL, true, false)->season = week;
+    if (logs) {
+        add_member(online, MODEL_STL, true, true)->season = week;
+    }
 }
 
 static bool mostly_zero(const struct online *online)
@@ -34,7 +57,7 @@ static bool mostly_zero(const struct online *online)
 
 /* Models of different kinds for the median, and simple ones that may be chosen alone; `logs`: those that gain by it on the
  * logarithm, too. */
-static void set_members(struct online *online, bool seasonal, bool logs)
+static void set_members(struct online *online, bool seasonal, long end, bool logs)
 {
     static const enum model season_kinds[] = {MODEL_SEASONAL, MODEL_STL, MODEL_FOURIER,
                                               MODEL_PROPHET_AR, MODEL_ETS};
@@ -56,6 +79,9 @@ static void set_members(struct online *online, bool seasonal, bool logs)
         if (logs && kinds[i] != MODEL_SEASONAL && kinds[i] != MODEL_THETA) {
             add_member(online, kinds[i], true, true);
         }
+    }
+    if (seasonal) {
+        add_week(online, end, logs);
     }
     for (int p = 0; p < online->point_count; p++) {
         struct point *point = &online->point[p];
@@ -143,11 +169,6 @@ static bool plan_fit(struct online *online, int m, long end, struct fit_how *how
     return *ret_work <= most;
 }
 
-static bool is_level_model(enum model model)
-{
-    return model == MODEL_ETS || model == MODEL_THETA || model == MODEL_ARIMA;
-}
-
 /* Fits member m to the samples before `end`; the last good fit stays where this one fails. Returns its work. */
 static double fit_member(struct online *online, int m, long end, bool search, struct arena *scratch)
 {
@@ -161,8 +182,7 @@ static double fit_member(struct online *online, int m, long end, bool search, st
         return 0;
     }
     struct arena_mark mark = arena_mark(scratch);
-    int season = is_level_model(member->fit.model) ? 1 : online->season;
-    struct series series = series_of(online, first, end, season, scratch);
+    struct series series = series_of(online, first, end, member->season, scratch);
     struct fitted *fit = ARENA_NEW(scratch, struct fitted);
     enum err err = fitted_fit(member->fit.model, &series, &how, scratch, fit, NULL);
     if (err == ERR_OK && sane(fit, online->spec.horizon, scratch)) {
@@ -198,7 +218,8 @@ static int find_season(const struct online *online, struct arena *scratch)
     }
     int season = model_season(y, n, candidates, count);
     arena_rewind(scratch, mark);
-    return season == 1 && count > 0 ? candidates[0] : season;
+    /* a week that is found has its day, and the week's models come with it; load has a day where noise hides all */
+    return count > 0 && (season == 1 || candidates[0] >= 4) ? candidates[0] : season;
 }
 
 static bool has_season(const struct online *online, long end)
@@ -225,7 +246,7 @@ static void search_season(struct online *online, struct arena *scratch)
     }
     if (other || online->member_count == 0 ||
         has_season(online, online->seen) != is_seasonal(online)) {
-        set_members(online, has_season(online, online->seen), false);
+        set_members(online, has_season(online, online->seen), online->seen, false);
     }
 }
 
@@ -308,7 +329,7 @@ static double whole_loss(const struct online *online, int m)
 }
 
 /* Of each model that is there on both scales the worse one goes; the others as they were at the cut, in `start`. */
-static void keep_better_scales(struct online *online, const struct member *start,
+static void keep_better_scales(struct online *online, const struct member *start, long cut,
                                struct arena *scratch)
 {
     struct member *kept = ARENA_NEW_ARRAY(scratch, struct member, MEMBERS_MAX);
@@ -316,7 +337,8 @@ static void keep_better_scales(struct online *online, const struct member *start
     for (int m = 0; m < online->member_count; m++) {
         int twin = -1;
         for (int k = 0; k < online->member_count; k++) {
-            bool same = start[k].fit.model == start[m].fit.model;
+            bool same =
+                start[k].fit.model == start[m].fit.model && start[k].season == start[m].season;
             twin = k != m && same ? k : twin;
         }
         double own = whole_loss(online, m), other = twin >= 0 ? whole_loss(online, twin) : 0;
@@ -325,9 +347,22 @@ static void keep_better_scales(struct online *online, const struct member *start
         }
     }
     bool seasonal = is_seasonal(online);
-    set_members(online, seasonal, false);
+    set_members(online, seasonal, cut, false);
     CHECK(count == online->member_count);
     memcpy(online->member, kept, sizeof(struct member) * (size_t)count);
+}
+
+/* One stretch of the past makes for half of the narrowing that it asked for: what comes is less like it than it is like
+ * itself. Live errors do the rest. */
+static void soften_moves(struct online *online)
+{
+    for (int p = 0; p < online->point_count; p++) {
+        for (int j = 0; j < online->spec.level_count; j++) {
+            double *move = &online->point[p].move[j];
+            bool narrows = (online->spec.level[j] - 0.5) * *move < 0;
+            *move *= narrows ? 0.5 : 1;
+        }
+    }
 }
 
 /* Fits to all but the last `back` samples, plays those, keeps the better scale of each model, and plays them again for the
@@ -336,7 +371,7 @@ static void rehearse(struct online *online, int back, struct arena *scratch)
 {
     long end = online->seen, cut = end - back;
     struct arena_mark mark = arena_mark(scratch);
-    set_members(online, has_season(online, cut), online->least >= 0);
+    set_members(online, has_season(online, cut), cut, online->least >= 0);
     for (int m = 0; m < online->member_count; m++) {
         IGNORE_RESULT(fit_member(online, m, cut, true, scratch)); /* counted inside */
     }
@@ -348,9 +383,10 @@ static void rehearse(struct online *online, int back, struct arena *scratch)
         }
     }
     play(online, cut, scratch);
-    keep_better_scales(online, start, scratch);
+    keep_better_scales(online, start, cut, scratch);
     play(online, cut, scratch);
     install(online, -1, NULL); /* out of the scratch */
+    soften_moves(online);
     online->rehearsed = true;
     for (int m = 0; m < online->member_count; m++) {
         IGNORE_RESULT(fit_member(online, m, end, false, scratch)); /* counted inside */
@@ -378,7 +414,7 @@ void online_load(struct online *online, const double *y, int n, struct arena *sc
     if (back >= REHEARSAL_MIN && sight - back >= ONLINE_FEW) {
         rehearse(online, (int)back, scratch);
     } else {
-        set_members(online, has_season(online, online->seen), false);
+        set_members(online, has_season(online, online->seen), online->seen, false);
         for (int m = 0; m < online->member_count; m++) {
             IGNORE_RESULT(fit_member(online, m, online->seen, true, scratch)); /* counted inside */
         }

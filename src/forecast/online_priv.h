@@ -16,6 +16,7 @@ struct member {
     struct fitted fit;
     bool there;    /* has a fit */
     bool kind;     /* counts in the median */
+    int season;    /* steps that it is fitted with; 1: none */
     int fitted_at; /* sample index at the last fit */
 };
 

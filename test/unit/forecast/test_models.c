@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "forecast/models.h"
+#include "forecast/backtest.h"
 
 #include <math.h>
 #include <string.h>
@@ -64,25 +64,48 @@ TEST(every_model_stays_finite_and_ordered_on_every_shape)
     arena_release(&arena);
 }
 
-TEST(choice_takes_a_seasonal_model_for_a_season_and_finds_it)
+TEST(season_is_found_among_candidates)
 {
-    static const double q[3] = {0.1, 0.5, 0.9};
     static const int candidates[3] = {7, 12, 24};
-    struct arena arena;
     struct rng rng;
-    struct model_score scores[MODEL_COUNT];
     double y[240];
     rng_init(&rng, test_seed());
-    arena_init(&arena, (ptrdiff_t)1 << 28);
     for (int i = 0; i < 240; i++) {
         y[i] = 100 + 40 * sin(6.283185307179586 * i / 24) + rng_normal(&rng);
     }
     EXPECT_INT(model_season(y, 240, candidates, 3), 24);
-    struct series series = {y, 240, 24, 0, 3600};
-    enum model best = model_choose(&series, 12, q, 3, 3, &arena, scores);
-    EXPECT(scores[best].pinball < 0.25 * scores[MODEL_NAIVE].pinball);
-    EXPECT(best != MODEL_NAIVE && best != MODEL_DRIFT && best != MODEL_TREND);
-    EXPECT_INT(scores[MODEL_MEDIAN].origins, 3);
+}
+
+TEST(backtest_ranks_a_seasonal_model_before_the_naive_one_and_scores_the_truth)
+{
+    static double y[480];
+    static struct backtest_row rows[BACKTEST_MODELS];
+    struct arena arena;
+    struct err_info info;
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    arena_init(&arena, (ptrdiff_t)1 << 28);
+    for (int i = 0; i < 480; i++) {
+        y[i] = 100 + 40 * sin(6.283185307179586 * i / 24) + rng_normal(&rng);
+    }
+    struct series series = {y, 480, 24, 0, 3600};
+    struct backtest spec = {240, 12, 5, 3, {0.1, 0.5, 0.9}};
+    EXPECT_INT(backtest_origin(&spec, 480, 4), 468);
+    EXPECT_INT(backtest_at(&series, &spec, 468, BACKTEST_MODELS, &arena, rows, &info), ERR_OK);
+    EXPECT(rows[MODEL_NAIVE].there && rows[BACKTEST_AUTO].there && rows[MODEL_STL].there);
+    EXPECT(rows[BACKTEST_AUTO].mase < 0.1 * rows[MODEL_NAIVE].mase);
+    EXPECT(rows[BACKTEST_AUTO].loss[2] < 0.2 * rows[MODEL_NAIVE].loss[2]);
+    /* by hand: the naive model's middle level is the last value */
+    double off = 0, scale = 0;
+    for (int i = 0; i < 12; i++) {
+        off += fabs(y[468 + i] - y[467]) / 12;
+    }
+    for (int i = 24; i < 240; i++) {
+        scale += fabs(y[228 + i] - y[228 + i - 24]) / 216;
+    }
+    EXPECT_NEAR(rows[MODEL_NAIVE].mase, off / scale, 1e-9);
+    EXPECT_NEAR(rows[MODEL_NAIVE].loss[1], off / scale / 2, 1e-9);
+    EXPECT_INT(backtest_at(&series, &spec, 470, BACKTEST_MODELS, &arena, rows, &info), ERR_LIMIT);
     arena_release(&arena);
 }
 

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/forecast_backtest.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "forecast/backtest.h"
+
+enum { TRAIN_MAX = 4096 };
+
+struct total {
+    int origins;
+    double mase, loss, excess, idle;
+    double below[ONLINE_LEVELS_MAX];
+};
+
+static const char *name_of(int m)
+{
+    return m == BACKTEST_AUTO ? "auto" : model_name((enum model)m);
+}
+
+static double mean_loss(const struct backtest *spec, const struct backtest_row *row)
+{
+    double sum = 0;
+    for (int j = 0; j < spec->level_count; j++) {
+        sum += row->loss[j] / spec->level_count;
+    }
+    return sum;
+}
+
+static void add(const struct backtest *spec, const struct backtest_row *row, struct total *total)
+{
+    if (!row->there) {
+        return;
+    }
+    total->origins++;
+    total->mase += row->mase;
+    total->loss += mean_loss(spec, row);
+    total->excess += row->excess;
+    total->idle += row->idle;
+    for (int j = 0; j < spec->level_count; j++) {
+        total->below[j] += row->below[j];
+    }
+}
+
+static void print_csv_head(const struct backtest *spec)
+{
+    printf("model,origin,scale,mase,pinball");
+    for (int j = 0; j < spec->level_count; j++) {
+        printf(",pinball%g,below%g", spec->level[j], spec->level[j]);
+    }
+    printf(",excess,idle\n");
+}
+
+static void print_csv_row(const struct backtest *spec, int m, const struct backtest_row *row)
+{
+    printf("%s,%d,%.8g,%.8g,%.8g", name_of(m), row->origin, row->scale, row->mase,
+           mean_loss(spec, row));
+    for (int j = 0; j < spec->level_count; j++) {
+        printf(",%.8g,%.6g", row->loss[j], row->below[j]);
+    }
+    printf(",%.8g,%.8g\n", row->excess, row->idle);
+}
+
+static void print_json(const struct backtest *spec, const struct total *totals)
+{
+    printf("{\"items\":[");
+    for (int m = 0; m < BACKTEST_MODELS; m++) {
+        const struct total *t = &totals[m];
+        int n = t->origins > 0 ? t->origins : 1;
+        printf("%s{\"model\":\"%s\",\"origins\":%d", m > 0 ? "," : "", name_of(m), t->origins);
+        if (t->origins > 0) {
+            printf(",\"mase\":%.8g,\"pinball\":%.8g,\"excess\":%.8g,\"idle\":%.8g", t->mase / n,
+                   t->loss / n, t->excess / n, t->idle / n);
+            for (int j = 0; j < spec->level_count; j++) {
+                printf(",\"below%g\":%.6g", spec->level[j], t->below[j] / n);
+            }
+        }
+        printf("}");
+    }
+    printf("]}\n");
+}
+
+static void print_table(const struct backtest *spec, const struct total *totals)
+{
+    printf("%-17s %7s %10s %10s", "model", "origins", "MASE", "pinball");
+    for (int j = 0; j < spec->level_count; j++) {
+        printf("   <=q%-6g", spec->level[j]);
+    }
+    printf("\n");
+    for (int m = 0; m < BACKTEST_MODELS; m++) {
+        const struct total *t = &totals[m];
+        if (t->origins == 0) {
+            continue;
+        }
+        printf("%-17s %7d %10.4g %10.4g", name_of(m), t->origins, t->mase / t->origins,
+               t->loss / t->origins);
+        for (int j = 0; j < spec->level_count; j++) {
+            printf(" %8.1f %%", 100 * t->below[j] / t->origins);
+        }
+        printf("\n");
+    }
+    printf(
+        "MASE and pinball loss are in units of the mean difference to a season before (without a "
+        "season: to the value before);\n<=q: share of the truth at or below that level\n");
+}
+
+static enum err read_spec(const struct cli *cli, const struct series *series, struct backtest *spec,
+                          struct err_info *info)
+{
+    int64_t origins = cli_i64(cli, "origins");
+    int64_t step_ms = (int64_t)(series->step_s * 1000);
+    if (origins < 1 || origins > BACKTEST_ORIGINS_MAX) {
+        return err_set(info, ERR_INVALID, "--origins: 1 to %d", BACKTEST_ORIGINS_MAX);
+    }
+    spec->origins = (int)origins;
+    int most = (series->n - spec->h) * 7 / 10;
+    spec->train = most < TRAIN_MAX ? most : TRAIN_MAX;
+    if (cli_given(cli, "train")) {
+        int64_t train = cli_i64(cli, "train") / 1000000 / step_ms;
+        if (train < ONLINE_FEW || train > series->n - spec->h) {
+            return err_set(info, ERR_INVALID,
+                           "--train: %d to %d steps of the series, which leaves the horizon",
+                           ONLINE_FEW, series->n - spec->h);
+        }
+        spec->train = (int)train;
+    }
+    return ERR_OK;
+}
+
+enum err forecast_backtest(const struct cli *cli, const struct series *series, int h,
+                           const double *level, int level_count, struct arena *arena,
+                           struct err_info *info)
+{
+    struct backtest spec = {.h = h, .level_count = level_count};
+    struct backtest_row rows[BACKTEST_MODELS];
+    struct total totals[BACKTEST_MODELS] = {0};
+    const char *format = cli_text(cli, "output"), *wanted = cli_text(cli, "model");
+    int only = BACKTEST_MODELS;
+    for (int m = 0; m < BACKTEST_MODELS && cli_given(cli, "model"); m++) {
+        only = strcmp(name_of(m), wanted) == 0 ? m : only;
+    }
+    if (level_count > ONLINE_LEVELS_MAX) {
+        return err_set(info, ERR_LIMIT, "--backtest compares %d levels at most", ONLINE_LEVELS_MAX);
+    }
+    memcpy(spec.level, level, sizeof(double) * (size_t)level_count);
+    enum err err = read_spec(cli, series, &spec, info);
+    bool csv = strcmp(format, "csv") == 0, progress = isatty(STDERR_FILENO) == 1;
+    for (int o = 0; err == ERR_OK && o < spec.origins; o++) {
+        if (progress) {
+            IGNORE_RESULT(fprintf(stderr, "\rshadowcast: origin %d of %d", o + 1, spec.origins));
+        }
+        err = backtest_at(series, &spec, backtest_origin(&spec, series->n, o), only, arena, rows,
+                          info);
+        if (err == ERR_OK && csv && o == 0) {
+            print_csv_head(&spec);
+        }
+        for (int m = 0; err == ERR_OK && m < BACKTEST_MODELS; m++) {
+            add(&spec, &rows[m], &totals[m]);
+            if (csv && rows[m].there) {
+                print_csv_row(&spec, m, &rows[m]);
+            }
+        }
+    }
+    if (progress) {
+        IGNORE_RESULT(fprintf(stderr, "\r%40s\r", "")); /* the line of progress goes */
+    }
+    if (err == ERR_OK && !csv) {
+        if (strcmp(format, "json") == 0) {
+            print_json(&spec, totals);
+        } else {
+            print_table(&spec, totals);
+        }
+    }
+    return err;
+}
