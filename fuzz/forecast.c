@@ -10,7 +10,7 @@
  * cannot be is refused with a text. The first bytes choose season, horizon, scale and step; each byte after is a value, or a
  * gap, a huge or tiny one, a repetition, a step up. */
 
-enum { VALUES_MAX = 300, H_MAX = 24 };
+enum { VALUES_MAX = 160, H_MAX = 24 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -22,7 +22,7 @@ double arima_root_modulus(const double *c, int k, int sign)
     double complex w[ARIMA_ORDER_MAX];
     double largest = 0;
     for (int i = 0; i < k; i++) {
-        w[i] = cpow(CMPLX(0.4, 0.9), i);
+        w[i] = cpow(0.4 + 0.9 * (double complex)I, i);
     }
     for (int round = 0; round < 200; round++) {
         double moved = 0;
