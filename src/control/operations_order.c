@@ -119,15 +119,15 @@ static enum err check_room(const struct control *control, const struct operation
     if (from == to || after <= 1 || after <= lane_demand(control, from)) {
         return ERR_OK;
     }
-    if (other < 0) {
+    if (other < 0 || lane_demand(control, other) + more > 1) {
         return err_set(info, ERR_CONFLICT,
-                       "lane n%d/%d is full: it would have a demand of %.2f; add a node",
+                       "lane n%d/%d is full: it would have a demand of %.2f; no other has room "
+                       "either: add a node",
                        to / lanes, to % lanes, after);
     }
     return err_set(
         info, ERR_CONFLICT,
-        "lane n%d/%d is full: it would have a demand of %.2f; n%d/%d has the least, %.2f; "
-        "or add a node",
+        "lane n%d/%d is full: it would have a demand of %.2f; n%d/%d has room: %.2f so far",
         to / lanes, to % lanes, after, other / lanes, other % lanes, lane_demand(control, other));
 }
 

@@ -487,3 +487,53 @@ TEST(event_streams_do_not_hold_up_the_end)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
     run.pid = 0;
 }
+
+/* Demands of the two active nodes, by their names. */
+static bool read_demands(double ret_demand[2])
+{
+    json_t *root = json_loads(raw_body(&reply), 0, NULL);
+    const json_t *items = json_object_get(root, "items");
+    for (size_t i = 0; i < 2; i++) {
+        ret_demand[i] =
+            json_number_value(json_object_get(json_array_get(items, i), "demand_ratio"));
+    }
+    json_decref(root);
+    return ret_demand[0] > 1 && ret_demand[1] > 1;
+}
+
+TEST(lanes_that_are_full_take_nothing_more)
+{
+    static const char text[] =
+        "version: 1\nnodes: {count: 2, max: 3, lanes: 1, capacity: 1%}\n"
+        "streams: {in: {shards: 1}, out: {shards: 1}}\n"
+        "pipelines: {p: {stages: [{name: s, from: in, partitions: 2, chain: [{parse: {name: j, "
+        "format: json, fields: {user: string}}}, {filter: {name: f, where: \"user != 'x'\"}}], to: "
+        "out}]}}\n";
+    static char body[60000];
+    struct running full;
+    double demand[2] = {0, 0};
+    size_t used = 0;
+    for (int i = 0; i < 3000; i++) {
+        used += (size_t)snprintf(body + used, sizeof(body) - used, "{\"user\":\"u%d\"}\n", i % 97);
+    }
+    program_write("full.yaml", text);
+    program_start("full.yaml", "full-data", "", &full);
+    bool over = false;
+    for (int i = 0; i < 20000 && !over; i++) {
+        program_call(&full, "POST", "/api/v1/streams/in/records?key_field=user", "", body, &reply);
+        CHECK_MSG(reply.status == 200, "%s", reply.text);
+        program_call(&full, "GET", "/api/v1/nodes", "", NULL, &reply);
+        over = read_demands(demand);
+    }
+    EXPECT(over);
+    /* From the lane that has less to the one that has more. */
+    const char *path = demand[0] < demand[1] ? "/api/v1/partitions/p/s/0/0-2048/migrate?to=n1"
+                                             : "/api/v1/partitions/p/s/0/2048-4096/migrate?to=n0";
+    program_call(&full, "POST", path, "", NULL, &reply);
+    EXPECT_MSG(reply.status == 409 && strstr(reply.text, "is full") != NULL, "%s", reply.text);
+    program_call(&full, "POST", "/api/v1/nodes/n1/drain?apply=true", "", NULL, &reply);
+    EXPECT_MSG(reply.status == 409 && strstr(reply.text, "are full") != NULL, "%s", reply.text);
+    program_call(&full, "GET", "/api/v1/operations", "", NULL, &reply);
+    EXPECT(strstr(reply.text, "\"id\"") == NULL); /* refused is not an operation */
+    EXPECT_INT(program_stop(&full, SIGTERM), 0);
+}
