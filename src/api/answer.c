@@ -66,6 +66,15 @@ void answer_problem(struct text *text, const struct problem *problem)
     if (problem->operation != 0) {
         text_printf(text, ",\"operation\":%lld", (long long)problem->operation);
     }
+    if (problem->differences.len > 0) {
+        struct str rest = problem->differences;
+        text_add(text, STR(",\"differences\":["));
+        for (bool first = true; rest.ptr != NULL && rest.len > 0; first = false) {
+            text_add(text, first ? STR("") : STR(","));
+            text_json_str(text, str_cut(&rest, '\n'));
+        }
+        text_add(text, STR("]"));
+    }
     if (problem->pointer != NULL && problem->pointer[0] != 0) {
         text_add(text, STR(",\"errors\":[{\"pointer\":"));
         text_json_str(text, str_of(problem->pointer));

@@ -17,6 +17,7 @@ struct problem {
     const char *pointer; /* what is wrong, "/query/limit"; NULL or empty: nothing in particular */
     const char *request_id; /* may be NULL */
     int64_t operation;      /* that stands in the way; 0: none */
+    struct str differences; /* why, a line each; may be empty */
 };
 
 /* The codes of errors: SC1000 + a number that never changes. */

@@ -214,7 +214,7 @@ void answer_openapi(struct text *text, const char *version)
             "\"status\",\"code\"],\"properties\":{\"type\":{\"type\":\"string\"},"
             "\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"
             "\"code\":{\"type\":\"string\"},\"detail\":{\"type\":\"string\"},"
-            "\"instance\":{\"type\":\"string\"},\"operation\":{\"type\":\"integer\"},\"errors\":{\"type\":\"array\"}}}"));
+            "\"instance\":{\"type\":\"string\"},\"operation\":{\"type\":\"integer\"},\"differences\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"errors\":{\"type\":\"array\"}}}"));
     for (int i = 0; entities[i] != NULL; i++) {
         text_add(text, STR(",\n"));
         add_entity_schema(text, entities[i]);

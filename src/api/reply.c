@@ -75,7 +75,11 @@ enum MHD_Result reply_error(struct conn *conn, enum err err, const char *detail,
 {
     struct problem problem = problem_of(err);
     problem.detail = detail;
-    problem.operation = conn->state == CONN_ANSWER ? conn->request.operation : 0;
+    if (conn->state == CONN_ANSWER) {
+        problem.operation = conn->request.operation;
+        problem.differences = conn->route->answer == ANSWER_ROW ? text_str(&conn->request.text)
+                                                                : (struct str){NULL, 0};
+    }
     return reply_problem(conn, problem, pointer, problem.status == 503 ? 1 : 0, NULL);
 }
 

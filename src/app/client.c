@@ -222,6 +222,12 @@ static enum err problem_err(const struct client_answer *answer, const char *url,
     IGNORE_RESULT(err_set(info, err, "%s (%s, HTTP %d from %s)", text,
                           code != NULL ? code : "no code", answer->status,
                           url)); /* `err` is what is returned */
+    size_t index = 0;
+    const json_t *line = NULL;
+    json_array_foreach(json_object_get(problem, "differences"), index, line)
+    {
+        IGNORE_RESULT(fprintf(stderr, "  %s\n", json_string_value(line))); /* nobody left to tell */
+    }
     json_decref(problem);
     return err;
 }

@@ -349,8 +349,6 @@ enum err control_new(const struct control_options *options, struct control **ret
     record_builder_init(&control->operation_builder, RECORD_CODEC_NONE);
     operations_init(&control->operations);
     control->events = MEM_NEW_ARRAY(struct event, EVENTS_KEPT);
-    control->text = control->config->text;
-    control->text_etag = text_etag_of(control->text);
     control->lane_count = node_runtime_lane_count(runtime);
     control->lanes = MEM_NEW_ARRAY(struct lane_view, control->lane_count);
     *ret_control = control;

@@ -187,8 +187,6 @@ struct control {
     struct layout_row layouts[OPERATION_KIND_COUNT][3]; /* done, undone, needs operator */
     struct config_text *texts;                          /* that came by the API */
     int32_t text_count;
-    struct str text; /* of the configuration that runs */
-    uint64_t text_etag;
     /* events */
     struct event *events; /* [EVENTS_KEPT], a ring */
     int64_t event_count;  /* ever */
@@ -255,6 +253,8 @@ void partition_get(struct job *job);
 bool details_take(struct control *control);
 void pipeline_get(struct job *job, struct control_rows rows);
 void pipeline_text_begin(struct job *job);
+/* The configuration that has the text of a pipeline that is in force. */
+const struct config *config_in_force(const struct control *control, struct str pipeline);
 uint64_t text_etag_of(struct str text);
 bool etag_matches(const char *wanted, uint64_t etag);
 

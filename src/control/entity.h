@@ -138,7 +138,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, id, NONE, TABLE, "number of the operation; 0: a dry run that is not kept") \
     X(TEXT, kind, NONE, TABLE, "split, merge, migrate, node_add, node_drain or pipeline") \
     X(TEXT, subject, NONE, TABLE, "partition, node or pipeline") \
-    X(TEXT, target, NONE, TABLE, "where to, with what, at which border") \
+    X(TEXT, target, NONE, TABLE, "where to, with what, at which border, hash of the text") \
     X(TEXT, state, NONE, TABLE, \
       "measuring, recording, changing, undoing, ending; final: checked, done, undone, " \
       "needs_operator") \

@@ -253,7 +253,8 @@ static struct control_rows pipeline_rows(struct control *control, struct control
     struct control_rows partitions = partition_rows(control, request);
     const struct partition_row *parts = partitions.rows;
     for (int32_t i = 0; i < count; i++) {
-        const struct pipeline_plan *plan = control->config->pipelines[i];
+        struct str name = control->config->pipelines[i]->name;
+        const struct pipeline_plan *plan = config_pipeline(config_in_force(control, name), name);
         int64_t failed = 0;
         int64_t running = 0;
         rows[i] = (struct pipeline_row){.name = plan->name,

@@ -182,7 +182,17 @@ void partition_get(struct job *job)
     lane_send(node_runtime_lane(control->runtime, lane), &ask->command);
 }
 
-/* --- a pipeline's text: that of the whole configuration, as last taken --- */
+/* --- a pipeline's text: that of the whole configuration that it came in --- */
+
+const struct config *config_in_force(const struct control *control, struct str pipeline)
+{
+    enum runtime_state state = node_runtime_state(control->runtime);
+    const struct config *config = NULL;
+    if (state >= RUNTIME_OPENING && state < RUNTIME_FAILED) {
+        config = node_runtime_pipeline_config(control->runtime, pipeline);
+    }
+    return config != NULL ? config : control->config;
+}
 
 uint64_t text_etag_of(struct str text)
 {
@@ -201,12 +211,14 @@ void pipeline_text_begin(struct job *job)
 {
     struct control *control = job->control;
     struct err_info info;
-    if (pipeline_named(control, job->request->args.pipeline, &info) == NULL) {
+    const struct pipeline_plan *plan = pipeline_named(control, job->request->args.pipeline, &info);
+    if (plan == NULL) {
         job_fail(job, ERR_NOT_FOUND, &info);
         return;
     }
-    text_add(&job->request->text, control->text);
-    job->request->etag = control->text_etag;
+    struct str text = config_in_force(control, plan->name)->text;
+    text_add(&job->request->text, text);
+    job->request->etag = text_etag_of(text);
     job_answer(job);
 }
 
@@ -219,7 +231,7 @@ void pipeline_get(struct job *job, struct control_rows rows)
         if (str_is(all[i].name, request->args.pipeline)) {
             request->rows =
                 (struct control_rows){.entity = &pipeline_entity, .rows = &all[i], .count = 1};
-            request->etag = job->control->text_etag;
+            request->etag = text_etag_of(config_in_force(job->control, all[i].name)->text);
             job_answer(job);
             return;
         }

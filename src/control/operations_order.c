@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* From an order to an operation: which partition, node or pipeline is meant, and whether it may be. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -348,7 +349,8 @@ static enum err read_pipeline(const struct control *control, const struct contro
     }
     op->pipeline = plan->name;
     IGNORE_RESULT(snprintf(op->subject, sizeof(op->subject), "%s", args->pipeline)); /* fits */
-    if (args->if_match[0] != 0 && !etag_matches(args->if_match, control->text_etag)) {
+    if (args->if_match[0] != 0 &&
+        !etag_matches(args->if_match, text_etag_of(config_in_force(control, plan->name)->text))) {
         return err_set(info, ERR_PRECONDITION,
                        "the text has changed since: it is not what If-Match says; read it again");
     }
@@ -363,6 +365,8 @@ static enum err read_pipeline(const struct control *control, const struct contro
     if (index < 0) {
         return err_set(info, ERR_INVALID, "the text has no pipeline '%.80s'", args->pipeline);
     }
+    IGNORE_RESULT(snprintf(op->target, sizeof(op->target), "%016" PRIx64,
+                           text_etag_of(text->config->text))); /* fits */
     op->run->spec = (struct change_spec){.kind = CHANGE_PIPELINE,
                                          .flags = args->drop_state ? CHANGE_DROP_STATE : 0,
                                          .config = text->config,

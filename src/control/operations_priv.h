@@ -25,6 +25,7 @@ struct operation_run {
     struct change *changes[OPERATION_CHANGES_OUT];
     int32_t change_count;
     bool record_wanted, record_out;
+    int64_t in_the_way; /* operation that refused its change; 0: none */
     int32_t tries;
     int64_t due_ns; /* of the next try */
     /* nodes */

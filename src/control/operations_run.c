@@ -9,7 +9,12 @@
 #include "base/mem.h"
 #include "control/operations_priv.h"
 
-enum { CHANGE_TRIES_MAX = 500, RECORDS_AT_ONCE = 64, RECORD_ARENA_MAX = 4 << 20 };
+enum {
+    CHANGE_TRIES_MAX = 500,
+    RECORDS_AT_ONCE = 64,
+    RECORD_ARENA_MAX = 4 << 20,
+    LOST_TEXT_MAX = 8192
+};
 #define CHANGE_RETRY_NS (2 * 1000000LL)
 
 /* --- states --- */
@@ -97,11 +102,41 @@ static enum err as_refusal(enum err err)
 }
 
 /* It was never an operation. */
+/* All that would be lost, a line each: an error's text has room for the first only. */
+static void list_lost(struct control *control, const struct operation *op,
+                      struct control_request *request)
+{
+    char buf[LOST_TEXT_MAX];
+    const struct config_text *text = op->run->text;
+    const struct pipeline_plan *next = text->config->pipelines[op->run->spec.pipeline];
+    struct stage_shape *shape = MEM_NEW(struct stage_shape);
+    for (int32_t i = 0; i < node_runtime_stage_count(control->runtime); i++) {
+        const struct stage_plan *plan = node_runtime_stage(control->runtime, i)->plan;
+        if (str_equal(plan->pipeline, op->pipeline) && plan->index < next->stage_count) {
+            stage_shape_of(plan, shape);
+            if (stage_shape_compare(shape, next->stages[plan->index], buf, sizeof(buf)) > 0) {
+                text_add(&request->text, str_of(buf));
+            }
+        }
+    }
+    mem_free(shape);
+}
+
 void operation_refuse(struct control *control, struct operation *op, enum err err,
                       const struct err_info *info)
 {
     struct job *job = op->run->job;
+    struct err_info lost;
     op->run->job = NULL;
+    job->request->operation = op->run->in_the_way;
+    if (err == ERR_NEEDS_OPERATOR && op->kind == OPERATION_PIPELINE) {
+        list_lost(control, op, job->request);
+        info = &lost;
+        IGNORE_RESULT(
+            err_set(&lost, ERR_CONFLICT,
+                    "the new text cannot go on with all state of the present one, see "
+                    "differences; nothing has changed; drop_state (--drop-state) drops it"));
+    }
     job_fail(job, as_refusal(err), info);
     free_run(control, op);
     mem_free(op);
@@ -115,7 +150,7 @@ void operation_refuse_conflict(struct control *control, struct operation *op,
         err_set(&info, ERR_CONFLICT,
                 "operation %" PRId64 " (%s of %.100s) is under way there; wait for it or cancel it",
                 other->id, operation_kind_name(other->kind), other->subject);
-    op->run->job->request->operation = other->id;
+    op->run->in_the_way = other->id;
     operation_refuse(control, op, err, &info);
 }
 
@@ -145,11 +180,14 @@ enum err operation_change(struct control *control, struct operation *op,
     if (err == ERR_CONFLICT && conflict != 0) {
         /* What another operation only measures is over in a moment; what changes is that operation's. */
         const struct operation *other = changed_by(control, conflict);
-        return other != NULL ? err_set(info, ERR_CONFLICT,
-                                       "operation %" PRId64 " (%s of %.100s) is under way there; "
-                                       "wait for it or cancel it",
-                                       other->id, operation_kind_name(other->kind), other->subject)
-                             : ERR_AGAIN;
+        if (other == NULL) {
+            return ERR_AGAIN;
+        }
+        run->in_the_way = other->id;
+        return err_set(info, ERR_CONFLICT,
+                       "operation %" PRId64
+                       " (%s of %.100s) is under way there; wait for it or cancel it",
+                       other->id, operation_kind_name(other->kind), other->subject);
     }
     if (err == ERR_OK) {
         run->changes[run->change_count++] = change;
@@ -355,13 +393,6 @@ static int64_t changing_step(struct control *control, struct operation *op)
     enum err err = change->err;
     enum change_state state = change->state;
     operation_add_figures(op, change);
-    if (state == CHANGE_DONE && op->kind == OPERATION_PIPELINE) {
-        control->text = control->texts->config->text;
-        for (struct config_text *text = control->texts; text != NULL; text = text->next) {
-            control->text = text->config == run->spec.config ? text->config->text : control->text;
-        }
-        control->text_etag = text_etag_of(control->text);
-    }
     run->change_count = 0;
     change_release(change);
     operation_end(control, op,
@@ -375,6 +406,17 @@ static int64_t changing_step(struct control *control, struct operation *op)
     return CLOCK_NEVER;
 }
 
+/* It ended before it was answered: nothing of it had begun. */
+static void answer_undone(struct operation *op)
+{
+    struct job *job = op->run->job;
+    struct err_info info = {.code = op->err};
+    memcpy(info.text, op->reason, sizeof(info.text));
+    op->run->job = NULL;
+    job->request->operation = op->run->in_the_way != 0 ? op->run->in_the_way : op->id;
+    job_fail(job, op->err, &info);
+}
+
 static int64_t ending_step(struct control *control, struct operation *op)
 {
     if (op->run->record_wanted || op->run->record_out) {
@@ -383,6 +425,9 @@ static int64_t ending_step(struct control *control, struct operation *op)
     operation_enter(control, op, op->outcome);
     op->unfinished = false;
     count_layout(control, op);
+    if (op->run->job != NULL && op->outcome == OPERATION_UNDONE) {
+        answer_undone(op);
+    }
     answer_order(op, 200);
     free_run(control, op);
     return CLOCK_NEVER;

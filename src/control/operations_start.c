@@ -3,6 +3,7 @@
  * partition maps and the nodes' states, which are the only commit points.
  *
  *   created(sc.operations) -> its end -> read ... -> serving;  when the runtime runs: resolved */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -188,6 +189,18 @@ static void resolve_node(struct control *control, struct operation *op)
                        : "the process ended meanwhile; the node's state is as before");
 }
 
+static void resolve_pipeline(struct control *control, struct operation *op)
+{
+    char hash[20];
+    struct str text = config_in_force(control, str_of(op->subject))->text;
+    IGNORE_RESULT(snprintf(hash, sizeof(hash), "%016" PRIx64, text_etag_of(text))); /* fits */
+    bool done = strcmp(hash, op->target) == 0;
+    operation_end(control, op, done ? OPERATION_DONE : OPERATION_UNDONE,
+                  done ? ERR_OK : ERR_CANCELLED,
+                  done ? "the process ended meanwhile; the new text is in force"
+                       : "the process ended meanwhile; another text is in force");
+}
+
 void operations_resolve(struct control *control)
 {
     if (control->operations_resolved || node_runtime_state(control->runtime) != RUNTIME_RUNNING) {
@@ -204,8 +217,7 @@ void operations_resolve(struct control *control)
         if (op->kind == OPERATION_NODE_ADD || op->kind == OPERATION_NODE_DRAIN) {
             resolve_node(control, op);
         } else if (op->kind == OPERATION_PIPELINE) {
-            operation_end(control, op, OPERATION_UNDONE, ERR_CANCELLED,
-                          "the process ended meanwhile; the text it was started with is what runs");
+            resolve_pipeline(control, op);
         } else {
             resolve_partition(control, op);
         }

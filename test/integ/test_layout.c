@@ -26,7 +26,7 @@ enum {
     CHANGES = 200,
     PENDING = 6,
     PARTITIONS_MAX = 36,
-    KINDS = 5
+    KINDS = 6
 };
 #define BEGAN_MS 1767225600000LL
 
@@ -131,7 +131,8 @@ static void *feed(void *ctx)
 
 /* --- changes --- */
 
-static const char *const kinds[KINDS] = {"split", "merge", "migrate", "node_add", "node_drain"};
+static const char *const kinds[KINDS] = {"split",    "merge",      "migrate",
+                                         "node_add", "node_drain", "pipeline"};
 static int done_of[KINDS], undone, refusals;
 static long long pending[PENDING];
 static int pending_count;
@@ -172,10 +173,23 @@ static void settle(void)
     memmove(pending, pending + 1, (size_t)pending_count * sizeof(pending[0]));
 }
 
+/* The configuration with another, harmless filter in pipeline `order`. */
+static const char *other_text(void)
+{
+    static char text[sizeof(config) + 64];
+    const char *at = strstr(config, "seq >= 0");
+    CHECK(at != NULL);
+    IGNORE_RESULT(snprintf(text, sizeof(text), "%.*sseq >= -%d%s", (int)(at - config), config,
+                           (int)rng_below(&rng, 1000), at + strlen("seq >= 0"))); /* fits */
+    return text;
+}
+
 /* A random order on the layout as it was seen; others are under way, so it may come too late. */
 static void give(const json_t *parts)
 {
     char path[512];
+    const char *method = "POST";
+    const char *body = NULL;
     size_t count = json_array_size(parts);
     size_t at = (size_t)rng_below(&rng, count);
     const json_t *part = json_array_get(parts, at);
@@ -191,11 +205,17 @@ static void give(const json_t *parts)
         IGNORE_RESULT(snprintf(path, sizeof(path),
                                "/api/v1/partitions/%s/migrate?apply=true&to=n%d/%d", id,
                                (int)rng_below(&rng, 4), (int)rng_below(&rng, 2)));
+    } else if (draw < 91) {
+        method = "PUT";
+        body = other_text();
+        IGNORE_RESULT(
+            snprintf(path, sizeof(path), "/api/v1/pipelines/order/text?apply=true")); /* fits */
     } else {
         IGNORE_RESULT(snprintf(path, sizeof(path), "/api/v1/nodes/n%d/%s?apply=true",
                                (int)rng_below(&rng, 4), draw < 96 ? "add" : "drain"));
     }
-    json_t *row = call("POST", path, "");
+    program_call(&run, method, path, "", body, &reply);
+    json_t *row = json_loads(raw_body(&reply), 0, NULL);
     if (reply.status == 202) {
         pending[pending_count++] = number(row, "id");
     } else {
@@ -314,11 +334,11 @@ TEST(two_hundred_changes_under_load_do_not_show_in_the_output)
     json_decref(call("POST", "/api/v1/streams/in/end", ""));
     EXPECT_INT(reply.status, 200);
     EXPECT_MSG(has_ended(), "not ended: %s", raw_body(&reply));
-    printf(
-        "%lld records; %d splits, %d merges, %d moves, %d nodes added, %d drained; %d undone, %d "
-        "refused\n",
-        (long long)fed, done_of[0], done_of[1], done_of[2], done_of[3], done_of[4], undone,
-        refusals);
+    printf("%lld records; %d splits, %d merges, %d moves, %d nodes added, %d drained, %d texts; "
+           "%d undone, %d "
+           "refused\n",
+           (long long)fed, done_of[0], done_of[1], done_of[2], done_of[3], done_of[4], done_of[5],
+           undone, refusals);
     EXPECT(changes_done() >= CHANGES);
     for (int i = 0; i < KINDS; i++) {
         EXPECT_MSG(done_of[i] >= (i < 3 ? 20 : 2), "%d of %s", done_of[i], kinds[i]);

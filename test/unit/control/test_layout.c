@@ -432,6 +432,91 @@ TEST(after_a_kill_at_any_step_an_operation_is_done_or_undone_and_says_which)
     EXPECT(changed > 5 && unchanged > 5);
 }
 
+static const char other_text[] =
+    "version: 1\nnodes: {count: 2, max: 4, lanes: 2, capacity: 50%}\n"
+    "streams:\n  in: {shards: 2}\n  out: {shards: 2}\n"
+    "pipelines:\n  p:\n    commit: 20ms\n    stages:\n"
+    "      - {name: s, from: in, partitions: 2, chain: [{parse: {name: j, format: json, "
+    "fields: {user: string}}}, {filter: {name: f, where: \"user != ''\"}}, {window: {name: w, "
+    "tumbling: 10s, out: {n: count}}}], to: out}\n";
+
+static struct call *replace(const char *text)
+{
+    struct call *call = order(CONTROL_PIPELINE_REPLACE, 0, "", true);
+    call->request.body = str_of(text);
+    return call;
+}
+
+static bool is_in_force(const char *text)
+{
+    const struct config *now = node_runtime_pipeline_config(control_runtime(control), STR("p"));
+    return str_is(now->text, text);
+}
+
+TEST(another_text_is_an_operation)
+{
+    begin(test_seed());
+    EXPECT_STR(ended(sent(replace(other_text))->id)->state, STR("done"));
+    EXPECT(is_in_force(other_text));
+    struct call *text = prepare(CONTROL_PIPELINE_TEXT);
+    set(text->request.args.pipeline, "p");
+    send_call(text);
+    wait_all();
+    EXPECT_STR(text_str(&text->request.text), str_of(other_text));
+    struct call *stale = replace(other_text);
+    set(stale->request.args.if_match, "\"0123456789abcdef\"");
+    EXPECT_INT(refused(stale), ERR_PRECONDITION);
+    EXPECT_INT(refused(replace("version: 1\npipelines: [")), ERR_PARSE);
+    EXPECT_INT(refused(replace("version: 1\nstreams: {in: {shards: 2}}\n")), ERR_INVALID);
+    end();
+}
+
+TEST(a_text_that_loses_state_is_refused_with_the_list)
+{
+    static char text[sizeof(other_text) + 8];
+    const char *at = strstr(other_text, "tumbling: 10s");
+    begin(test_seed());
+    IGNORE_RESULT(snprintf(text, sizeof(text), "%.*stumbling: 20s%s", (int)(at - other_text),
+                           other_text, at + strlen("tumbling: 10s"))); /* fits */
+    struct call *call = replace(text);
+    EXPECT_INT(refused(call), ERR_CONFLICT);
+    EXPECT(str_starts_with(text_str(&call->request.text), STR("p/s: state of 'w/")));
+    EXPECT(!is_in_force(text));
+    call = replace(text);
+    call->request.args.drop_state = true;
+    EXPECT_STR(ended(sent(call)->id)->state, STR("done"));
+    EXPECT(is_in_force(text));
+    end();
+}
+
+TEST(a_text_replaced_when_the_process_is_killed_is_done_or_undone_and_says_which)
+{
+    int changed = 0, unchanged = 0;
+    for (int steps = 4; steps <= 200; steps += 3) {
+        begin(test_seed() + (uint64_t)steps);
+        struct call *call = replace(other_text);
+        send_call(call);
+        IGNORE_RESULT(world_run(world, never, NULL, world_now_ns(world) + SECOND_NS, steps));
+        kill_control();
+        call->back = true;
+        start_control();
+        struct call *list = prepare(CONTROL_OPERATION_LIST);
+        send_call(list);
+        wait_all();
+        if (list->request.rows.count > 0) {
+            bool done_ = is_in_force(other_text);
+            EXPECT_STR(ended(1)->state, done_ ? STR("done") : STR("undone"));
+            changed += done_;
+            unchanged += !done_;
+        } else {
+            EXPECT(!is_in_force(other_text));
+        }
+        end();
+    }
+    printf("texts: %d done, %d undone\n", changed, unchanged);
+    EXPECT(changed > 3 && unchanged > 0);
+}
+
 TEST(a_drain_that_was_killed_goes_on)
 {
     int resumed = 0;
