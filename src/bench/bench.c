@@ -17,7 +17,7 @@ static const int64_t SLICE_NS = 100000000;
 static const double DIRTY_SHARE = 0.05;
 
 static const struct bench_row *const ROWS[] = {
-    // clang-format off: one a line
+    // clang-format off
     &bench_passthrough,
     &bench_json,
     &bench_count_1k,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/real/clock_real.h"
 
 enum { NODE_RUN_YAML_MAX = 2048 };
 
@@ -56,6 +57,7 @@ enum err node_run_slice(struct node_run *run, double *ret_per_s, struct err_info
     CHECK(len < NODE_RUN_YAML_MAX);
     run->engine.step_lane = run->step_lane;
     int64_t begun_ns = used_ns(run);
+    run->cpu_ns = clock_real_process_cpu_ns();
     enum err err = engine_start(&run->engine, yaml, info);
     if (err != ERR_OK) {
         return err;
@@ -63,6 +65,12 @@ enum err node_run_slice(struct node_run *run, double *ret_per_s, struct err_info
     err = engine_run_to_end(&run->engine, info);
     int64_t ns = used_ns(run) - begun_ns;
     engine_stop(&run->engine);
+    run->cpu_ns = clock_real_process_cpu_ns() - run->cpu_ns;
+    if (err == ERR_OK && run->after != NULL) {
+        char out[32];
+        IGNORE_RESULT(snprintf(out, sizeof out, "out%d", number)); // fits
+        err = run->after(run, out, run->after_ctx, info);
+    }
     err = err == ERR_OK ? engine_drop_streams(&run->engine, "in", info) : err;
     if (err == ERR_OK) {
         *ret_per_s = (double)run->records * 1e9 / (double)ns;

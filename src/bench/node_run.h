@@ -11,10 +11,14 @@
 
 struct node_run {
     struct engine engine;
-    const char *chain;   /* YAML of the one stage's chain */
-    const char *commit;  /* the pipeline's interval */
-    int64_t records;     /* in the input */
-    int32_t runs;        /* so far */
+    const char *chain;  /* YAML of the one stage's chain */
+    const char *commit; /* the pipeline's interval */
+    int64_t records;    /* in the input */
+    int32_t runs;       /* so far */
+    int64_t cpu_ns;     /* of the process, in the last run */
+    /* Called when a run has ended, before its results' stream is removed; NULL: nothing. */
+    enum err (*after)(struct node_run *run, const char *stream, void *ctx, struct err_info *info);
+    void *after_ctx;
     loop_step step_lane; /* instead of lane_step, which it calls: to watch it; NULL: none */
 };
 

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shadowcast's side of the comparison with its peers (bench/peers/README.md): the same queries over the same file, the same
+// hash of results, CPU time of the whole process. Usage: see usage() below; prints one JSON line a pass.
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/real/clock_real.h"
+#include "bench/node_run.h"
+
+enum { PASSES_MAX = 100, KEY_AT = 9, LINES_MAX = 1 << 24 };
+
+/* `{"user":"`: what each line begins with. */
+static const char HEAD[] = "{\"user\":\"";
+
+#define VIEWS \
+    "{parse: {name: p, format: json, fields: {kind: string, user: string, ts: int}}}, " \
+    "{filter: {name: f, where: \"kind == 'view'\"}}"
+
+static const struct query {
+    const char *name, *chain;
+    bool with_key; /* its result lines are key, time, value; else the value alone */
+} QUERIES[] = {
+    {"filter", "[" VIEWS ", {map: {name: m, select: [user, ts]}}]", false},
+    {"count", "[" VIEWS ", {window: {name: w, tumbling: 10s, out: {n: count}}}]", true},
+};
+
+struct results {
+    const struct query *query;
+    uint64_t hash;
+    int64_t count;
+};
+
+static void add_result(struct results *results, struct str key, int64_t time_ms, struct str value)
+{
+    char line[512];
+    int len = (int)value.len;
+    const char *text = value.ptr;
+    if (results->query->with_key) {
+        len = snprintf(line, sizeof line, "%.*s,%lld,%.*s", STR_ARG(key), (long long)time_ms,
+                       STR_ARG(value));
+        CHECK(len < (int)sizeof line);
+        text = line;
+    }
+    results->hash += XXH3_64bits(text, (size_t)len);
+    results->count++;
+}
+
+static void take_outputs(struct results *results, struct chain_out *out)
+{
+    for (int32_t o = 0; o < out->count; o++) {
+        const struct output *output = &out->outputs[o];
+        for (int32_t i = 0; i < output->count; i++) {
+            add_result(results, output->key[i], output->time_ms[i], output->value[i]);
+        }
+    }
+    chain_out_reset(out);
+}
+
+/* --- in memory: record batches whose values are the lines --- */
+
+static enum err memory_pass(const struct query *query, struct feed *feed, struct results *results,
+                            struct err_info *info)
+{
+    struct feed_chain run;
+    enum err err = feed_chain_open(&run, query->chain, info);
+    feed->at = 0;
+    while (err == ERR_OK && feed->at < feed->len) {
+        struct batch *batch;
+        feed_begin(feed);
+        arena_reset(&run.rows);
+        while (err == ERR_OK && (batch = feed_next(feed, &run.rows)) != NULL) {
+            for (int32_t i = 0; i < batch->count; i++) {
+                run.largest_ms =
+                    batch->time_ms[i] > run.largest_ms ? batch->time_ms[i] : run.largest_ms;
+            }
+            err = chain_process(run.chain, 0, batch, run.out, info);
+            take_outputs(results, run.out);
+            arena_reset(&run.rows);
+        }
+        bool last = feed->at == feed->len;
+        bool more = err == ERR_OK;
+        while (more) {
+            more = chain_advance(run.chain, last ? INT64_MAX : run.largest_ms, run.out);
+            take_outputs(results, run.out);
+        }
+    }
+    feed_chain_close(&run);
+    return err;
+}
+
+/* --- durable: from log to log, a synced commit each 100 ms --- */
+
+static enum err read_results(struct node_run *run, const char *stream, void *ctx,
+                             struct err_info *info)
+{
+    struct results *results = ctx;
+    struct log_op op = {.kind = LOG_OP_STREAM_GET};
+    IGNORE_RESULT(snprintf(op.u.stream.config.name, sizeof op.u.stream.config.name, "%s",
+                           stream)); // fits: our own
+    enum err err = engine_call(&run->engine, &op);
+    struct shard_id shard = op.u.stream.ret_info.first_shard;
+    *info = op.info;
+    char *buf = mem_new(LOG_BATCH_BYTES_MAX + RECORD_READ_PADDING, 1);
+    struct log_reader *reader = log_reader_new(run->engine.log);
+    struct record_reader records;
+    record_reader_init(&records);
+    for (int64_t offset = 0; err == ERR_OK && offset < log_end_offset(run->engine.log, shard);) {
+        op = (struct log_op){.kind = LOG_OP_READ};
+        op.u.read = (struct log_read_op){.reader = reader,
+                                         .shard = shard,
+                                         .offset = offset,
+                                         .buf = buf,
+                                         .cap = LOG_BATCH_BYTES_MAX};
+        err = engine_call(&run->engine, &op);
+        struct record_batch_header header;
+        ptrdiff_t total;
+        for (ptrdiff_t at = 0; err == ERR_OK && at < op.u.read.ret_bytes; at += total) {
+            CHECK(record_batch_parse(buf + at, op.u.read.ret_bytes - at, &header, &total, NULL) ==
+                  ERR_OK);
+            CHECK(record_reader_begin(&records, buf + at, total, NULL) == ERR_OK);
+            struct record record;
+            while (record_reader_next(&records, &record, NULL) == ERR_OK) {
+                if (record.offset >= offset) {
+                    add_result(results, record.key, record.timestamp_ms, record.value);
+                }
+            }
+        }
+        offset = op.u.read.ret_next_offset;
+    }
+    record_reader_release(&records);
+    log_reader_free(run->engine.log, reader);
+    mem_free(buf);
+    return err;
+}
+
+/* --- input --- */
+
+static bool add_line(struct feed *feed, const char *line, ptrdiff_t len)
+{
+    const char *key_end = len > KEY_AT ? memchr(line + KEY_AT, '"', (size_t)(len - KEY_AT)) : NULL;
+    ptrdiff_t place = str_find((struct str){line, len}, STR("\"ts\":"));
+    if (memcmp(line, HEAD, KEY_AT) != 0 || key_end == NULL || place < 0) {
+        return false;
+    }
+    feed_add(feed, (struct str){line + KEY_AT, key_end - line - KEY_AT}, (struct str){line, len},
+             strtoll(line + place + 5, NULL, 10));
+    return true;
+}
+
+static bool read_input(const char *path, struct feed *feed, int64_t *ret_records)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len;
+    bool good = file != NULL;
+    *ret_records = 0;
+    while (good && (len = getline(&line, &cap, file)) > 0) {
+        good = add_line(feed, line, line[len - 1] == '\n' ? len - 1 : len);
+        (*ret_records)++;
+    }
+    free(line);
+    if (file != NULL) {
+        IGNORE_RESULT(fclose(file)); // only read
+    }
+    feed_flush(feed);
+    return good && *ret_records > 0;
+}
+
+/* --- commands --- */
+
+static int generate(long count, const char *path)
+{
+    struct feed feed;
+    FILE *file = fopen(path, "we");
+    if (file == NULL) {
+        fprintf(stderr, "peer: cannot write %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    feed_init(&feed, count);
+    feed_add_clicks(&feed, 1, (int32_t)count);
+    struct arena arena;
+    arena_init(&arena, 64 << 20);
+    while (feed.at < feed.len) {
+        struct batch *batch;
+        feed_begin(&feed);
+        while ((batch = feed_next(&feed, &arena)) != NULL) {
+            for (int32_t i = 0; i < batch->count; i++) {
+                fprintf(file, "%.*s\n", STR_ARG(batch->value[i]));
+            }
+            arena_reset(&arena);
+        }
+    }
+    arena_release(&arena);
+    feed_release(&feed);
+    return fclose(file) == 0 ? 0 : 1;
+}
+
+static enum err run_pass(const struct query *query, struct node_run *node, struct feed *feed,
+                         struct results *results, struct err_info *info)
+{
+    if (node == NULL) {
+        return memory_pass(query, feed, results, info);
+    }
+    double per_s;
+    node->after = read_results;
+    node->after_ctx = results;
+    return node_run_slice(node, &per_s, info);
+}
+
+static int run(const struct query *query, bool durable, struct feed *feed, int64_t records,
+               long passes)
+{
+    struct node_run node = {.chain = query->chain, .commit = "100ms"};
+    struct engine_options options = {.sync = LOG_SYNC, .threads = true, .on_disk = true};
+    struct clock clock = clock_real();
+    struct err_info info = {0};
+    enum err err = durable ? node_run_open(&node, &options, feed, &info) : ERR_OK;
+    for (long pass = 0; err == ERR_OK && pass < passes; pass++) {
+        struct results results = {.query = query};
+        int64_t cpu_ns = clock_real_process_cpu_ns();
+        int64_t wall_ns = clock_now_ns(&clock);
+        err = run_pass(query, durable ? &node : NULL, feed, &results, &info);
+        cpu_ns = durable ? node.cpu_ns : clock_real_process_cpu_ns() - cpu_ns;
+        wall_ns = clock_now_ns(&clock) - wall_ns;
+        printf(
+            "{\"records\":%lld,\"cpu_s\":%.4f,\"wall_s\":%.4f,\"hash\":\"%016llx\",\"results\":%lld}\n",
+            (long long)records, (double)cpu_ns / 1e9, (double)wall_ns / 1e9,
+            (unsigned long long)results.hash, (long long)results.count);
+    }
+    if (durable) {
+        node_run_close(&node);
+    }
+    if (err != ERR_OK) {
+        fprintf(stderr, "peer: %s\n", info.text);
+    }
+    return err == ERR_OK ? 0 : 1;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: peer generate RECORDS FILE\n"
+                    "       peer run filter|count memory|durable FILE PASSES\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && strcmp(argv[1], "generate") == 0) {
+        long count = strtol(argv[2], NULL, 10);
+        return count > 0 && count <= LINES_MAX ? generate(count, argv[3]) : usage();
+    }
+    const struct query *query = NULL;
+    for (int i = 0; argc == 6 && i < COUNT_OF(QUERIES); i++) {
+        query = strcmp(QUERIES[i].name, argv[2]) == 0 ? &QUERIES[i] : query;
+    }
+    bool durable = argc == 6 && strcmp(argv[3], "durable") == 0;
+    long passes = argc == 6 ? strtol(argv[5], NULL, 10) : 0;
+    if (query == NULL || strcmp(argv[1], "run") != 0 || passes < 1 || passes > PASSES_MAX ||
+        (!durable && strcmp(argv[3], "memory") != 0)) {
+        return usage();
+    }
+    struct feed feed;
+    int64_t records;
+    feed_init(&feed, 1);
+    int code = 1;
+    if (!read_input(argv[4], &feed, &records)) {
+        fprintf(stderr, "peer: %s is no input: lines that `peer generate` wrote\n", argv[4]);
+    } else {
+        code = run(query, durable, &feed, records, passes);
+    }
+    feed_release(&feed);
+    return code;
+}
