@@ -154,7 +154,7 @@ bool read_time(ondemand::value &value, struct arena *arena, int64_t *ret_ms)
         return true;
     }
     struct str text;
-    return read_text(value, arena, &text) && time_parse_rfc3339(text, ret_ms);
+    return read_text(value, arena, &text) && time_parse_field(text, ret_ms);
 }
 
 /* Writes one value into its column; false: it has another type. */
@@ -459,8 +459,8 @@ const char *json_read_time(struct json_reader *reader, struct str record, struct
         }
         std::string_view text;
         if (f.value().get_string().get(text) != SUCCESS ||
-            !time_parse_rfc3339({text.data(), (ptrdiff_t)text.size()}, ret_ms)) {
-            return "the time field is no time (an integer of ms since 1970, or RFC 3339)";
+            !time_parse_field({text.data(), (ptrdiff_t)text.size()}, ret_ms)) {
+            return "the time field is no time (ms since 1970, or RFC 3339)";
         }
     }
     if (!at_end(doc)) {

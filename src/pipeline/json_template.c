@@ -245,8 +245,8 @@ static inline const char *read_string(const char *p, const char *stop,
         COLUMN_STR(column)[row] = text;
         return stop;
     }
-    return node->type == VALUE_TIME && time_parse_rfc3339(text, &COLUMN_I64(column)[row]) ? stop
-                                                                                          : NULL;
+    return node->type == VALUE_TIME && time_parse_field(text, &COLUMN_I64(column)[row]) ? stop
+                                                                                        : NULL;
 }
 
 /* true, false, null; ret_null: it is null. */

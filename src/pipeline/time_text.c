@@ -165,6 +165,27 @@ struct text_out {
     bool over;
 };
 
+bool time_parse_field(struct str text, int64_t *ret_ms)
+{
+    enum { DIGITS_MAX = 15 };
+    bool negative = text.len > 0 && text.ptr[0] == '-';
+    ptrdiff_t digits = text.len - (negative ? 1 : 0);
+    const char *p = text.ptr + (negative ? 1 : 0);
+    if (digits < 1 || digits > DIGITS_MAX || (digits > 1 && p[0] == '0')) {
+        return time_parse_rfc3339(text, ret_ms);
+    }
+    int64_t ms = 0;
+    for (ptrdiff_t i = 0; i < digits; i++) {
+        unsigned digit = (unsigned)(unsigned char)p[i] - '0';
+        if (digit > 9) {
+            return time_parse_rfc3339(text, ret_ms);
+        }
+        ms = ms * 10 + (int64_t)digit;
+    }
+    *ret_ms = negative ? -ms : ms;
+    return true;
+}
+
 static void put_char(struct text_out *out, char c)
 {
     if (out->len == out->cap) {

@@ -23,6 +23,10 @@ enum { TIME_TEXT_MAX = 32, TIME_FORMAT_MAX = 128 };
  * refused. */
 bool time_parse_rfc3339(struct str text, int64_t *ret_ms);
 
+/* What a time field of type text may hold: RFC 3339, or a whole number of ms since 1970 in decimal, without leading zeros, at
+ * most 15 digits. */
+bool time_parse_field(struct str text, int64_t *ret_ms);
+
 /* "2026-11-24T23:05:00Z", with ".123" if there are milliseconds; returns the length, 0 if `ms` is outside the years. */
 int32_t time_write_rfc3339(int64_t ms, char out[TIME_TEXT_MAX]);
 

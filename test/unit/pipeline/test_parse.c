@@ -104,6 +104,23 @@ TEST(json_fields_have_their_types_and_the_rest_is_not_checked)
                 cases, COUNT_OF(cases));
 }
 
+TEST(json_times_are_numbers_or_texts_of_both_kinds)
+{
+    static const struct record_case cases[] = {
+        {TEXT("{\"t\":1436918400000}"), "{\"t\":1436918400000}"},
+        {TEXT("{\"t\":\"1436918400000\"}"), "{\"t\":1436918400000}"},
+        {TEXT("{\"t\":\"-5\"}"), "{\"t\":-5}"},
+        {TEXT("{\"t\":\"0\"}"), "{\"t\":0}"},
+        {TEXT("{\"t\":\"2015-07-15T00:00:00Z\"}"), "{\"t\":1436918400000}"},
+        {TEXT("{\"t\":\"\"}"), "!field 't' is no time"},
+        {TEXT("{\"t\":\"-\"}"), "!field 't' is no time"},
+        {TEXT("{\"t\":\"01\"}"), "!field 't' is no time"},
+        {TEXT("{\"t\":\"12x\"}"), "!field 't' is no time"},
+        {TEXT("{\"t\":\"1234567890123456\"}"), "!field 't' is no time"},
+    };
+    check_cases("[{parse: {fields: {t: time}}}, {map: {}}]", cases, COUNT_OF(cases));
+}
+
 TEST(strict_json_is_checked_to_the_last_value)
 {
     static const struct record_case cases[] = {
