@@ -5,6 +5,7 @@
 
 #include "app/client.h"
 #include "app/verbs.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum { PAGE_RECORDS = 5000, ANSWER_ARENA_MAX = 256 << 20, FROM_END = -1, FROM_START = -2 };
@@ -18,6 +19,9 @@ struct consumer {
     int64_t shards;
     int64_t only; /* shard, or -1: all */
     int64_t left; /* records still wanted */
+    bool hashes;  /* no records are printed but a line of their number and hash */
+    int64_t hashed;
+    uint64_t hash; /* sum of XXH3-64 over the values: in any order the same */
 };
 
 /* "start", "end" or a number. */
@@ -62,6 +66,15 @@ static int64_t count_lines(struct str text)
     return lines;
 }
 
+static void hash_lines(struct consumer *c, struct str text)
+{
+    while (text.len > 0) {
+        struct str line = str_cut(&text, '\n');
+        c->hash += hash64(line.ptr, line.len);
+        c->hashed++;
+    }
+}
+
 /* One page of a shard, printed. `*ret_more`: there was something, or there is more behind it. */
 static enum err read_page(struct consumer *c, int64_t shard, int wait_seconds, bool *ret_more,
                           struct err_info *info)
@@ -75,13 +88,17 @@ static enum err read_page(struct consumer *c, int64_t shard, int wait_seconds, b
             &c->arena,
             "/api/v1/streams/%s/records?shard=%lld&offset=%lld&limit=%lld&wait=%d&format=%s",
             c->stream, (long long)shard, (long long)c->offsets[shard], (long long)limit,
-            wait_seconds, cli_text(c->cli, "format"))};
+            wait_seconds, c->hashes ? "raw" : cli_text(c->cli, "format"))};
     enum err err = client_call(c->client, &call, &c->arena, &answer, info);
     if (err != ERR_OK) {
         return err;
     }
-    IGNORE_RESULT(
-        fwrite(answer.body.ptr, 1, (size_t)answer.body.len, stdout)); /* main() judges stdout */
+    if (c->hashes) {
+        hash_lines(c, answer.body);
+    } else {
+        IGNORE_RESULT(
+            fwrite(answer.body.ptr, 1, (size_t)answer.body.len, stdout)); /* main() judges stdout */
+    }
     c->left -= count_lines(answer.body);
     *ret_more = answer.body.len > 0 || answer.next_offset < answer.end_offset;
     c->offsets[shard] = answer.next_offset;
@@ -129,12 +146,16 @@ int verb_consume(const struct cli *cli)
 {
     struct consumer c = {.cli = cli,
                          .only = cli_given(cli, "shard") ? cli_i64(cli, "shard") : -1,
-                         .left = cli_given(cli, "limit") ? cli_i64(cli, "limit") : INT64_MAX};
+                         .left = cli_given(cli, "limit") ? cli_i64(cli, "limit") : INT64_MAX,
+                         .hashes = cli_flag(cli, "result-hash")};
     struct arena arena;
     struct err_info info;
     int64_t from = 0;
     if (!from_parse(cli_text(cli, "from"), &from)) {
         return client_wrong_call("consume: --from is start, end or an offset");
+    }
+    if (c.hashes && cli_flag(cli, "follow")) {
+        return client_wrong_call("consume: --result-hash is told at the end, --follow has none");
     }
     arena_init(&arena, 1 << 16);
     arena_init(&c.arena, ANSWER_ARENA_MAX);
@@ -145,6 +166,9 @@ int verb_consume(const struct cli *cli)
     }
     if (err == ERR_OK) {
         err = read_rounds(&c, &info);
+    }
+    if (err == ERR_OK && c.hashes) {
+        printf("%lld %016llx\n", (long long)c.hashed, (unsigned long long)c.hash);
     }
     client_free(c.client);
     mem_free(c.offsets);

@@ -42,6 +42,39 @@ static const struct cli_option forecast_options[] = {
     OPTIONS_END,
 };
 
+#define STANDARD_OPTIONS \
+    {"events", 'n', CLI_I64, "N", "1000000", "how many events"}, \
+        {"first", 0,   CLI_I64, \
+         "N",     "0", "number of the first one: pieces of a stream can be made apart"}, \
+        {"rate", 'r', CLI_I64, "N", "10000", "events a second of event time"}, \
+        {"start", 0, CLI_TEXT, "TIME", "2015-07-15T00:00:00Z", "event time of event 0"}, \
+        {"speed", 0,    CLI_F64, \
+         "X",     NULL, "play at X times event time (left out: as fast as possible)"}, \
+    { \
+        "seed", 0, CLI_I64, "N", "1", "same seed, same events" \
+    }
+
+static const struct cli_option nexmark_options[] = {
+    STANDARD_OPTIONS,
+    {"group", 0, CLI_I64, "N", "1", "events of so many change places; 1: in order"},
+    {"only", 0, CLI_CHOICE, "all|person|auction|bid", "all", "leave the other kinds out"},
+    {"format", 0, CLI_CHOICE, "json|tab|binary", "json",
+     "tab: key, tab, JSON; binary: fixed offsets, docs/nexmark.md"},
+    OPTIONS_END,
+};
+
+static const struct cli_option ysb_options[] = {
+    STANDARD_OPTIONS,
+    {"campaigns", 0, CLI_I64, "N", "100", "number of campaigns"},
+    {"ads-per-campaign", 0, CLI_I64, "N", "10", "ads of each"},
+    {"ads", 0, CLI_FLAG, NULL, NULL, "print the table of ads and campaigns instead"},
+    {"skew", 0, CLI_FLAG, NULL, NULL,
+     "event times lie up to 50 ms off, and one in 100,000 up to a minute back"},
+    {"format", 0, CLI_CHOICE, "json|tab|binary", "json",
+     "tab: key, tab, JSON; binary: fixed offsets, docs/nexmark.md"},
+    OPTIONS_END,
+};
+
 static const struct cli_option produce_options[] = {
     {"key-field", 'k', CLI_TEXT, "FIELD", NULL,
      "top-level field of each JSON value that becomes the key"},
@@ -60,6 +93,9 @@ static const struct cli_option consume_options[] = {
     {"follow", 'f', CLI_FLAG, NULL, NULL, "wait for more at the end"},
     {"format", 0, CLI_CHOICE, "json|raw", "json",
      "json: an object a record, with offset, key, time, headers; raw: the values"},
+    {"result-hash", 0, CLI_FLAG, NULL, NULL,
+     "print only how many records there are and the sum of XXH3-64 over their values, which "
+     "depends on no order"},
     OPTIONS_END,
 };
 
@@ -262,6 +298,10 @@ const struct cli_verb cli_verbs[] = {
     {"generate", verb_generate, "play a recorded load as records, one JSON a line", "",
      generate_options, 0,
      "shadowcast generate --trace load.csv --speed 60 | shadowcast produce clicks --key-field user"},
+    {"generate nexmark", verb_generate_nexmark, "events of the Nexmark benchmark", "",
+     nexmark_options, 0, "shadowcast generate nexmark -n 100000 | shadowcast produce nexmark"},
+    {"generate ysb", verb_generate_ysb, "events of Yahoo's streaming benchmark", "", ysb_options, 0,
+     "shadowcast generate ysb --ads > ads.json; shadowcast generate ysb | shadowcast produce ads"},
     {"forecast file", verb_forecast_file, "forecast a series with quantiles", "FILE",
      forecast_options, CLI_OUTPUT,
      "FILE is CSV `timestamp,value` at equal steps, empty = missing; - is standard input."},

@@ -35,6 +35,8 @@ int verb_log_repair(const struct cli *cli);
 int verb_token_create(const struct cli *cli);
 int verb_demo(const struct cli *cli);
 int verb_generate(const struct cli *cli);
+int verb_generate_nexmark(const struct cli *cli);
+int verb_generate_ysb(const struct cli *cli);
 int verb_forecast_file(const struct cli *cli);
 int verb_bench(const struct cli *cli);
 int verb_bench_forecast(const struct cli *cli);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "load/text_out.h"
 
 void generator_init(struct generator *generator, const struct generator_options *options)
 {
@@ -37,110 +38,70 @@ static bool next_point(struct generator *g)
     return true;
 }
 
-/* --- text, without printf: a record costs less than a microsecond --- */
-
-struct writer {
-    char *at;
-};
-
-static void put(struct writer *w, const char *text, size_t len)
-{
-    memcpy(w->at, text, len);
-    w->at += len;
-}
-
-#define PUT(w, literal) put((w), (literal), sizeof(literal) - 1)
-
-static void put_u64(struct writer *w, uint64_t value, int width)
-{
-    char digits[20];
-    int count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0 || count < width);
-    while (count > 0) {
-        *w->at++ = digits[--count];
-    }
-}
-
-static void put_hex(struct writer *w, uint64_t value, int width)
-{
-    for (int i = width - 1; i >= 0; i--) {
-        *w->at++ = "0123456789abcdef"[(value >> (4 * i)) & 15];
-    }
-}
+/* --- text --- */
 
 /* 1234 as 12.34 with scale 100. */
-static void put_fixed(struct writer *w, uint64_t value, uint64_t scale, int width)
+static void put_fixed(struct text_out *w, uint64_t value, uint64_t scale, int width)
 {
-    put_u64(w, value / scale, 1);
+    text_put_u64(w, value / scale, 1);
     *w->at++ = '.';
-    put_u64(w, value % scale, width);
+    text_put_u64(w, value % scale, width);
 }
 
-static void put_time(struct writer *w, int64_t time_ms)
-{
-    if (time_ms < 0) {
-        *w->at++ = '-';
-    }
-    put_u64(w, (uint64_t)(time_ms < 0 ? -time_ms : time_ms), 1);
-}
-
-static void write_click(struct writer *w, struct rng *rng, const struct generated *r)
+static void write_click(struct text_out *w, struct rng *rng, const struct generated *r)
 {
     static const char *const devices[] = {"mobile", "desktop", "tablet"};
     uint64_t bits = rng_u64(rng);
     unsigned kind = (unsigned)(bits % 100);
     const char *device = devices[(bits >> 8) % 3];
-    PUT(w, "{\"ts\":");
-    put_time(w, r->time_ms);
-    PUT(w, ",\"user\":\"");
-    put(w, r->key, (size_t)r->key_len);
+    TEXT_PUT(w, "{\"ts\":");
+    text_put_i64(w, r->time_ms);
+    TEXT_PUT(w, ",\"user\":\"");
+    text_put(w, r->key, (size_t)r->key_len);
     if (kind < 70) {
-        PUT(w, "\",\"kind\":\"view\",\"page\":\"/p/");
+        TEXT_PUT(w, "\",\"kind\":\"view\",\"page\":\"/p/");
     } else if (kind < 95) {
-        PUT(w, "\",\"kind\":\"click\",\"page\":\"/p/");
+        TEXT_PUT(w, "\",\"kind\":\"click\",\"page\":\"/p/");
     } else {
-        PUT(w, "\",\"kind\":\"purchase\",\"page\":\"/p/");
+        TEXT_PUT(w, "\",\"kind\":\"purchase\",\"page\":\"/p/");
     }
-    put_u64(w, (bits >> 12) % 5000, 1);
-    PUT(w, "\",\"session\":\"");
-    put_hex(w, rng_u64(rng), 16);
-    PUT(w, "\",\"device\":\"");
-    put(w, device, strlen(device));
-    PUT(w, "\",\"latency_ms\":");
+    text_put_u64(w, (bits >> 12) % 5000, 1);
+    TEXT_PUT(w, "\",\"session\":\"");
+    text_put_hex(w, rng_u64(rng), 16);
+    TEXT_PUT(w, "\",\"device\":\"");
+    text_put(w, device, strlen(device));
+    TEXT_PUT(w, "\",\"latency_ms\":");
     put_fixed(w, (bits >> 28) % 3000, 10, 1);
-    PUT(w, ",\"bytes\":");
-    put_u64(w, 200 + (bits >> 40) % 60000, 1);
-    PUT(w, "}");
+    TEXT_PUT(w, ",\"bytes\":");
+    text_put_u64(w, 200 + (bits >> 40) % 60000, 1);
+    TEXT_PUT(w, "}");
 }
 
-static void write_order(struct writer *w, struct rng *rng, const struct generated *r)
+static void write_order(struct text_out *w, struct rng *rng, const struct generated *r)
 {
     static const char *const countries[] = {"DE", "FR", "PL", "IT", "ES", "NL", "SE", "AT"};
     uint64_t bits = rng_u64(rng);
     uint64_t quantity = 1 + bits % 5;
     uint64_t cents = 199 + (bits >> 8) % 20000;
-    PUT(w, "{\"ts\":");
-    put_time(w, r->time_ms);
-    PUT(w, ",\"order\":\"o");
-    put_hex(w, rng_u64(rng), 12);
-    PUT(w, "\",\"customer\":\"");
-    put(w, r->key, (size_t)r->key_len);
-    PUT(w, "\",\"sku\":\"s");
-    put_u64(w, (bits >> 24) % 10000, 5);
-    PUT(w, "\",\"quantity\":");
-    put_u64(w, quantity, 1);
-    PUT(w, ",\"amount\":");
+    TEXT_PUT(w, "{\"ts\":");
+    text_put_i64(w, r->time_ms);
+    TEXT_PUT(w, ",\"order\":\"o");
+    text_put_hex(w, rng_u64(rng), 12);
+    TEXT_PUT(w, "\",\"customer\":\"");
+    text_put(w, r->key, (size_t)r->key_len);
+    TEXT_PUT(w, "\",\"sku\":\"s");
+    text_put_u64(w, (bits >> 24) % 10000, 5);
+    TEXT_PUT(w, "\",\"quantity\":");
+    text_put_u64(w, quantity, 1);
+    TEXT_PUT(w, ",\"amount\":");
     put_fixed(w, cents * quantity, 100, 2);
-    PUT(w, ",\"currency\":\"EUR\",\"country\":\"");
-    put(w, countries[(bits >> 40) % 8], 2);
-    PUT(w, "\",\"express\":");
+    TEXT_PUT(w, ",\"currency\":\"EUR\",\"country\":\"");
+    text_put(w, countries[(bits >> 40) % 8], 2);
+    TEXT_PUT(w, "\",\"express\":");
     if ((bits >> 50) % 4 == 0) {
-        PUT(w, "true}");
+        TEXT_PUT(w, "true}");
     } else {
-        PUT(w, "false}");
+        TEXT_PUT(w, "false}");
     }
 }
 
@@ -160,11 +121,12 @@ bool generator_next(struct generator *generator, struct generated *ret_record)
     if (g->options.jitter_ms > 0) {
         ret_record->time_ms -= rng_range(&g->rng, 0, g->options.jitter_ms);
     }
-    struct writer key = {ret_record->key};
-    PUT(&key, "u");
-    put_u64(&key, (uint64_t)key_chooser_draw(&g->options.keys, &g->rng, ret_record->time_ms), 6);
+    struct text_out key = {ret_record->key};
+    TEXT_PUT(&key, "u");
+    text_put_u64(&key, (uint64_t)key_chooser_draw(&g->options.keys, &g->rng, ret_record->time_ms),
+                 6);
     ret_record->key_len = (int32_t)(key.at - ret_record->key);
-    struct writer value = {ret_record->value};
+    struct text_out value = {ret_record->value};
     if (g->options.shape == SHAPE_CLICK) {
         write_click(&value, &g->rng, ret_record);
     } else {
