@@ -51,7 +51,8 @@ struct json_reader *json_reader_new(void);
 void json_reader_free(struct json_reader *reader);
 
 /* A reader remembers where the keys of one shape stood, so it serves one shape: another wants another reader.
- * Reads the records value[sel[0..count)] and fills rows of `columns`: each column of the shape has a null map.
+ * Reads the records value[sel[0..count)] and fills rows of `columns`: each column of the shape has a null map,
+ * set to 1 by the caller; what is there is set to 0.
  *   strict      checks the whole record
  *   arena       for strings that had to be unescaped
  *   ret_reason  [row] NULL, or why the record is bad (static text or the shape's); written for all rows of sel

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* lookup: adds fields of a table's row, found by the record key or by an expression. The table is a snapshot that the
- * node replaces between batches; rows are read as JSON, the fields that are asked for only, each key's row once a batch.
+ * node replaces between batches; rows are read as JSON, the fields that are asked for only, and held in a bounded cache.
  * What it does depends on the table alone, so it has no effects and keeps no state. */
 #include "base/check.h"
 #include "base/mem.h"
 #include "pipeline/config.h"
 #include "pipeline/expr.h"
 #include "pipeline/json.h"
+#include "pipeline/lookup_cache.h"
 #include "pipeline/lookup_table.h"
 #include "pipeline/operators.h"
+
+enum { CACHE_BYTES = 1 << 20, KNOB_CACHE = 0 };
 
 enum lookup_missing { LOOKUP_NULL, LOOKUP_DROP, LOOKUP_REJECT };
 
@@ -26,6 +29,7 @@ struct operator_instance {
     const struct lookup_plan *plan;
     struct operator_env *env;
     struct json_reader *reader;
+    struct lookup_cache *cache; /* NULL: none */
 };
 
 static enum err read_table(struct compile_context *ctx, const struct yaml_node *table,
@@ -122,9 +126,22 @@ static enum err read_fields(struct compile_context *ctx, const struct yaml_node 
     return ERR_OK;
 }
 
+static enum err read_cache(struct compile_context *ctx, struct operator_plan *plan)
+{
+    const struct yaml_node *node = yaml_get(ctx->node, "cache");
+    int64_t bytes = CACHE_BYTES;
+    enum err err =
+        node != NULL ? yaml_size_bytes(node, 0, LOOKUP_CACHE_BYTES_MAX, &bytes, ctx->info) : ERR_OK;
+    plan->knobs[KNOB_CACHE] =
+        (struct knob){.name = STR("cache"), .max = LOOKUP_CACHE_BYTES_MAX, .value = bytes};
+    plan->knob_count = 1;
+    return err;
+}
+
 static enum err lookup_compile(struct compile_context *ctx, struct operator_plan *plan)
 {
-    static const char *const known[] = {"name", "input", "table", "on", "fields", "missing", NULL};
+    static const char *const known[] = {"name",   "input",   "table", "on",
+                                        "fields", "missing", "cache", NULL};
     struct lookup_plan *lookup = ARENA_NEW(ctx->arena, struct lookup_plan);
     enum err err = yaml_only_keys(ctx->node, known, ctx->info);
     if (err == ERR_OK) {
@@ -132,6 +149,9 @@ static enum err lookup_compile(struct compile_context *ctx, struct operator_plan
     }
     if (err == ERR_OK) {
         err = read_missing(ctx, lookup);
+    }
+    if (err == ERR_OK) {
+        err = read_cache(ctx, plan);
     }
     const struct yaml_node *on = yaml_get(ctx->node, "on");
     plan->columns_read = 0;
@@ -161,6 +181,8 @@ static enum err lookup_open(const struct operator_plan *plan, struct operator_en
     op->plan = plan->compiled;
     op->env = env;
     op->reader = json_reader_new();
+    op->cache =
+        lookup_cache_new(plan->knobs[KNOB_CACHE].value, op->plan->types, op->plan->field_count);
     *ret_op = op;
     return ERR_OK;
 }
@@ -169,6 +191,7 @@ static void lookup_close(struct operator_instance *op)
 {
     if (op != NULL) {
         json_reader_free(op->reader);
+        lookup_cache_free(op->cache);
         mem_free(op);
     }
 }
@@ -197,6 +220,7 @@ static bool convert(struct json_reader *reader, struct str text, struct column *
 {
     if (to->type == VALUE_STR) {
         COLUMN_STR(to)[row] = text;
+        to->null[row] = 0;
         return true;
     }
     if (text.len == 0) {
@@ -227,7 +251,8 @@ static void read_rows(struct operator_instance *op, struct batch *batch, const s
         if (plan->text && to[c].type != VALUE_STR) {
             raw[c].type = VALUE_STR;
             raw[c].data = arena_new(batch->arena, batch->count, sizeof(struct str));
-            raw[c].null = arena_new(batch->arena, batch->count, 1);
+            raw[c].null = arena_new_raw(batch->arena, batch->count, 1);
+            memset(raw[c].null, 1, (size_t)batch->count);
         }
     }
     IGNORE_RESULT(json_read_rows(op->reader, &plan->shape, false, value, sel, *count, raw,
@@ -246,6 +271,7 @@ static void read_rows(struct operator_instance *op, struct batch *batch, const s
             operator_reject(op->env, batch, row, reasons[row]);
             sel[i] = -1 - row;
         } else {
+            lookup_cache_put(op->cache, value[row], to, row);
             kept++;
         }
     }
@@ -257,11 +283,12 @@ static enum err lookup_process(struct operator_instance *op, int input, struct b
 {
     IGNORE_RESULT(input); /* all rows are alike */
     const struct lookup_plan *plan = op->plan;
-    const struct lookup_table *table =
+    struct lookup_table *table =
         op->env->lookup_tables != NULL ? op->env->lookup_tables[plan->table] : NULL;
     if (table == NULL) {
         return err_set(info, ERR_AGAIN, "the lookup table is not there yet");
     }
+    lookup_cache_of(op->cache, table);
     struct column on = {0};
     if (plan->on != NULL) {
         uint8_t *rejects = arena_new(batch->arena, batch->count, 1);
@@ -271,7 +298,8 @@ static enum err lookup_process(struct operator_instance *op, int input, struct b
     }
     int32_t first = batch->column_count;
     for (int32_t c = 0; c < plan->field_count; c++) {
-        batch_add_column(batch, plan->types[c], true);
+        int32_t index = batch_add_column(batch, plan->types[c], true);
+        memset(batch->columns[index].null, 1, (size_t)batch->count); // until something is read
     }
     struct column *to = &batch->columns[first];
     struct str *value = arena_new(batch->arena, batch->count, sizeof *value);
@@ -286,11 +314,10 @@ static enum err lookup_process(struct operator_instance *op, int input, struct b
             value[row] = lookup_table_find(table, hash, key);
         }
         if (value[row].ptr != NULL) {
-            hits[hit_count++] = row;
+            if (!lookup_cache_get(op->cache, value[row], to, row, batch->arena)) {
+                hits[hit_count++] = row;
+            }
             continue;
-        }
-        for (int32_t c = 0; c < plan->field_count; c++) {
-            to[c].null[row] = 1;
         }
         drop[row] = plan->missing != LOOKUP_NULL;
         if (plan->missing == LOOKUP_REJECT) {

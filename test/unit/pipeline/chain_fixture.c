@@ -22,7 +22,8 @@ bool fixture_open(struct fixture *fixture, const char *yaml, int stage)
         return false;
     }
     fixture->stage = fixture->config->pipelines[0]->stages[stage];
-    struct chain_options options = {.plan = fixture->stage, .state = fixture->state};
+    struct chain_options options = {
+        .plan = fixture->stage, .state = fixture->state, .lookup_tables = fixture->tables};
     return chain_new(&options, &fixture->chain, &fixture->info) == ERR_OK;
 }
 

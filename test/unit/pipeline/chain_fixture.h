@@ -15,6 +15,7 @@ struct fixture {
     const struct config *config;
     const struct stage_plan *stage;
     struct state *state;
+    struct lookup_table *tables[4]; /* the test's; by index among the stage's */
     struct chain *chain;
 };
 
