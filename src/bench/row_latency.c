@@ -458,7 +458,7 @@ static enum err latency_measure(enum log_sync_mode sync, const struct bench_opti
     }
     if (run->failed + run->probe.failed > 0) {
         err = err_set(info, ERR_IO, "%lld writes failed",
-                      (long long)(run->failed + run->probe.failed));
+                      (long long)run->failed + run->probe.failed);
     }
     tear_down(run);
     return err;

@@ -118,7 +118,7 @@ public final class StreamsPeer {
                     .windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)))
                     .emitStrategy(EmitStrategy.onWindowClose())
                     .count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("counts").withKeySerde(Serdes.String())
-                            .withValueSerde(Serdes.Long()).withCachingDisabled())
+                            .withValueSerde(Serdes.Long()).withCachingDisabled().withRetention(Duration.ofDays(2)))
                     .toStream()
                     .map((key, n) -> KeyValue.pair(key.key(),
                             key.key() + "," + (key.window().end() - 1) + ",{\"window_start\":" + key.window().start()
@@ -148,6 +148,8 @@ public final class StreamsPeer {
         settings.put(StreamsConfig.consumerPrefix("max.poll.records"), 10000);
         settings.put(StreamsConfig.producerPrefix("batch.size"), 262144);
         settings.put(StreamsConfig.producerPrefix("linger.ms"), 20);
+        // Windows close faster here than on a wall clock: without this only those that are closed each second come out.
+        settings.put("__emit.interval.ms.kstreams.windowed.aggregation__", 0L);
         var os = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
         try (KafkaStreams streams = new KafkaStreams(topology(topic, query).build(), settings)) {
             streams.start();
