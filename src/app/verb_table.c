@@ -28,7 +28,7 @@ static const struct cli_option generate_options[] = {
 static const struct cli_option forecast_options[] = {
     {"horizon", 0, CLI_DURATION, "TIME", "3h", "how far ahead; whole steps of the series"},
     {"model", 'm', CLI_CHOICE,
-     "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|prophet-ar|prophet-logistic|regression|croston|tsb|median",
+     "auto|naive|snaive|drift|trend|ets|theta|stl|arima|arima-fourier|prophet|prophet-ar|prophet-logistic|regression|holt-winters|croston|tsb|median",
      "auto", "auto: chosen for each step ahead by a rehearsal over the end of the series"},
     {"quantiles", 'q', CLI_TEXT, "Q,Q,...", "0.5,0.9,0.95", "levels, ascending, between 0 and 1"},
     {"season", 0, CLI_TEXT, "TIME", NULL,

@@ -207,6 +207,7 @@ static enum err fit_model(struct fitted *fit, const double *y, int n, const stru
         return fit_prophet(fit, y, n, arena, info);
     case MODEL_PROPHET_AR:
     case MODEL_REGRESSION:
+    case MODEL_HOLT_WINTERS:
     case MODEL_CROSTON:
     case MODEL_TSB:
     case MODEL_MEDIAN:
@@ -407,6 +408,7 @@ static enum err forecast_model(const struct fitted *fit, int h, struct arena *ar
         return ERR_OK;
     case MODEL_PROPHET_AR:
     case MODEL_REGRESSION:
+    case MODEL_HOLT_WINTERS:
     case MODEL_CROSTON:
     case MODEL_TSB:
         return fitted_more_forecast(fit, h, arena, ret, info);
@@ -474,6 +476,7 @@ double fitted_work(enum model model, int n, int season, const struct fit_how *ho
     case MODEL_REGRESSION:
         each = 0.1 * (how->horizon > 0 ? how->horizon : FITTED_HORIZON);
         break;
+    case MODEL_HOLT_WINTERS:
     case MODEL_CROSTON:
     case MODEL_TSB:
         each = 1;

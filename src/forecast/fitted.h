@@ -6,6 +6,7 @@
 
 #include "forecast/arima.h"
 #include "forecast/ets.h"
+#include "forecast/holt_winters.h"
 #include "forecast/intermittent.h"
 #include "forecast/models.h"
 #include "forecast/prophet.h"
@@ -21,6 +22,7 @@
  *   ARIMA, ARIMA + Fourier          one step of the Kalman filter, coefficients and sigma2 as fitted
  *   Prophet, logistic growth too    trend and season as fitted; the last residual fades with its lag-1 correlation
  *   Prophet with AR                 the same trend and season; the residual's filter goes on
+ *   Holt-Winters                    its recursion, at the grid's parameters of the fit
  *   regression, Croston, TSB        learn from every value; they have no other fit
  *
  * A missing value (NaN) moves time on; the state then holds what was expected. */
@@ -56,6 +58,7 @@ struct fitted {
     struct prophet prophet;
     struct prophet_ar prophet_ar;
     struct short_model regression;
+    struct holt_winters holt_winters;
     struct intermittent intermittent;
     double phase;      /* of the Fourier terms at the series' first value */
     int fourier_pairs; /* 0: none */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <math.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "forecast/fitted_priv.h"
@@ -22,8 +23,8 @@ void series_limits(const double *y, int n, struct prophet_spec *spec)
 
 bool fitted_is_more(enum model model)
 {
-    return model == MODEL_PROPHET_AR || model == MODEL_REGRESSION || model == MODEL_CROSTON ||
-           model == MODEL_TSB;
+    return model == MODEL_PROPHET_AR || model == MODEL_REGRESSION || model == MODEL_HOLT_WINTERS ||
+           model == MODEL_CROSTON || model == MODEL_TSB;
 }
 
 static enum err fit_prophet_ar(struct fitted *fit, const double *y, int n, struct arena *arena,
@@ -61,6 +62,10 @@ enum err fitted_more_fit(struct fitted *fit, const double *y, int n, const struc
     if (fit->model == MODEL_REGRESSION) {
         return fit_regression(fit, y, n, how->horizon, arena, info);
     }
+    if (fit->model == MODEL_HOLT_WINTERS) {
+        return holt_winters_fit(series_without_gaps(y, n, arena), n, fit->season, arena,
+                                &fit->holt_winters, info);
+    }
     return intermittent_fit(y, n, fit->model == MODEL_TSB ? INTERMITTENT_TSB : INTERMITTENT_CROSTON,
                             &fit->intermittent, info);
 }
@@ -71,6 +76,10 @@ void fitted_more_copy(const struct fitted *from, struct arena *arena, struct fit
         arima_copy(&from->prophet_ar.rest, arena, &ret->prophet_ar.rest);
     } else if (from->model == MODEL_REGRESSION) {
         short_copy(&from->regression, arena, &ret->regression);
+    } else if (from->model == MODEL_HOLT_WINTERS) {
+        size_t m = (size_t)from->holt_winters.m;
+        ret->holt_winters.season = ARENA_NEW_ARRAY(arena, double, (long)m);
+        memcpy(ret->holt_winters.season, from->holt_winters.season, sizeof(double) * m);
     }
 }
 
@@ -81,6 +90,8 @@ void fitted_more_update(struct fitted *fit, double y)
                                         NULL)); /* the error is not used here */
     } else if (fit->model == MODEL_REGRESSION) {
         short_update(&fit->regression, y);
+    } else if (fit->model == MODEL_HOLT_WINTERS) {
+        IGNORE_RESULT(holt_winters_update(&fit->holt_winters, y)); /* nor here */
     } else {
         IGNORE_RESULT(intermittent_update(&fit->intermittent, y < 0 ? NUM_NAN : y)); /* nor here */
     }
@@ -95,6 +106,10 @@ enum err fitted_more_forecast(const struct fitted *fit, int h, struct arena *are
     }
     if (fit->model == MODEL_REGRESSION) {
         return short_forecast(&fit->regression, h, arena, ret, info);
+    }
+    if (fit->model == MODEL_HOLT_WINTERS) {
+        holt_winters_forecast(&fit->holt_winters, h, arena, ret);
+        return ERR_OK;
     }
     intermittent_forecast(&fit->intermittent, h, arena, ret);
     return ERR_OK;

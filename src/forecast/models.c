@@ -72,6 +72,7 @@ static enum err run_model(enum model model, const struct series *s, int h, struc
     case MODEL_FOURIER:
     case MODEL_PROPHET_AR:
     case MODEL_REGRESSION:
+    case MODEL_HOLT_WINTERS:
     case MODEL_CROSTON:
     case MODEL_TSB:
         return run_fitted(model, s, h, arena, ret, info);

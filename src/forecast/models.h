@@ -20,6 +20,7 @@
     X(PROPHET_AR, "prophet-ar") \
     X(PROPHET_LOGISTIC, "prophet-logistic") \
     X(REGRESSION, "regression") \
+    X(HOLT_WINTERS, "holt-winters") \
     X(CROSTON, "croston") \
     X(TSB, "tsb") \
     X(MEDIAN, "median")

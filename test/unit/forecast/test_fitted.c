@@ -179,8 +179,9 @@ TEST(fitted_regression_with_updates_is_the_fit_of_all_and_copies_stand_alone)
     make_load(&rng, y, N + MORE);
     y[N + 7] = (double)NAN;
     struct fit_how how = {.horizon = H};
-    static const enum model models[3] = {MODEL_REGRESSION, MODEL_PROPHET_AR, MODEL_TSB};
-    for (int i = 0; i < 3; i++) {
+    static const enum model models[4] = {MODEL_REGRESSION, MODEL_PROPHET_AR, MODEL_TSB,
+                                         MODEL_HOLT_WINTERS};
+    for (int i = 0; i < 4; i++) {
         struct series part = {y, N, SEASON, 0, 3600}, all = {y, N + MORE, SEASON, 0, 3600};
         static struct fitted fit, copy, whole, again;
         EXPECT_INT(fitted_fit(models[i], &part, &how, &arena, &fit, NULL), ERR_OK);
