@@ -108,7 +108,7 @@ static int smaller(int a, int b)
 /* From this many differenced rows on, candidates are screened by least squares and one exact likelihood each; the best of
  * them are fitted exactly, those within this much of the best AICc. */
 enum { SCREEN_ROWS_MIN = 300, FINALISTS_MAX = 3, COEF_ALL = ARIMA_COEF_MAX + REGRESSORS_MAX + 2 };
-static const double FINALIST_AICC = 1;
+static const double FINALIST_AICC = 1, SECOND_TURN_AICC = 6;
 
 struct finalist {
     struct arima_order order;
@@ -181,8 +181,16 @@ static void add_finalist(struct screening *s, const struct arima_order *order, d
     memcpy(s->finalist[at].coef, coef, sizeof s->finalist[at].coef);
 }
 
+/* AICc of the whole likelihood `value` of screened rows with k parameters. */
+static double screened_aicc(double value, int rows, int k)
+{
+    double loglik = -0.5 * (2 * rows * value + rows + rows * log(6.283185307179586));
+    return isfinite(value) && rows - k - 1 > 0 ? -2 * loglik + 2.0 * k * rows / (rows - k - 1.0)
+                                               : NUM_INFINITY;
+}
+
 /* AICc of a candidate from its least squares fit and the exact likelihood there; infinite if it is unfit. Series and
- * regression in turns: with regressors a second time. */
+ * regression in turns: with regressors a second time, unless the first is far off the best. */
 static double screen_order(struct hunt *hunt, const struct arima_order *order, double *coef)
 {
     struct screening *s = hunt->screening;
@@ -191,9 +199,9 @@ static double screen_order(struct hunt *hunt, const struct arima_order *order, d
     if (!s->full[constant]) {
         return NUM_INFINITY;
     }
-    int cols = fast.cols, rows = fast.rows, arma = order->p + order->q + order->P + order->Q;
-    int k = arma + cols;
-    double value = NUM_INFINITY;
+    int cols = fast.cols, rows = fast.rows;
+    int k = order->p + order->q + order->P + order->Q + cols;
+    double aicc = NUM_INFINITY;
     fast.order = order;
     memset(fast.b, 0, sizeof(double) * (size_t)cols);
     for (int turn = 0; turn < (cols > 1 ? 2 : 1); turn++) {
@@ -205,13 +213,12 @@ static double screen_order(struct hunt *hunt, const struct arima_order *order, d
             s->x[t] = v;
         }
         arima_screen(order, s->x, rows, coef, s->room);
-        value = arima_fast_objective(&fast, coef);
+        aicc = screened_aicc(arima_fast_objective(&fast, coef), rows, k);
+        if (!(aicc < hunt->best_aicc + SECOND_TURN_AICC)) {
+            break;
+        }
     }
-    if (!isfinite(value) || rows - k - 1 <= 0 || !roots_are_far(order, coef)) {
-        return NUM_INFINITY;
-    }
-    double loglik = -0.5 * (2 * rows * value + rows + rows * log(6.283185307179586));
-    return -2 * loglik + 2.0 * k * rows / (rows - k - 1.0);
+    return roots_are_far(order, coef) ? aicc : NUM_INFINITY;
 }
 
 /* Screens one candidate; true if it is the best so far. */
@@ -367,6 +374,21 @@ static void search_stepwise(struct hunt *hunt, int d, int D, int m)
     }
 }
 
+/* Screened candidates are cheap: all small non-seasonal orders with the best's seasonal part, then on from the best. */
+static void search_wide(struct hunt *hunt)
+{
+    for (int i = 0; i < 36 && isfinite(hunt->best_aicc); i++) {
+        struct arima_order o = hunt->best;
+        o.p = i % 6;
+        o.q = i / 6;
+        if (o.p + o.q <= 5) {
+            try_order(hunt, o, hunt->best.mean + hunt->best.drift);
+        }
+    }
+    while (isfinite(hunt->best_aicc) && try_neighbours(hunt)) {
+    }
+}
+
 static void search_full(struct hunt *hunt, int d, int D, int m)
 {
     int wide_q = hunt->max_q + 1, wide_P = hunt->max_P + 1, wide_Q = hunt->max_Q + 1;
@@ -469,6 +491,7 @@ enum err arima_auto(const struct arima_data *data, const struct arima_search *se
         search_stepwise(hunt, d, D, m);
     }
     if (hunt->screening != NULL) {
+        search_wide(hunt);
         fit_finalists(hunt);
     }
     struct arima_order order = hunt->best;

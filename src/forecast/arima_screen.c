@@ -10,9 +10,9 @@
  *   d e(t) / d phi_j = -a(t - j), a = e / phi(B);  d e(t) / d theta_j = -b(t - j), b = e / theta(B)
  * and the same with seasonal lags. The two optima differ by O(1/n) in the coefficients, so by O(1/n) in loglik. */
 
-enum { STEPS_MAX = 40, TERMS_MAX = ARIMA_COEF_MAX };
+enum { STEPS_MAX = 20, TERMS_MAX = ARIMA_COEF_MAX };
 
-static const double SMALL_STEP = 1e-9, DAMPING_MAX = 1e6;
+static const double SMALL_STEP = 1e-7, DAMPING_MAX = 1e6;
 
 struct block {
     int count, lag, sign; /* coefficients, their lag, -1 for AR, 1 for MA */
@@ -65,11 +65,13 @@ static double errors_at(struct screen *s, const double *coef)
 static void filter_block(const struct screen *s, const struct block *b, const double *coef)
 {
     double *f = b->filtered;
+    int whole = b->count * b->lag < s->rows ? b->count * b->lag : s->rows;
     for (int t = 0; t < s->rows; t++) {
         double v = s->errors[t];
-        int reach = t / b->lag < b->count ? t / b->lag : b->count;
-        for (int j = reach; j >= 1; j--) {
-            v -= b->sign * coef[j - 1] * f[t - j * b->lag];
+        int reach = t >= whole ? b->count : t / b->lag;
+        const double *back = f + t - (long)reach * b->lag;
+        for (int j = reach; j >= 1; j--, back += b->lag) { /* the nearest last */
+            v -= b->sign * coef[j - 1] * *back;
         }
         f[t] = v;
     }

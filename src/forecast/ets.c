@@ -355,7 +355,7 @@ static void start_states(struct ets_problem *p, double *u, int at)
     }
 }
 
-enum { FIRST_ITERATIONS = 8 };
+enum { FIRST_ITERATIONS = 5 };
 
 /* Logits the search starts from: {alpha, beta share, gamma share, phi}. */
 static const double STARTS[3][4] = {

@@ -105,7 +105,8 @@ static void update_inverse(struct search *s, int first)
     }
 }
 
-/* Backtracks along the direction from `x` until the value falls enough; returns the value, or NUM_INFINITY. */
+/* Backtracks along the direction from `x` until the value falls enough; returns the value, or NUM_INFINITY. Where the problem
+ * has its own gradient, next_grad is set with it: most first steps are taken, and the gradient shares the value's work. */
 static double line_search(struct search *s, const double *x, double value, double slope,
                           double step)
 {
@@ -114,7 +115,9 @@ static double line_search(struct search *s, const double *x, double value, doubl
         for (int i = 0; i < k; i++) {
             s->next_x[i] = x[i] + step * s->direction[i];
         }
-        double next = evaluate(s->problem, s->next_x);
+        double next = s->problem->has_gradient
+                          ? value_and_gradient(s->problem, s->next_x, s->next_grad)
+                          : evaluate(s->problem, s->next_x);
         if (next <= value + 1e-4 * step * slope) {
             return next;
         }
@@ -163,7 +166,9 @@ static double run(struct search *s, double *x)
             fresh = 1;
             continue;
         }
-        value_and_gradient(problem, s->next_x, s->next_grad);
+        if (!problem->has_gradient) {
+            value_and_gradient(problem, s->next_x, s->next_grad);
+        }
         for (int i = 0; i < k; i++) {
             s->change[i] = s->next_x[i] - x[i];
         }
