@@ -11,6 +11,7 @@
 #include "app/read_file.h"
 #include "app/verbs.h"
 #include "forecast/online.h"
+#include "forecast/season.h"
 #include "load/trace.h"
 
 enum { FILE_BYTES_MAX = 256 << 20, HISTORY_MAX = 4096 };
@@ -46,8 +47,9 @@ static enum err read_quantiles(const char *text, struct call *call, struct err_i
     return call->count > 0 ? ERR_OK : err_set(info, ERR_INVALID, "--quantiles is empty");
 }
 
-/* The season: given, or found among a day and a week (and, of daily data, a week and a year). */
-static enum err set_season(const struct cli *cli, struct call *call, struct err_info *info)
+/* The season: given, or a day or a week if the series has one, or any other that it shows. */
+static enum err set_season(const struct cli *cli, struct arena *arena, struct call *call,
+                           struct err_info *info)
 {
     int64_t day = 86400000, step = call->step_ms;
     const char *given = cli_text(cli, "season");
@@ -81,6 +83,11 @@ static enum err set_season(const struct cli *cli, struct call *call, struct err_
         }
     }
     call->series.season = model_season(call->series.y, call->series.n, candidates, count);
+    struct season_found found;
+    if (call->series.season == 1 &&
+        season_find(call->series.y, call->series.n, 1, arena, &found) == 1) {
+        call->series.season = found.steps;
+    }
     if (call->series.season == 1 && count > 0 && 2 * candidates[0] <= call->series.n) {
         call->series.season = candidates[0]; /* too noisy to tell; load has a day */
     }
@@ -118,7 +125,7 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
                        HORIZON_MAX, (long long)call->step_ms);
     }
     call->h = (int)(horizon / call->step_ms);
-    return set_season(cli, call, info);
+    return set_season(cli, arena, call, info);
 }
 
 /* ISO 8601 of a time in ms since 1970, UTC (Hinnant's days-to-civil). */

@@ -32,7 +32,7 @@ static const struct cli_option forecast_options[] = {
      "auto", "auto: chosen for each step ahead by a rehearsal over the end of the series"},
     {"quantiles", 'q', CLI_TEXT, "Q,Q,...", "0.5,0.9,0.95", "levels, ascending, between 0 and 1"},
     {"season", 0, CLI_TEXT, "TIME", NULL,
-     "length of the season, or none (left out: a day or a week)"},
+     "length of the season, or none (left out: found, a day and a week first)"},
     {"plot", 0, CLI_TEXT, "FILE.svg", NULL, "also draw the forecast as a fan chart"},
     {"backtest", 0, CLI_FLAG, NULL, NULL,
      "print how far off each model would have been instead (csv: at each origin)"},
