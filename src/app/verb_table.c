@@ -231,6 +231,21 @@ static const struct cli_option demo_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option backtest_options[] = {
+    {"trace", 0, CLI_TEXT, "FILE", NULL,
+     "CSV `timestamp,value` at equal steps; - is standard input"},
+    {"policy", 0, CLI_TEXT, "NAME,...",
+     "shadowcast,predictive,trend,reactive,ds2,static-peak,static-mean,perfect,oracle",
+     "policies to compare"},
+    {"lanes", 0, CLI_I64, "N", "8", "lanes that the load's peak fills to 80 %"},
+    {"startup", 0, CLI_DURATION, "DURATION", "60s", "how long an ordered lane takes to come"},
+    {"interval", 0, CLI_DURATION, "DURATION", "10s", "time between decisions"},
+    {"objective", 0, CLI_DURATION, "DURATION", "2s", "latency beyond which a second is late"},
+    {"late-price", 0, CLI_F64, "N", "19", "of a late second and lane, in lane-seconds"},
+    {"plot", 0, CLI_TEXT, "FILE", NULL, "write load and lanes as SVG"},
+    {NULL, 0, CLI_FLAG, NULL, NULL, NULL},
+};
+
 const struct cli_verb cli_verbs[] = {
     {"run", verb_run, "run the pipelines of a configuration", "FILE", run_options, 0,
      "Log, lanes, control plane and API in one process. The first start writes a token into the data "
@@ -305,6 +320,9 @@ const struct cli_verb cli_verbs[] = {
     {"forecast file", verb_forecast_file, "forecast a series with quantiles", "FILE",
      forecast_options, CLI_OUTPUT,
      "FILE is CSV `timestamp,value` at equal steps, empty = missing; - is standard input."},
+    {"backtest", verb_backtest, "replay a recorded load against policies", "", backtest_options,
+     CLI_OUTPUT,
+     "The first half of the load chooses each policy's settings; the second is replayed."},
     {"manual", verb_manual, "print what is generated of the documentation", "[TOPIC]", NULL, 0,
      "TOPIC is cli (the default: this page), routes, problems or openapi."},
     {"bench forecast", verb_bench_forecast, "measure how long fits, updates and forecasts take",

@@ -40,6 +40,7 @@ int verb_generate_ysb(const struct cli *cli);
 int verb_forecast_file(const struct cli *cli);
 int verb_bench(const struct cli *cli);
 int verb_bench_forecast(const struct cli *cli);
+int verb_backtest(const struct cli *cli);
 int verb_completion(const struct cli *cli);
 int verb_manual(const struct cli *cli);
 int verb_version(const struct cli *cli);

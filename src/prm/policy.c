@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prm/policy.h"
+
+#include <math.h>
+
+#include "base/check.h"
+
+enum { SHADOW_S = 600, PROFILE_AGE_S = 86400 };
+
+static int clamp_lanes(const struct policy_input *in, double lanes)
+{
+    return lanes < 1 ? 1 : (lanes > in->lanes_max ? in->lanes_max : (int)lanes);
+}
+
+static int need_of(const struct policy_input *in, double demand)
+{
+    return clamp_lanes(in, ceil(demand - 1e-9));
+}
+
+const char *policy_name(enum policy_kind kind)
+{
+    static const char *const names[] = {
+#define X(name, text, help) text,
+        POLICY_LIST(X)
+#undef X
+    };
+    return names[kind];
+}
+
+const char *policy_help(enum policy_kind kind)
+{
+    static const char *const helps[] = {
+#define X(name, text, help) help,
+        POLICY_LIST(X)
+#undef X
+    };
+    return helps[kind];
+}
+
+void policy_init(struct policy *policy, enum policy_kind kind, const struct policy_params *params)
+{
+    *policy = (struct policy){.kind = kind,
+                              .params = *params,
+                              .changed_at_s = -1e18,
+                              .below_since_s = -1,
+                              .profile_at_s = -1e18,
+                              .shadow_until_s = -1e18};
+}
+
+/* Late seconds of a piece in which work gathers (or drains) at a mean `rate`; late while more than `allowed` waits. */
+static double piece_late(double *work, double rate, double dt, double allowed)
+{
+    double before = *work, after = before + rate * dt;
+    *work = after > 0 ? after : 0;
+    if (before > allowed && after > allowed) {
+        return dt;
+    }
+    if (after > allowed) {
+        return dt * (after - allowed) / (after - before);
+    }
+    return before > allowed ? dt * (before - allowed) / (before - after) : 0;
+}
+
+/* Late seconds of one path under `lanes`, and lane-seconds reserved: the latter are the same for all paths. */
+static double path_late(const struct policy_input *in, int path, int lanes)
+{
+    const struct outlook_view *view = in->view;
+    int total = in->serving + in->starting;
+    double work = in->work, late = 0, at = 0, rate = in->demand;
+    for (int j = 0; j < view->lead_count; j++) {
+        double load = view->load[(long)j * view->stride + path], dt = view->lead_s[j] - at;
+        double capacity = in->ready[j];
+        if (lanes < total) {
+            capacity = capacity < lanes ? capacity : lanes;
+        } else if (view->lead_s[j] > in->startup_s) {
+            capacity = lanes;
+        }
+        /* Where the rate crosses the capacity, what drains and what gathers are told apart. */
+        double part = 1, knee = load;
+        if ((rate - capacity) * (load - capacity) < 0) {
+            part = (capacity - rate) / (load - rate);
+            knee = capacity;
+        }
+        late += piece_late(&work, (rate + knee) / 2 - capacity, dt * part, knee * in->objective_s);
+        if (part < 1) {
+            late += piece_late(&work, (knee + load) / 2 - capacity, dt * (1 - part),
+                               load * in->objective_s);
+        }
+        at = view->lead_s[j];
+        rate = load;
+    }
+    return late;
+}
+
+/* The price, or some price above `limit` as soon as it is known to be above. */
+static double price_below(const struct policy_input *in, int lanes, double risk, double limit)
+{
+    const struct outlook_view *view = in->view;
+    CHECK(view != NULL && view->path_count > 0);
+    int total = in->serving + in->starting;
+    double reserved = 0, at = 0;
+    for (int j = 0; j < view->lead_count; j++) {
+        double dt = view->lead_s[j] - at;
+        bool reached = lanes < total || view->lead_s[j] > in->startup_s;
+        reserved += (reached ? lanes : total) * dt;
+        at = view->lead_s[j];
+    }
+    double least = lanes;
+    for (int j = 0; j < view->lead_count; j++) {
+        least = in->ready[j] < least ? in->ready[j] : least;
+    }
+    bool calm = !(in->work > 0) && in->demand <= least;
+    int count = calm && view->peak_max <= least ? 0 : view->path_count;
+    struct usage usage = {.lane_seconds = reserved};
+    double price = cost_of(in->prices, &usage, in->lanes_max), late = 0;
+    for (int k = 0; k < count && price <= limit; k++) {
+        if (!calm || view->peak[k] > least) {
+            late += path_late(in, k, lanes);
+            usage.late_seconds = risk * late / view->path_count;
+            price = cost_of(in->prices, &usage, in->lanes_max);
+        }
+    }
+    return price;
+}
+
+double policy_price(const struct policy_input *in, int lanes, double risk)
+{
+    return price_below(in, lanes, risk, 1e300);
+}
+
+/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves less. */
+static int cheapest(struct policy *policy, const struct policy_input *in, int need)
+{
+    int total = in->serving + in->starting;
+    policy->price_now = policy_price(in, total, policy->params.risk);
+    double price = policy->price_now;
+    int least = total;
+    for (int step = 1; step >= -1; step -= 2) {
+        for (int n = total + step; n >= need && n <= in->lanes_max; n += step) {
+            double p = price_below(in, n, policy->params.risk, price);
+            if (p >= price) {
+                break;
+            }
+            price = p;
+            least = n;
+        }
+        if (least != total) {
+            break;
+        }
+    }
+    policy->price_best = price;
+    double floor = policy->price_now * (1 - policy->params.margin);
+    return least > total || price < floor ? least : total;
+}
+
+/* Way down: only what the whole of the last down_s agreed to, and not right after a change. */
+static int confirm_down(struct policy *policy, const struct policy_input *in, int wanted)
+{
+    int total = in->serving + in->starting;
+    if (wanted >= total) {
+        policy->below_since_s = -1;
+        return wanted;
+    }
+    if (policy->below_since_s < 0) {
+        policy->below_since_s = in->now_s;
+        policy->below_most = wanted;
+    }
+    policy->below_most = wanted > policy->below_most ? wanted : policy->below_most;
+    if (in->now_s - policy->below_since_s < policy->params.down_s) {
+        policy->reason = POLICY_UNCONFIRMED;
+        return total;
+    }
+    if (in->now_s - policy->changed_at_s < policy->params.cooldown_s) {
+        policy->reason = POLICY_COOLING;
+        return total;
+    }
+    int most = policy->below_most;
+    policy->below_since_s = -1;
+    policy->reason = POLICY_FALLS;
+    return most;
+}
+
+/* Shadows: one is cast when a rise is expected and the last profile is old. It never holds up an urgent change. */
+static void cast_shadow(struct policy *policy, const struct policy_input *in, int wanted)
+{
+    bool rise = wanted > in->serving + in->starting;
+    if (policy->kind == POLICY_SHADOWCAST && rise &&
+        in->now_s - policy->profile_at_s > PROFILE_AGE_S) {
+        policy->shadow_until_s = in->now_s + SHADOW_S;
+        policy->profile_at_s = in->now_s;
+    }
+}
+
+double policy_shadow_lanes(const struct policy *policy, double now_s, double demand)
+{
+    if (!(now_s < policy->shadow_until_s)) {
+        return 0;
+    }
+    return 0.05 * demand > 0.1 ? 0.05 * demand : 0.1;
+}
+
+static int step_model(struct policy *policy, const struct policy_input *in)
+{
+    int total = in->serving + in->starting;
+    if (!(isfinite(in->demand) && in->demand >= 0)) {
+        policy->reason = POLICY_BLIND;
+        return total; /* nothing moves for a gap */
+    }
+    int need = need_of(in, in->demand);
+    if (in->view == NULL || in->view->path_count == 0) {
+        need = need_of(in, in->demand / 0.8);
+        policy->reason = POLICY_BLIND;
+        return need >= total ? need : confirm_down(policy, in, need);
+    }
+    policy->reason = POLICY_STAYS;
+    int wanted = cheapest(policy, in, need);
+    if (wanted > total) {
+        policy->reason = POLICY_RISES;
+    }
+    if (need > total || in->lag_s > in->objective_s) {
+        wanted = need > wanted ? need : wanted;
+        policy->reason = POLICY_URGENT;
+    }
+    cast_shadow(policy, in, wanted);
+    /* Down only to what is measured to be enough, whatever the forecast says. */
+    wanted = wanted < need ? need : wanted;
+    return confirm_down(policy, in, wanted);
+}
+
+static double recent_mean(const struct policy_input *in, double seconds)
+{
+    int64_t n = llround(seconds / in->interval_s), i;
+    double sum = 0;
+    n = n < 1 ? 1 : (n > in->history_count ? in->history_count : n);
+    for (i = 1; i <= n; i++) {
+        sum += in->history[in->history_count - i];
+    }
+    return n > 0 ? sum / (double)n : 0;
+}
+
+static int step_trend(struct policy *policy, const struct policy_input *in)
+{
+    int64_t back = llround(policy->params.slope_s / in->interval_s);
+    back = back < in->history_count - 1 ? back : in->history_count - 1;
+    double slope = 0;
+    if (back > 0) {
+        slope = (in->demand - in->history[in->history_count - 1 - back]) /
+                ((double)back * in->interval_s);
+    }
+    double ahead = in->demand + slope * (in->startup_s + 2 * in->interval_s);
+    double demand = ahead > in->demand ? ahead : in->demand;
+    return confirm_down(policy, in, need_of(in, demand / policy->params.target));
+}
+
+static int step_reactive(struct policy *policy, const struct policy_input *in)
+{
+    int total = in->serving + in->starting;
+    double demand = recent_mean(in, policy->params.up_s) + in->work / 60;
+    double utilisation = demand / total;
+    if (utilisation > policy->params.target) {
+        policy->below_since_s = -1;
+        return need_of(in, demand / policy->params.target);
+    }
+    /* Down when one lane fewer would still be below the threshold. */
+    return confirm_down(policy, in, need_of(in, demand / policy->params.target));
+}
+
+static int step_ds2(struct policy *policy, const struct policy_input *in)
+{
+    int total = in->serving + in->starting;
+    int wanted = need_of(in, recent_mean(in, policy->params.up_s) / policy->params.target);
+    policy->votes = wanted == policy->vote ? policy->votes + 1 : 1;
+    policy->vote = wanted;
+    bool cooling = in->now_s - policy->changed_at_s < policy->params.cooldown_s;
+    return policy->votes >= 2 && !cooling ? wanted : total;
+}
+
+/* Daily budget and step limit; what is urgent passes the budget. */
+static int within_limits(struct policy *policy, const struct policy_input *in, int wanted)
+{
+    int total = in->serving + in->starting;
+    if (in->now_s - policy->day_at_s >= 86400) {
+        policy->day_at_s = in->now_s;
+        policy->changes_today = 0;
+    }
+    int budget = policy->params.budget_day, step = policy->params.step_max;
+    if (wanted != total && budget > 0 && policy->changes_today >= budget &&
+        policy->reason != POLICY_URGENT) {
+        policy->reason = POLICY_BUDGET;
+        return total;
+    }
+    if (step > 0 && wanted > total + step) {
+        wanted = total + step;
+    }
+    if (step > 0 && wanted < total - step) {
+        wanted = total - step;
+    }
+    return wanted;
+}
+
+int policy_step(struct policy *policy, const struct policy_input *in)
+{
+    CHECK(in->lanes_max >= 1 && in->serving >= 0 && in->starting >= 0);
+    int wanted = 1;
+    switch (policy->kind) {
+    case POLICY_SHADOWCAST:
+    case POLICY_PREDICTIVE:
+    case POLICY_PERFECT:
+        wanted = step_model(policy, in);
+        break;
+    case POLICY_TREND:
+        wanted = step_trend(policy, in);
+        break;
+    case POLICY_REACTIVE:
+        wanted = step_reactive(policy, in);
+        break;
+    case POLICY_DS2:
+        wanted = step_ds2(policy, in);
+        break;
+    case POLICY_STATIC_PEAK:
+        wanted = in->lanes_max;
+        break;
+    case POLICY_STATIC_MEAN:
+        wanted = clamp_lanes(in, ceil(in->mean / 0.8 - 1e-9));
+        break;
+    case POLICY_ORACLE:
+        wanted = clamp_lanes(in, in->need);
+        break;
+    case POLICY_COUNT:
+        CHECK(false);
+    }
+    wanted = clamp_lanes(in, within_limits(policy, in, wanted));
+    if (wanted != in->serving + in->starting) {
+        policy->changed_at_s = in->now_s;
+        policy->changes_today++;
+    }
+    return wanted;
+}
+
+static int pick(int *index, int count)
+{
+    int at = *index % count;
+    *index /= count;
+    return at;
+}
+
+int policy_grid_count(enum policy_kind kind)
+{
+    static const int counts[POLICY_COUNT] = {
+        [POLICY_SHADOWCAST] = 4 * 2,   [POLICY_PREDICTIVE] = 4 * 2, [POLICY_TREND] = 7 * 4 * 5,
+        [POLICY_REACTIVE] = 8 * 3 * 5, [POLICY_DS2] = 8 * 3 * 4,    [POLICY_STATIC_PEAK] = 1,
+        [POLICY_STATIC_MEAN] = 1,      [POLICY_PERFECT] = 1,        [POLICY_ORACLE] = 1};
+    return counts[kind];
+}
+
+struct policy_params policy_grid(enum policy_kind kind, int index)
+{
+    static const double targets[] = {1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3};
+    static const double ups[] = {10, 60, 300}, downs[] = {0, 60, 300, 900, 3600};
+    static const double slopes[] = {60, 180, 300, 600}, cools[] = {0, 60, 300, 900};
+    static const double risks[] = {0.5, 1.5, 5, 15}, waits[] = {60, 180};
+    struct policy_params p = {.target = 1, .slope_s = 60, .up_s = 10, .risk = 1};
+    switch (kind) {
+    case POLICY_SHADOWCAST:
+    case POLICY_PREDICTIVE:
+        p.risk = risks[pick(&index, 4)];
+        p.down_s = waits[pick(&index, 2)];
+        break;
+    case POLICY_TREND:
+        p.target = targets[pick(&index, 7)];
+        p.slope_s = slopes[pick(&index, 4)];
+        p.down_s = downs[pick(&index, 5)];
+        break;
+    case POLICY_REACTIVE:
+        p.target = targets[pick(&index, 8)];
+        p.up_s = ups[pick(&index, 3)];
+        p.down_s = downs[pick(&index, 5)];
+        break;
+    case POLICY_DS2:
+        p.target = targets[pick(&index, 8)];
+        p.up_s = ups[pick(&index, 3)];
+        p.cooldown_s = cools[pick(&index, 4)];
+        break;
+    case POLICY_STATIC_PEAK:
+    case POLICY_STATIC_MEAN:
+    case POLICY_PERFECT:
+    case POLICY_ORACLE:
+    case POLICY_COUNT:
+        break;
+    }
+    return p;
+}

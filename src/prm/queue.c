@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prm/queue.h"
+
+#include "base/check.h"
+
+static double at_least_zero(double x)
+{
+    return x > 0 ? x : 0;
+}
+
+double queue_advance(double *work, const struct queue_step *step)
+{
+    CHECK(step->seconds > 0 && step->objective_s > 0 && *work >= 0);
+    double slope = (step->rate_end - step->rate_begin) / step->seconds;
+    if (!(*work > 0) && step->rate_begin <= step->capacity && step->rate_end <= step->capacity) {
+        return 0; /* nothing waits and nothing will */
+    }
+    double late = 0, at = 0;
+    while (at < step->seconds) {
+        double part = step->seconds - at < 1 ? step->seconds - at : 1;
+        double middle = step->rate_begin + slope * (at + part / 2);
+        *work = at_least_zero(*work + (middle - step->capacity) * part);
+        at += part;
+        /* Older than the objective: more waits than the last `objective_s` brought. Before the step's begin the rate is
+         * taken to have been what it was there. */
+        double inside = at < step->objective_s ? at : step->objective_s;
+        double recent = inside * (step->rate_begin + slope * (at - inside / 2)) +
+                        (step->objective_s - inside) * step->rate_begin;
+        late += *work > recent + 1e-9 ? part : 0;
+    }
+    return late;
+}
+
+double cost_of(const struct prices *prices, const struct usage *usage, double lanes)
+{
+    return prices->node * usage->lane_seconds + prices->late * usage->late_seconds * lanes +
+           prices->move * usage->moved_bytes + prices->change * usage->changes;
+}
+
+double cost_quantile(const struct prices *prices)
+{
+    return prices->late / (prices->late + prices->node);
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prm/policy.h"
+
+#include <math.h>
+
+#include "test.h"
+
+/* Two leads, ten paths: the load is 2 now and 2.5 at the window's end but for `high` paths, which reach 4.5. */
+static double loads[2 * 10], peaks[10];
+
+static struct outlook_view view_of(int high)
+{
+    struct outlook_view view = {.lead_count = 2,
+                                .path_count = 10,
+                                .stride = 10,
+                                .lead_s = {60, 70},
+                                .load = loads,
+                                .peak = peaks,
+                                .peak_max = high > 0 ? 4.5 : 2.5};
+    for (int k = 0; k < 10; k++) {
+        loads[k] = 2;
+        loads[10 + k] = k < high ? 4.5 : 2.5;
+        peaks[k] = loads[10 + k];
+    }
+    return view;
+}
+
+static const struct prices prices = {.node = 1, .late = 19};
+
+static struct policy_input input_of(const struct outlook_view *view, int serving)
+{
+    return (struct policy_input){.now_s = 1000,
+                                 .demand = 2,
+                                 .objective_s = 0.5,
+                                 .interval_s = 10,
+                                 .startup_s = 60,
+                                 .serving = serving,
+                                 .lanes_max = 8,
+                                 .ready = {serving, serving},
+                                 .prices = &prices,
+                                 .view = view};
+}
+
+static int decide(int high, int serving, double risk)
+{
+    struct policy policy;
+    struct policy_params params = {.risk = risk, .down_s = 60};
+    struct outlook_view view = view_of(high);
+    struct policy_input in = input_of(&view, serving);
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    return policy_step(&policy, &in);
+}
+
+TEST(policy_weighs_what_may_come_against_its_price)
+{
+    EXPECT_INT(decide(0, 3, 1), 3);     /* enough, and a lane fewer would be late */
+    EXPECT_INT(decide(5, 3, 1), 4);     /* half of the futures want a fourth */
+    EXPECT_INT(decide(1, 3, 0.001), 3); /* a risk that is worth nothing is taken */
+}
+
+TEST(policy_goes_down_only_after_a_confirmed_drop)
+{
+    struct policy policy;
+    struct policy_params params = {.risk = 1, .down_s = 60};
+    struct outlook_view view = view_of(0);
+    struct policy_input in = input_of(&view, 6);
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    for (int i = 0; i < 6; i++) {
+        EXPECT_INT(policy_step(&policy, &in), 6);
+        EXPECT_INT(policy.reason, POLICY_UNCONFIRMED);
+        in.now_s += 10;
+    }
+    EXPECT_INT(policy_step(&policy, &in), 3);
+    EXPECT_INT(policy.reason, POLICY_FALLS);
+}
+
+TEST(policy_does_nothing_for_a_gap_and_is_reactive_when_blind)
+{
+    struct policy policy;
+    struct policy_params params = {.risk = 1};
+    struct outlook_view view = view_of(10);
+    struct policy_input in = input_of(&view, 3);
+    in.demand = (double)NAN;
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    EXPECT_INT(policy_step(&policy, &in), 3);
+    EXPECT_INT(policy.reason, POLICY_BLIND);
+    in.demand = 4;
+    in.view = NULL;
+    EXPECT_INT(policy_step(&policy, &in), 5);
+    EXPECT_INT(policy.reason, POLICY_BLIND);
+}
+
+TEST(policy_keeps_its_budget_and_steps_but_not_when_urgent)
+{
+    struct policy policy;
+    struct policy_params params = {.risk = 1, .budget_day = 1, .step_max = 1};
+    struct outlook_view view = view_of(10);
+    struct policy_input in = input_of(&view, 3);
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    EXPECT_INT(policy_step(&policy, &in), 4);
+    EXPECT_INT(policy_step(&policy, &in), 3);
+    EXPECT_INT(policy.reason, POLICY_BUDGET);
+    in.demand = 6.5; /* seven are needed now: one more, whatever the budget says */
+    EXPECT_INT(policy_step(&policy, &in), 4);
+    EXPECT_INT(policy.reason, POLICY_URGENT);
+}
