@@ -400,6 +400,7 @@ void lane_refuse_queued(struct lane *lane)
 
 static void remove_partition(struct lane *lane, struct partition *part)
 {
+    CRASHPOINT("lane.close.after");
     struct partition **at = &lane->parts;
     while (*at != part) {
         at = &(*at)->next;
@@ -469,7 +470,6 @@ void lane_close_ready(struct lane *lane)
     for (struct partition *part = lane->parts; part != NULL;) {
         struct partition *next = part->next;
         if (may_go(part)) {
-            CRASHPOINT("lane.close.after");
             remove_partition(lane, part);
         }
         part = next;
