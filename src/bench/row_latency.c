@@ -457,8 +457,8 @@ static enum err latency_measure(enum log_sync_mode sync, const struct bench_opti
         measure_load(run, &LOADS[i], saturation, BOUNDS[sync == LOG_SYNC][i], result);
     }
     if (run->failed + run->probe.failed > 0) {
-        err = err_set(info, ERR_IO, "%lld writes failed",
-                      (long long)run->failed + run->probe.failed);
+        err =
+            err_set(info, ERR_IO, "%lld writes failed", (long long)run->failed + run->probe.failed);
     }
     tear_down(run);
     return err;
