@@ -54,12 +54,14 @@ static void put_uuid(const struct ysb_options *options, enum id_kind kind, int64
     text_put_hex(out, low, 12);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the text is written through it */
 void ysb_ad_id(const struct ysb_options *options, int64_t ad, char *out)
 {
     struct text_out text = {out};
     put_uuid(options, ID_AD, ad, &text);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the text is written through it */
 void ysb_campaign_id(const struct ysb_options *options, int64_t campaign, char *out)
 {
     struct text_out text = {out};
