@@ -35,13 +35,17 @@ int verb_log_repair(const struct cli *cli)
         return fail(err, &info);
     }
     char *text = mem_new(REPAIR_TEXT_MAX, 1);
-    err = log_embedded_repair_show(&fs, text, REPAIR_TEXT_MAX, &info);
+    bool sound = false;
+    err = log_embedded_repair_show(&fs, text, REPAIR_TEXT_MAX, &sound, &info);
     if (err == ERR_OK) {
         IGNORE_RESULT(fputs(text, stdout)); /* main() judges stdout */
     }
     mem_free(text);
     fs_real_close(&fs);
-    return err == ERR_OK ? EXIT_CODE_OK : fail(err, &info);
+    if (err != ERR_OK) {
+        return fail(err, &info);
+    }
+    return sound ? EXIT_CODE_OK : (int)exit_code_of(ERR_CORRUPT);
 }
 
 /* The file with one more line. */

@@ -39,8 +39,10 @@ ATTR_NODISCARD enum err log_embedded_open(const struct log_embedded_options *opt
                                           struct log_recovery_report *ret_report,
                                           struct err_info *info);
 
-/* Reads the folder without changing it and writes what a repair would cut, as text for people, into `buf`. */
+/* Reads the whole folder (journal, every batch of every segment) without changing it, and writes what is damaged and what a
+ * repair would cut, as text for people, into `buf`.
+ *   ret_sound  nothing is damaged but, at most, a tail that was never acknowledged */
 ATTR_NODISCARD enum err log_embedded_repair_show(const struct fs *fs, char *buf, ptrdiff_t cap,
-                                                 struct err_info *info);
+                                                 bool *ret_sound, struct err_info *info);
 
 #endif

@@ -277,8 +277,9 @@ static void expect_refused(struct bench *b, enum err opened, int64_t changes)
     EXPECT_INT(opened, ERR_CORRUPT);
     EXPECT(changes < 10); /* folders and the lock, no more */
     char text[2000];
-    EXPECT_INT(log_embedded_repair_show(&b->fs, text, sizeof(text), NULL), ERR_OK);
-    EXPECT(strstr(text, "corrupt") != NULL);
+    bool sound = true;
+    EXPECT_INT(log_embedded_repair_show(&b->fs, text, sizeof(text), &sound, NULL), ERR_OK);
+    EXPECT(strstr(text, "corrupt") != NULL && !sound);
 }
 
 TEST(journal_with_a_flipped_bit_is_refused_or_complete_never_shortened)
@@ -374,6 +375,29 @@ static int append_some(struct bench *b, int count)
         done++;
     }
     return done;
+}
+
+TEST(damage_in_an_old_segment_is_shown_before_anybody_reads_it)
+{
+    static const char path[] = "log/shards/00000001/00000000000000000000.seg";
+    struct bench b;
+    bench_init(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
+    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
+    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
+    push_out(&b);
+    bench_close(&b);
+    b.fs = disk_fs(b.disk);
+    char text[2000];
+    bool sound = false;
+    EXPECT_INT(log_embedded_repair_show(&b.fs, text, sizeof(text), &sound, NULL), ERR_OK);
+    EXPECT_MSG(sound && strstr(text, "nothing to repair") != NULL, "%s", text);
+    EXPECT_INT(disk_corrupt(b.disk, path, 500000, 1), ERR_OK);
+    EXPECT_INT(log_embedded_repair_show(&b.fs, text, sizeof(text), &sound, NULL), ERR_OK);
+    EXPECT_MSG(!sound && strstr(text, path) != NULL && strstr(text, "lose offsets") != NULL, "%s",
+               text);
+    bench_release(&b);
 }
 
 /* One life that ends after `n` changes of the disk, and the next. Returns whether the first was not touched. */
