@@ -175,3 +175,90 @@ enum err forecast_backtest(const struct cli *cli, const struct series *series, i
     }
     return err;
 }
+
+static void print_point(const struct online_point *point, const struct online_spec *spec,
+                        const char *format, bool first)
+{
+    bool json = strcmp(format, "json") == 0, csv = strcmp(format, "csv") == 0;
+    const char *how =
+        point->basis == ONLINE_ONE ? model_name(point->model) : online_basis_name(point->basis);
+    if (json) {
+        printf(
+            "%s{\"steps\":%d,\"matured\":%d,\"basis\":\"%s\",\"error\":%.6g,\"error_naive\":%.6g,"
+            "\"loss\":%.6g,\"loss_naive\":%.6g",
+            first ? "" : ",", point->steps, point->matured, how, point->error, point->error_naive,
+            point->loss, point->loss_naive);
+    } else {
+        printf(csv ? "%d,%d,%s,%.6g,%.6g,%.6g,%.6g" : "%6d %8d  %-14s %10.4g %10.4g %10.4g %10.4g",
+               point->steps, point->matured, how, point->error, point->error_naive, point->loss,
+               point->loss_naive);
+    }
+    for (int j = 0; j < spec->level_count; j++) {
+        if (json) {
+            printf(",\"below%g\":%.4f", spec->level[j], point->whole[j]);
+        } else {
+            printf(csv ? ",%.4f" : " %8.3f", point->whole[j]);
+        }
+    }
+    printf("%s", json ? "}" : "\n");
+}
+
+static void print_online(const struct online_report *report, const struct online_spec *spec,
+                         const char *format)
+{
+    bool json = strcmp(format, "json") == 0, csv = strcmp(format, "csv") == 0;
+    if (json) {
+        printf("{\"samples\":%d,\"shifts\":%d,\"fits\":%d,\"fits_failed\":%d,\"items\":[",
+               report->samples, report->shifts, report->fits, report->fits_failed);
+    } else {
+        printf("%s",
+               csv ? "steps,matured,basis,error,error_naive,loss,loss_naive"
+                   : " steps  matured  basis               error      naive       loss      naive");
+        for (int j = 0; j < spec->level_count; j++) {
+            printf(csv ? ",below%g" : "   <=%-4g", spec->level[j]);
+        }
+        printf("\n");
+    }
+    for (int p = 0; p < report->point_count; p++) {
+        print_point(&report->point[p], spec, format, p == 0);
+    }
+    printf("%s", json ? "]}\n" : "");
+}
+
+enum err forecast_online(const struct cli *cli, const struct series *series, int h,
+                         const double *level, int level_count, struct arena *arena,
+                         struct err_info *info)
+{
+    if (level_count > ONLINE_LEVELS_MAX || h > ONLINE_HORIZON_MAX) {
+        return err_set(info, ERR_LIMIT, "--online: %d levels and %d steps at most",
+                       ONLINE_LEVELS_MAX, ONLINE_HORIZON_MAX);
+    }
+    struct online_spec spec = online_defaults(series->step_s, h);
+    struct online_report report;
+    struct online *online;
+    spec.start_s = series->start_s;
+    spec.season = series->season <= spec.history / 2 ? series->season : 0;
+    spec.level_count = level_count;
+    memcpy(spec.level, level, sizeof(double) * (size_t)level_count);
+    enum err err = online_new(&spec, arena, &online, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    int history = series->n / 5 < 2016 ? series->n / 5 : 2016;
+    bool progress = isatty(STDERR_FILENO) == 1;
+    online_load(online, series->y, history, arena);
+    for (int i = history; i < series->n; i++) {
+        online_sample(online, series->y[i], arena);
+        IGNORE_RESULT(online_refit(online, spec.fit_work_max, arena)); /* goes on with the next */
+        if (progress && i % 500 == 0) {
+            IGNORE_RESULT(fprintf(stderr, "\rshadowcast: %d of %d", i, series->n));
+        }
+    }
+    if (progress) {
+        IGNORE_RESULT(fprintf(stderr, "\r%40s\r", "")); /* the line of progress goes */
+    }
+    online_look(online, &report);
+    online_release(online);
+    print_online(&report, &spec, cli_text(cli, "output"));
+    return ERR_OK;
+}

@@ -43,7 +43,7 @@ static enum err read_call(const struct cli *cli, struct call *call, struct err_i
     call->format = cli_text(cli, "output");
     bool known = call->only == NULL;
     for (int t = 0; t < forecast_task_count(); t++) {
-        known = known || strcmp(call->only, forecast_task_name(t)) == 0;
+        known = known || (call->only != NULL && strcmp(call->only, forecast_task_name(t)) == 0);
     }
     return known ? ERR_OK : err_set(info, ERR_INVALID, "--task %s: there is none", call->only);
 }

@@ -112,7 +112,7 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
         return err;
     }
     call->usage = true;
-    int most = cli_flag(cli, "backtest") ? SERIES_MAX : HISTORY_MAX;
+    int most = cli_flag(cli, "backtest") || cli_flag(cli, "online") ? SERIES_MAX : HISTORY_MAX;
     int n = trace.count < most ? trace.count : most;
     call->step_ms = trace.step_ms;
     call->end_ms = trace.start_ms + (int64_t)(trace.count - 1) * trace.step_ms;
@@ -241,6 +241,9 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct call
     }
     if (cli_flag(cli, "backtest")) {
         return forecast_backtest(cli, &call->series, call->h, call->q, call->count, arena, info);
+    }
+    if (cli_flag(cli, "online")) {
+        return forecast_online(cli, &call->series, call->h, call->q, call->count, arena, info);
     }
     const char *wanted = cli_text(cli, "model");
     enum model model = MODEL_COUNT;

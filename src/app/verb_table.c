@@ -36,6 +36,8 @@ static const struct cli_option forecast_options[] = {
     {"plot", 0, CLI_TEXT, "FILE.svg", NULL, "also draw the forecast as a fan chart"},
     {"backtest", 0, CLI_FLAG, NULL, NULL,
      "print how far off each model would have been instead (csv: at each origin)"},
+    {"online", 0, CLI_FLAG, NULL, NULL,
+     "play the series into the online forecaster, sample by sample, and print how its forecasts did"},
     {"origins", 0, CLI_I64, "N", "5", "with --backtest: how many, evenly over the series"},
     {"train", 0, CLI_DURATION, "TIME", NULL,
      "with --backtest: what each origin may look back on (left out: 7 tenths, at most 4096 steps)"},

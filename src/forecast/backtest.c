@@ -87,6 +87,8 @@ enum err backtest_at(const struct series *series, const struct backtest *spec, i
     past.start_s = series->start_s + (double)first * series->step_s;
     int lag = past.season > 1 && past.season < past.n ? past.season : 1;
     double scale = scale_of(past.y, past.n, lag);
+    scale = scale > 0 ? scale : scale_of(past.y, past.n, 1);
+    scale = scale > 0 ? scale : 1;
     double *out = ARENA_NEW_ARRAY(arena, double, (long)spec->h * spec->level_count);
     for (int m = 0; m < BACKTEST_MODELS; m++) {
         rows[m] = (struct backtest_row){.origin = origin, .scale = scale};
@@ -97,7 +99,7 @@ enum err backtest_at(const struct series *series, const struct backtest *spec, i
                            ? run_auto(&past, spec, arena, out, NULL)
                            : model_forecast((enum model)m, &past, spec->h, spec->level,
                                             spec->level_count, arena, out, NULL);
-        if (err == ERR_OK && scale > 0) {
+        if (err == ERR_OK) {
             score(spec, series->y + origin, out, &rows[m]);
         }
     }

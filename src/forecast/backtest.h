@@ -18,9 +18,10 @@ struct backtest {
 };
 
 /* One forecast. All but `there` are 0 where it is false. `scale`: mean absolute difference to a season before in the
- * training values (to the value before where there is no season). */
+ * training values (to the value before where there is no season or
+ * that difference is 0; 1 where that is, too). */
 struct backtest_row {
-    bool there; /* the model could be fitted, and the scale is not 0 */
+    bool there; /* the model could be fitted */
     int origin; /* values of the series up to it */
     double scale;
     double mase;                     /* mean absolute error of the middle level / scale */

@@ -196,11 +196,11 @@ void online_few(const struct online *online, int steps, double *row, struct aren
 /* The move of level j for a step, linear between the points on either side. */
 static double move_at(const struct online *online, int step, int j)
 {
-    const struct point *before = NULL;
+    const struct point *before = &online->point[0];
     for (int p = 0; p < online->point_count; p++) {
         const struct point *point = &online->point[p];
         if (point->steps >= step) {
-            if (before == NULL || point->steps == step) {
+            if (point == before || point->steps == step) {
                 return point->move[j];
             }
             double share = (double)(step - before->steps) / (point->steps - before->steps);
@@ -288,6 +288,7 @@ static struct online_point look_at(const struct online *online, const struct poi
     }
     for (int j = 0; j < online->spec.level_count; j++) {
         view.below[j] = point->below[j].mean;
+        view.whole[j] = point->live > 0 ? point->live_below[j] / point->live : 0;
     }
     return view;
 }

@@ -106,6 +106,8 @@ struct online_point {
     double bias;                     /* recent mean of truth less middle level */
     double loss, loss_naive;         /* recent mean pinball loss over the levels */
     double below[ONLINE_LEVELS_MAX]; /* recent share of samples at or below each level */
+    double
+        whole[ONLINE_LEVELS_MAX]; /* the same over all live forecasts, the rehearsal's left out */
 };
 
 struct online_report {

@@ -361,7 +361,9 @@ static void soften_moves(struct online *online)
             double *move = &online->point[p].move[j];
             bool narrows = (online->spec.level[j] - 0.5) * *move < 0;
             *move *= narrows ? 0.5 : 1;
+            online->point[p].live_below[j] = 0;
         }
+        online->point[p].live = 0;
     }
 }
 

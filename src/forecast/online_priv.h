@@ -36,7 +36,8 @@ struct point {
     struct recent error, error_naive, bias, spread;
     struct recent below[ONLINE_LEVELS_MAX];
     double move[ONLINE_LEVELS_MAX]; /* what each level is moved by */
-    int matured;
+    int matured, live;
+    double live_below[ONLINE_LEVELS_MAX]; /* counts over `live` */
 };
 
 /* A remembered forecast of one target. */

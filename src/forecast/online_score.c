@@ -40,6 +40,7 @@ static void move_levels(const struct online *online, struct point *point, double
         double q = online->spec.level[j];
         bool below = y <= (double)issue->base[j] + point->move[j];
         recent_add(&point->below[j], below);
+        point->live_below[j] += below;
         double step = (MOVE_MIDDLE + MOVE_TAIL * fabs(2 * q - 1)) * point->spread.mean;
         /* early steps are longer, so that a first guess is left fast */
         step *= point->matured < 100 ? 3 : 1;
@@ -83,6 +84,7 @@ static void score_issue(struct online *online, struct point *point, const struct
     double off = fabs(y - base);
     recent_add(&point->spread, point->matured >= MATURED_MIN ? fmin(off, FAR / 3 * usual) : off);
     point->matured++;
+    point->live++;
     move_levels(online, point, y, issue);
 }
 

@@ -129,8 +129,16 @@ TEST(forecast_file_repeats_a_season_and_names_bad_rows)
     sh("grep -c path fan.svg");
     EXPECT(result.code == 0);
     sh("$SC forecast file load.csv --horizon 4h --backtest -o csv < /dev/null");
-    EXPECT_MSG(result.code == 0 && strstr(result.out, "snaive,204,") != NULL, "%s%s", result.out,
-               result.err);
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "\nsnaive,") != NULL &&
+                   strstr(result.out, ",0,0,0,") != NULL,
+               "%s%s", result.out, result.err);
+    sh("$SC forecast file load.csv --horizon 4h --online -q 0.5 -o csv");
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "steps,matured,basis,error,") == result.out &&
+                   strstr(result.out, "\n4,") != NULL,
+               "%s%s", result.out, result.err);
+    program_write("few.csv", "timestamp,value\n2024-03-01T00:00:00Z,1\n2024-03-01T01:00:00Z,3\n");
+    sh("$SC forecast file few.csv --horizon 1h -q 0.5 -o csv");
+    EXPECT(result.code == 0 && strstr(result.err, "too few for a model") != NULL);
     program_write("bad.csv", "timestamp,value\n2024-03-01T00:00:00Z,1\n2024-03-01T01:00:00Z,x\n");
     sh("$SC forecast file bad.csv");
     EXPECT_MSG(result.code != 0 && strstr(result.err, "bad.csv:3:22") != NULL, "%s", result.err);
