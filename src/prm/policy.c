@@ -358,7 +358,7 @@ struct policy_params policy_grid(enum policy_kind kind, int index)
     static const double targets[] = {1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3};
     static const double ups[] = {10, 60, 300}, downs[] = {0, 60, 300, 900, 3600};
     static const double slopes[] = {60, 180, 300, 600}, cools[] = {0, 60, 300, 900};
-    static const double risks[] = {0.5, 1.5, 5, 15}, waits[] = {60, 180};
+    static const double risks[] = {0.5, 1.5, 5, 15}, waits[] = {120, 600};
     struct policy_params p = {.target = 1, .slope_s = 60, .up_s = 10, .risk = 1};
     switch (kind) {
     case POLICY_SHADOWCAST:
