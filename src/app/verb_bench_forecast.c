@@ -7,6 +7,7 @@
 #include "app/exit_code.h"
 #include "app/read_file.h"
 #include "app/verbs.h"
+#include "base/check.h"
 #include "base/real/clock_real.h"
 #include "bench/forecast.h"
 #include "load/trace.h"
@@ -41,6 +42,7 @@ static enum err read_call(const struct cli *cli, struct call *call, struct err_i
     call->repeats = (int)repeats;
     call->only = cli_text(cli, "task");
     call->format = cli_text(cli, "output");
+    CHECK(call->format != NULL); // it has a default
     bool known = call->only == NULL;
     for (int t = 0; t < forecast_task_count(); t++) {
         known = known || (call->only != NULL && strcmp(call->only, forecast_task_name(t)) == 0);

@@ -178,7 +178,7 @@ static double update(struct job *job)
             fitted_update(&fits[i], job->logs[t % job->n]);
         }
     }
-    return since(job, start) / ROUNDS / COUNT_OF(members);
+    return since(job, start) / (double)(ROUNDS * COUNT_OF(members));
 }
 
 /* 36 steps of the slowest member, with four quantiles of each. */

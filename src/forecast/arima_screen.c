@@ -132,6 +132,7 @@ static bool is_inside(const struct arima_order *o, const double *coef)
     return true;
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): the screen writes to it
 static void lay_out(struct screen *s, const struct arima_order *o, int rows, double *room)
 {
     const int counts[4] = {o->p, o->q, o->P, o->Q};
@@ -158,6 +159,7 @@ static double try_step(struct screen *s, double *coef, double before, double *da
         at += s->block[block].count;
     }
     normal_equations(s, normal, right);
+    // NOLINTNEXTLINE(cert-flp30-c): powers of ten, a dozen at most; the last is the caller's
     for (; *damping < DAMPING_MAX; *damping *= 10) {
         memcpy(work, normal, sizeof(double) * (size_t)(k * k));
         for (int i = 0; i < k; i++) {

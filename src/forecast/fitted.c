@@ -339,7 +339,8 @@ static void naive_forecast(const struct fitted *fit, int h, struct forecast *ret
         slope_variance = variance / fit->pairs;
     }
     for (int i = 0; i < h; i++) {
-        double steps = i / m + 1;
+        int rounds = i / m + 1; // the season gone round so often
+        double steps = rounds;
         ret->mean[i] = ret->center[i] = naive_value(fit, i) + slope * steps;
         ret->sd[i] = sqrt(variance * steps + slope_variance * steps * steps);
     }

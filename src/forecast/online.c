@@ -197,6 +197,7 @@ void online_few(const struct online *online, int steps, double *row, struct aren
 static double move_at(const struct online *online, int step, int j)
 {
     const struct point *before = &online->point[0];
+    CHECK(online->point_count > 0);
     for (int p = 0; p < online->point_count; p++) {
         const struct point *point = &online->point[p];
         if (point->steps >= step) {

@@ -81,8 +81,9 @@ static void features_at(const struct short_model *s, int t, int h, double now, d
     features_of_lag(s, t, h, s->spec.week, now, x + 4);
 }
 
-void short_update(struct short_model *s, double y)
+void short_update(struct short_model *model, double y)
 {
+    struct short_model *s = model;
     double fade = exp(-1 / s->spec.memory);
     s->past[s->seen & s->mask] = y;
     s->seen++;
@@ -139,9 +140,10 @@ static double solve(const double *sums, double w[K])
     return fmax(squares, 0) / fmax(weight - K, 1);
 }
 
-enum err short_forecast(const struct short_model *s, int h, struct arena *arena,
+enum err short_forecast(const struct short_model *model, int h, struct arena *arena,
                         struct forecast *ret, struct err_info *info)
 {
+    const struct short_model *s = model;
     int last = s->seen - 1, oldest = s->seen - 1 - s->mask;
     while (last >= 0 && last > oldest && !isfinite(value_at(s, last))) {
         last--;

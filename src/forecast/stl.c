@@ -396,6 +396,7 @@ void stl_update(struct stl_ets *model, double y)
     model->seen++;
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err stl_forecast(const double *y, int n, const int *m, int count, int h, struct arena *arena,
                       struct forecast *ret, struct err_info *info)
 {

@@ -126,7 +126,7 @@ void theta_update(struct theta *model, double y)
 enum err theta_forecast(const double *y, int n, int m, int h, struct arena *arena,
                         struct forecast *ret, double ret_parameters[3], struct err_info *info)
 {
-    struct theta model;
+    struct theta model = {0};
     enum err err = theta_fit(y, n, m, arena, &model, info);
     if (err != ERR_OK) {
         return err;

@@ -76,6 +76,7 @@ static void whiten(double *v, int n, const double *phi)
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
 enum err correlate(const double *x, const double *y, int n, int lag_max, double alpha,
                    struct arena *arena, struct correlation *ret_correlation, struct err_info *info)
 {

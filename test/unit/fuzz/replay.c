@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); /* the target: fuz
 
 /* A target whose runs take long sets another. */
 #ifndef FUZZ_NEAR
-#define FUZZ_NEAR 300
+#    define FUZZ_NEAR 300
 #endif
 
 enum { NEAR = FUZZ_NEAR, BYTES_MAX = 1 << 20 };
