@@ -42,7 +42,6 @@ static enum err read_call(const struct cli *cli, struct call *call, struct err_i
     call->repeats = (int)repeats;
     call->only = cli_text(cli, "task");
     call->format = cli_text(cli, "output");
-    CHECK(call->format != NULL); // it has a default
     bool known = call->only == NULL;
     for (int t = 0; t < forecast_task_count(); t++) {
         known = known || (call->only != NULL && strcmp(call->only, forecast_task_name(t)) == 0);
@@ -80,7 +79,7 @@ static void print_timing(const struct call *call, const struct forecast_timing *
 
 static enum err run_call(const struct cli *cli, struct arena *arena, struct err_info *info)
 {
-    struct call call = {0};
+    struct call call = {.format = "table"};
     struct str text;
     struct trace trace;
     struct clock clock = clock_real();

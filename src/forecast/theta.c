@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "forecast/theta.h"
 
+#include "base/check.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -107,6 +109,7 @@ enum err theta_fit(const double *y, int n, int m, struct arena *arena, struct th
 
 void theta_predict(const struct theta *model, int h, struct arena *arena, struct forecast *ret)
 {
+    CHECK(model->m > 0 && model->ratio != NULL);
     double alpha = model->ets.alpha;
     forecast_init(ret, h, arena);
     for (int i = 0; i < h; i++) {
