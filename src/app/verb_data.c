@@ -48,15 +48,34 @@ int verb_log_repair(const struct cli *cli)
     return sound ? EXIT_CODE_OK : (int)exit_code_of(ERR_CORRUPT);
 }
 
-/* The file with one more line. */
-static enum err add_line(const struct fs *fs, const char *path, const char *line,
+/* Whether a line "hash role name" of the file has that name. */
+static bool has_name(struct str file, struct str name)
+{
+    while (file.ptr != NULL) {
+        struct str line = str_cut(&file, '\n');
+        IGNORE_RESULT(str_cut(&line, ' '));
+        IGNORE_RESULT(str_cut(&line, ' '));
+        if (line.ptr != NULL && str_equal(str_trim(line), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The file with one more line; EXISTS if it has one of that name. */
+static enum err add_line(const struct fs *fs, const char *path, const char *line, struct str name,
                          struct err_info *info)
 {
     struct arena arena;
     struct str old = {NULL, 0};
     arena_init(&arena, 4 * TOKENS_TEXT_MAX);
     enum err err = read_file(&arena, path, TOKENS_TEXT_MAX, &old, info);
-    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+    if (err == ERR_OK && has_name(old, name)) {
+        err = err_set(
+            info, ERR_EXISTS,
+            "there is a token '%.*s' already; take another name, or remove its line from %s",
+            STR_ARG(name), path);
+    } else if (err == ERR_OK || err == ERR_NOT_FOUND) {
         const char *all = arena_printf(&arena, "%.*s%s\n", STR_ARG(old), line);
         err = process_write_file(fs, "tokens", str_of(all), info);
     }
@@ -82,10 +101,11 @@ int verb_token_create(const struct cli *cli)
     enum err err = n < (int)sizeof(line) && strpbrk(cli->args[0], "\n\r") == NULL
                        ? auth_load(auth, "name", str_of(line), &info)
                        : err_set(&info, ERR_INVALID, "the name is too long or has two lines");
+    err = err == ERR_OK ? folder_check(data, &info) : err;
     err = err == ERR_OK ? fs_real_open(data, &fs, &info) : err;
     if (err == ERR_OK) {
         IGNORE_RESULT(snprintf(path, sizeof(path), "%s/tokens", data)); /* cut: not found */
-        err = add_line(&fs, path, line, &info);
+        err = add_line(&fs, path, line, str_of(cli->args[0]), &info);
         fs_real_close(&fs);
     }
     if (err == ERR_OK) {

@@ -315,6 +315,12 @@ TEST(tokens_of_lesser_roles_may_less)
     program_write("pipe.yaml", pipeline);
     sh("mkdir -p roles && $SC token create watcher --role viewer --data roles >roles.token");
     EXPECT_MSG(result.code == 0, "%s", result.err);
+    sh("$SC token create watcher --role admin --data roles");
+    EXPECT_MSG(result.code == 4 && strstr(result.err, "already") != NULL, "exit %d: %s",
+               result.code, result.err);
+    sh("$SC token create watcher --role viewer --data rolls");
+    EXPECT_MSG(result.code == 3 && strstr(result.err, "rolls") != NULL, "exit %d: %s", result.code,
+               result.err);
     program_start("pipe.yaml", "roles", "", &run);
     sh("$SC stream list --data roles --token-file roles.token");
     EXPECT_MSG(result.code == 0, "%s", result.err);
