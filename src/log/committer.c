@@ -191,10 +191,12 @@ static void refuse_group(struct embedded *engine, enum err err, const struct err
     complete_group(c, ERR_OK);
 }
 
+/* Files that nothing refers to any more, once that is durable: a power cut must not take back the frame that let go of a
+ * file that is gone (unsynced mode: so they wait for the journal's next sync). */
 static void send_garbage(struct embedded *engine)
 {
     struct catalog *catalog = &engine->catalog;
-    if (catalog->garbage_count == 0) {
+    if (catalog->garbage_count == 0 || engine->committer.journal_dirty) {
         return;
     }
     struct garbage_job *job = MEM_NEW(struct garbage_job);
@@ -683,6 +685,7 @@ static void on_journal(struct embedded *engine)
         break;
     case COMMITTER_JOURNAL_SYNC:
         journal_synced(c);
+        send_garbage(engine);
         c->state = COMMITTER_IDLE;
         break;
     case COMMITTER_IDLE:
