@@ -210,6 +210,13 @@ static void close_handle(struct disk *disk, struct handle *handle)
             (size_t)(disk->handles + disk->handle_count - handle) * sizeof(struct handle));
 }
 
+void disk_set_delays(struct disk *disk, int64_t sync_delay_ns, int64_t other_delay_ns)
+{
+    CHECK(sync_delay_ns >= 0 && other_delay_ns >= 0);
+    disk->options.sync_delay_ns = sync_delay_ns;
+    disk->options.other_delay_ns = other_delay_ns;
+}
+
 int64_t disk_used_bytes(const struct disk *disk)
 {
     int64_t used_bytes = 0;

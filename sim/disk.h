@@ -60,6 +60,9 @@ void disk_process_kill(struct disk *disk);
 void disk_set_size(struct disk *disk, int64_t size_bytes);
 int64_t disk_used_bytes(const struct disk *disk);
 
+/* From now on ops take that long on average, as disk_options has it: a disk that has become slow. */
+void disk_set_delays(struct disk *disk, int64_t sync_delay_ns, int64_t other_delay_ns);
+
 /* The `nth` op of `kind` from now on (1: the next) fails with `err`. */
 struct disk_fault {
     enum fs_kind kind;

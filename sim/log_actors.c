@@ -565,6 +565,9 @@ void actor_revive(struct actor *actor)
     if (resend) {
         log_model_retry(actor->sim->model, actor->attempt); /* the client outlived the log */
         actor->again = true;
+        if (actor_chance(actor, 0.4)) { /* and is in no hurry: the journal may roll meanwhile */
+            actor->next_ns = world_now_ns(actor->sim->world) + actor_draw(actor, 0, 300) * MS;
+        }
         return;
     }
     if (actor->kind == ACTOR_PRODUCER && actor->attempt != NULL) {

@@ -194,8 +194,15 @@ static void open_log(struct sim *sim, bool calm)
     if (fails) {
         disk_stop_after(sim->disk, rng_range(&sim->rng, 0, 30));
     }
+    if (!calm) {
+        sim_crash_draw(&sim->crash);
+    }
     enum err err = sim_open_embedded(sim, &info);
-    if (err != ERR_OK && fails) {
+    bool struck = sim_crash_hold(&sim->crash);
+    if (struck && err == ERR_OK) {
+        log_close(sim->log); /* struck at its end: it opened on a disk that is gone */
+    }
+    if (struck || (err != ERR_OK && fails)) {
         disk_power_cut(sim->disk);
         sim->crashes++;
         err = sim_open_embedded(sim, &info);
@@ -298,13 +305,17 @@ static void end_life(struct sim *sim, enum crash crash)
 static bool life_over(void *ctx)
 {
     const struct sim *sim = ctx;
-    return sim->died || log_model_problem(sim->model) != NULL;
+    return sim->died || sim->crash.struck || log_model_problem(sim->model) != NULL;
 }
 
-static void live(struct sim *sim, int64_t span_ns)
+/* True: it ended at a crash point. */
+static bool live(struct sim *sim, int64_t span_ns)
 {
     sim->paused = false;
     wake_all(sim);
+    if (sim->embedded) {
+        sim_crash_draw(&sim->crash);
+    }
     enum world_end end =
         world_run(sim->world, life_over, sim, world_now_ns(sim->world) + span_ns, STEPS_MAX);
     if (end == WORLD_STEPS) {
@@ -313,6 +324,7 @@ static void live(struct sim *sim, int64_t span_ns)
     } else if (end == WORLD_QUIET) {
         log_model_fail(sim->model, "everything sleeps for ever");
     }
+    return sim_crash_hold(&sim->crash);
 }
 
 /* After a crash: opens, reads, judges, revives. */
@@ -350,13 +362,16 @@ static void run_lives(struct sim *sim)
 {
     int64_t lives = rng_range(&sim->rng, 2, LIVES_MAX);
     for (int64_t i = 0; i < lives && log_model_problem(sim->model) == NULL; i++) {
-        live(sim, rng_range(&sim->rng, 5, 400) * MS);
+        int64_t span_ms = rng_range(&sim->rng, 5, 400);
+        span_ms *= rng_chance(&sim->crash.rng, 0.15) ? 8 : 1; /* so that retention comes round */
+        bool struck = live(sim, span_ms * MS);
         if (log_model_problem(sim->model) != NULL) {
             return;
         }
-        end_life(sim, rng_chance(&sim->rng, 0.65)  ? CRASH_POWER
-                      : rng_chance(&sim->rng, 0.6) ? CRASH_KILL
-                                                   : CRASH_NONE);
+        end_life(sim, struck                        ? CRASH_KILL
+                      : rng_chance(&sim->rng, 0.65) ? CRASH_POWER
+                      : rng_chance(&sim->rng, 0.6)  ? CRASH_KILL
+                                                    : CRASH_NONE);
         if (log_model_problem(sim->model) == NULL) {
             reopen(sim, false);
         }
@@ -387,6 +402,7 @@ static struct sim *sim_new(const struct sim_options *options)
         .sync_delay_ns = rng_range(&sim->rng, 0, 3 * MS),
         .other_delay_ns = rng_range(&sim->rng, 0, MS / 5),
     });
+    sim_crash_init(&sim->crash, sim->disk, options->seed);
     sim->model = log_model_new(sim->embedded);
     waker_init(&sim->waker);
     mailbox_init(&sim->done, &sim->waker);
@@ -411,6 +427,7 @@ static void sim_free(struct sim *sim)
             log_reader_free(sim->log, sim->actors[i].reader);
         }
     }
+    sim_crash_release(&sim->crash);
     disk_process_kill(sim->disk); /* while the ops in flight are still in memory */
     log_close(sim->log);
     for (int i = 0; i < sim->actor_count; i++) {

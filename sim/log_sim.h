@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "log/log.h"
+#include "sim/crash.h"
 #include "sim/disk.h"
 #include "sim/log_model.h"
 #include "sim/world.h"
@@ -155,6 +156,7 @@ struct sim {
     struct rng rng;
     struct world *world;
     struct disk *disk;
+    struct sim_crash crash;
     struct fs fs;
     struct log *log;
     struct log_model *model;

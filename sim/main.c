@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "sim/crash.h"
 #include "sim/part.h"
 
-/* sim [--seeds N] [--seed S] [--engine embedded|memory] [--part NAME] [--verbose]
+/* sim [--seeds N] [--seed S] [--engine embedded|memory] [--part NAME] [--crash-points] [--verbose]
  * N seeds from S on (default 200 from 1; --seed alone: that one). Exit 0 only if all passed. */
 
 struct arguments {
@@ -17,13 +18,14 @@ struct arguments {
     const char *part;
     bool seed_given;
     bool verbose;
+    bool crash_points; /* tell how often each was passed */
 };
 
 static int usage(const char *why)
 {
     IGNORE_RESULT(fprintf(stderr,
                           "sim: %s\nusage: sim [--seeds N] [--seed S] [--engine embedded|memory] "
-                          "[--part NAME] [--verbose]\nparts:",
+                          "[--part NAME] [--crash-points] [--verbose]\nparts:",
                           why)); /* nowhere to tell it */
     for (const struct sim_part *p = sim_parts; p->name != NULL; p++) {
         IGNORE_RESULT(fprintf(stderr, " %s", p->name));
@@ -56,6 +58,10 @@ static const char *parse(int argc, char **argv, struct arguments *args)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--verbose") == 0) {
             args->verbose = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--crash-points") == 0) {
+            args->crash_points = true;
             continue;
         }
         const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -96,6 +102,10 @@ int main(int argc, char **argv)
     int64_t seeds = args.seeds > 0 ? args.seeds : args.seed_given ? 1 : 200;
     bool verbose = args.verbose || (args.seed_given && seeds == 1);
     int64_t failed = sim_run_seeds(args.part, args.engine, args.seed, seeds, verbose);
+    int32_t missed = 0;
+    if (args.crash_points) {
+        IGNORE_RESULT(sim_crash_tell(stdout, NULL, &missed)); /* how many there are */
+    }
     printf("%lld passed, %lld failed\n", (long long)(seeds * part_count(args.part) - failed),
            (long long)failed);
     return failed > 0 ? 1 : 0;

@@ -11,6 +11,7 @@
 #include "node/mark.h"
 #include "node/runtime.h"
 #include "pipeline/config.h"
+#include "sim/crash.h"
 #include "sim/disk.h"
 #include "sim/layout_actor.h"
 #include "sim/part.h"
@@ -39,9 +40,17 @@ struct writer {
 
 struct pipe_sim {
     bool embedded;
-    struct rng rng;
+    bool unsynced; /* not in part layout: a power cut may take back what it was told is done */
+    struct rng rng,
+        weather; /* the second: what came later, so that old seeds keep their pipelines */
     struct world *world;
     struct disk *disk;
+    struct sim_crash crash; /* not of part layout, which has its own */
+    struct waker weather_waker;
+    bool stormy; /* the disk fills up, gets slow, fails */
+    bool full;
+    int64_t sync_delay_ns, other_delay_ns; /* in good weather */
+    bool may_fail;                         /* a failing op was ordered in this life */
     struct fs fs;
     struct log *log;
     int log_things[LOG_LOOPS_MAX];
@@ -72,22 +81,37 @@ static void fail(struct pipe_sim *sim, const char *what, const char *detail)
 
 /* --- the log and its loops --- */
 
+static enum err open_embedded(struct pipe_sim *sim, struct err_info *info)
+{
+    sim->fs = disk_fs(sim->disk);
+    struct log_embedded_options options = {
+        .fs = &sim->fs,
+        .clock = world_clock(sim->world),
+        .sync = sim->unsynced ? LOG_UNSYNCED : LOG_SYNC,
+        .unsynced_interval_ns = sim->unsynced ? rng_range(&sim->weather, 1, 200) * MS : 0,
+        .journal_segment_bytes = 256 << 10,
+        .shard_segment_bytes = 64 << 10,
+    };
+    struct log_recovery_report report;
+    return log_embedded_open(&options, &sim->log, &report, info);
+}
+
 static void open_log(struct pipe_sim *sim)
 {
-    if (sim->embedded) {
-        sim->fs = disk_fs(sim->disk);
-        struct log_embedded_options options = {
-            .fs = &sim->fs,
-            .clock = world_clock(sim->world),
-            .journal_segment_bytes = 256 << 10,
-            .shard_segment_bytes = 64 << 10,
-        };
-        struct log_recovery_report report;
-        struct err_info info = {0};
-        if (log_embedded_open(&options, &sim->log, &report, &info) != ERR_OK) {
-            fail(sim, "the log cannot be opened", info.text);
-            return;
+    struct err_info info = {0};
+    enum err err = sim->embedded ? open_embedded(sim, &info) : ERR_OK;
+    if (sim->embedded && sim->crash.struck) { /* in the middle of recovery: once more */
+        if (err == ERR_OK) {
+            log_close(sim->log);
         }
+        IGNORE_RESULT(sim_crash_hold(&sim->crash)); /* it did */
+        sim->crashes++;
+        err = open_embedded(sim, &info);
+    }
+    if (err != ERR_OK) {
+        sim->log = NULL;
+        fail(sim, "the log cannot be opened", info.text);
+        return;
     }
     struct log_loop loops[LOG_LOOPS_MAX];
     sim->log_thing_count = log_loops(sim->log, loops);
@@ -105,12 +129,20 @@ static void remove_all(struct world *world, const int *things, int *count)
     *count = 0;
 }
 
+static void clear_up(struct pipe_sim *sim)
+{
+    sim->full = false;
+    disk_set_size(sim->disk, INT64_MAX / 4);
+    disk_set_delays(sim->disk, sim->sync_delay_ns, sim->other_delay_ns);
+}
+
 enum crash { CRASH_POWER, CRASH_KILL, CRASH_NONE };
 
 /* The process and what it had in flight are gone. */
 static void end_process(struct pipe_sim *sim, enum crash crash)
 {
     sim->crashes += crash != CRASH_NONE;
+    clear_up(sim);
     if (crash == CRASH_POWER) {
         disk_power_cut(sim->disk);
     } else {
@@ -211,9 +243,9 @@ static int64_t writer_step(void *ctx, int64_t now_ns)
     struct writer *writer = &sim->writer;
     if (mailbox_take_all(&writer->done) != NULL) {
         writer->busy = false;
-        writer->again = writer->op.err == ERR_AGAIN;
+        writer->again = err_class_of(writer->op.err) == ERR_CLASS_RETRY;
         writer->acked += writer->op.err == ERR_OK;
-        if (writer->op.err != ERR_OK && !writer->again) {
+        if (writer->op.err != ERR_OK && !writer->again && !sim->may_fail) {
             fail(sim, "an append failed", writer->op.info.text);
         }
         writer->next_ns = now_ns + rng_range(&sim->rng, 0, 8 * MS);
@@ -235,6 +267,34 @@ static int64_t writer_step(void *ctx, int64_t now_ns)
         return now_ns + MS;
     }
     return CLOCK_NEVER;
+}
+
+/* --- the weather: the disk is full for a while, or slow, or an op of it fails --- */
+
+static int64_t weather_step(void *ctx, int64_t now_ns)
+{
+    struct pipe_sim *sim = ctx;
+    struct rng *rng = &sim->weather;
+    uint64_t what = rng_below(rng, 10);
+    if (sim->full || what == 9) {
+        clear_up(sim);
+    } else if (what < 4) {
+        sim->full = true;
+        disk_set_size(sim->disk, disk_used_bytes(sim->disk) + rng_range(rng, 0, 400000));
+    } else if (what < 7) {
+        bool slow = rng_chance(rng, 0.5);
+        disk_set_delays(sim->disk, rng_range(rng, 0, slow ? 200 : 3) * MS,
+                        rng_range(rng, 0, slow ? 20 * MS : MS / 5));
+    } else if (what < 8 && sim->layout == NULL) {
+        sim->may_fail = true;
+        struct disk_fault fault = {.kind = rng_chance(rng, 0.6) ? FS_SYNC : FS_WRITE,
+                                   .nth = rng_range(rng, 1, 30),
+                                   .err = ERR_IO,
+                                   .persistent = rng_chance(rng, 0.5),
+                                   .partial = true};
+        disk_set_fault(sim->disk, &fault);
+    }
+    return now_ns + rng_range(rng, 1, 100) * MS;
 }
 
 /* --- a process --- */
@@ -264,7 +324,7 @@ static struct pipe_layout draw_layout(struct pipe_sim *sim)
     return layout;
 }
 
-static void start_process(struct pipe_sim *sim)
+static void start_process(struct pipe_sim *sim, bool last)
 {
     struct rng *rng = &sim->rng;
     bool kept = sim->layout != NULL && sim->drawn.nodes > 0 && rng_chance(rng, 0.8);
@@ -304,6 +364,10 @@ static void start_process(struct pipe_sim *sim)
         add(sim, "lane", lane_step, lane, lane_waker(lane));
     }
     add(sim, "writer", writer_step, sim, &sim->writer.waker);
+    sim->may_fail = false;
+    if (sim->stormy && !last) {
+        add(sim, "weather", weather_step, sim, &sim->weather_waker);
+    }
     if (sim->layout != NULL) {
         layout_actor_begin(sim->layout, sim->runtime, kept);
         add(sim, "layout", layout_actor_step, sim->layout, layout_actor_waker(sim->layout));
@@ -322,11 +386,15 @@ static bool in_trouble(void *ctx)
 static bool life_over(void *ctx)
 {
     const struct pipe_sim *sim = ctx;
-    return in_trouble(ctx) || (sim->layout != NULL && layout_actor_crash(sim->layout));
+    return in_trouble(ctx) || sim->crash.struck ||
+           (sim->layout != NULL && layout_actor_crash(sim->layout));
 }
 
 static void look(struct pipe_sim *sim, const char *when)
 {
+    if (sim->may_fail) {
+        return; /* what fails now may; the next life must not */
+    }
     if (in_trouble(sim) && !sim->failed) {
         const char *problem = sim->layout != NULL ? layout_actor_problem(sim->layout) : NULL;
         fail(sim, when, problem != NULL ? problem : node_runtime_problem(sim->runtime)->text);
@@ -378,7 +446,10 @@ static void stop_process(struct pipe_sim *sim)
 
 static void live(struct pipe_sim *sim)
 {
-    start_process(sim);
+    if (sim->layout == NULL) {
+        sim_crash_draw(&sim->crash);
+    }
+    start_process(sim, false);
     if (sim->failed) {
         return;
     }
@@ -395,6 +466,10 @@ static void live(struct pipe_sim *sim)
     enum crash crash = rng_chance(&sim->rng, 0.5)   ? CRASH_POWER
                        : rng_chance(&sim->rng, 0.7) ? CRASH_KILL
                                                     : CRASH_NONE;
+    bool struck = sim_crash_hold(&sim->crash);
+    if (struck || sim->may_fail) {
+        crash = struck || crash == CRASH_NONE ? CRASH_KILL : crash;
+    }
     if (sim->layout != NULL && layout_actor_crash(sim->layout) && crash == CRASH_NONE) {
         crash = CRASH_KILL; /* at a crash point */
     }
@@ -545,7 +620,7 @@ static void judge(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
 
 static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
 {
-    start_process(sim);
+    start_process(sim, true);
     if (!sim->failed) {
         run_until(sim, all_written, "the last life's writing");
     }
@@ -561,8 +636,9 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
         IGNORE_RESULT(
             world_run(sim->world, in_trouble, sim, until_ns, STEPS_MAX)); /* looked at below */
         look(sim, "before the last crash");
-        end_process(sim, CRASH_POWER);
-        start_process(sim);
+        /* unsynced, a power cut could take the end markers back */
+        end_process(sim, sim->unsynced ? CRASH_KILL : CRASH_POWER);
+        start_process(sim, true);
     }
     if (!sim->failed) {
         run_until(sim, all_ended, "the input's end");
@@ -570,6 +646,13 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     if (!sim->failed) {
         judge(sim, ret_source, ret_sink);
     }
+}
+
+static enum record_codec drawn_codec(struct rng *rng)
+{
+    static const enum record_codec codecs[] = {RECORD_CODEC_NONE, RECORD_CODEC_LZ4,
+                                               RECORD_CODEC_ZSTD};
+    return codecs[rng_below(rng, COUNT_OF(codecs))];
 }
 
 static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
@@ -581,20 +664,29 @@ static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
     sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : drawn;
     sim->world = world_new(&(struct world_options){
         .seed = options->seed, .stall_probability = rng_chance(&sim->rng, 0.5) ? 0.05 : 0});
+    sim->sync_delay_ns = rng_range(&sim->rng, 0, 3 * MS);
+    sim->other_delay_ns = rng_range(&sim->rng, 0, MS / 5);
     sim->disk = disk_new(&(struct disk_options){.clock = world_clock(sim->world),
                                                 .seed = options->seed,
-                                                .sync_delay_ns = rng_range(&sim->rng, 0, 3 * MS),
-                                                .other_delay_ns = rng_range(&sim->rng, 0, MS / 5)});
+                                                .sync_delay_ns = sim->sync_delay_ns,
+                                                .other_delay_ns = sim->other_delay_ns});
     sim->fs = disk_fs(sim->disk);
     IGNORE_RESULT(
         world_add(sim->world, "disk", disk_step, sim->disk, disk_waker(sim->disk))); /* stays */
+    if (!layout) {
+        sim_crash_init(&sim->crash, sim->disk, options->seed);
+    }
+    rng_init(&sim->weather, options->seed * 7 + 3);
+    waker_init(&sim->weather_waker);
+    sim->unsynced = sim->embedded && !layout && rng_chance(&sim->weather, 0.25);
+    sim->stormy = sim->embedded && rng_chance(&sim->weather, 0.4);
     arena_init(&sim->config_arena, 16 << 20);
     arena_init(&sim->record_arena, 16 << 20);
     waker_init(&sim->waker);
     mailbox_init(&sim->done, &sim->waker);
     waker_init(&sim->writer.waker);
     mailbox_init(&sim->writer.done, &sim->writer.waker);
-    record_builder_init(&sim->writer.builder, RECORD_CODEC_NONE);
+    record_builder_init(&sim->writer.builder, drawn_codec(&sim->weather));
     pipe_plan_draw(&sim->plan, &sim->rng);
     sim->writer.left = rng_range(&sim->rng, 200, 2000);
     sim->writer.batch_max = rng_chance(&sim->rng, 0.4) ? 4 : BATCH_MAX;
@@ -615,6 +707,9 @@ static void sim_free(struct pipe_sim *sim)
 {
     end_process(sim, CRASH_KILL);
     layout_actor_free(sim->layout);
+    if (sim->layout == NULL) {
+        sim_crash_release(&sim->crash);
+    }
     log_close(sim->log);
     record_builder_release(&sim->writer.builder);
     disk_free(sim->disk);
@@ -636,11 +731,13 @@ static void run_part(const struct sim_options *options, bool layout, struct sim_
         last_life(sim, &source, &sink);
     }
     ret_result->passed = !sim->failed;
-    IGNORE_RESULT(snprintf(ret_result->text, sizeof(ret_result->text),
-                           "%s log, %s, life %d, %d crashes, at %.3f ms: %d records in, %d out%s%s",
-                           sim->embedded ? "embedded" : "memory", kinds[sim->plan.kind], sim->lives,
-                           sim->crashes, (double)world_now_ns(sim->world) / MS, source, sink,
-                           sim->failed ? "; " : "", sim->text)); /* may be cut */
+    IGNORE_RESULT(
+        snprintf(ret_result->text, sizeof(ret_result->text),
+                 "%s log%s%s, %s, life %d, %d crashes, at %.3f ms: %d records in, %d out%s%s",
+                 sim->embedded ? "embedded" : "memory", sim->unsynced ? ", unsynced" : "",
+                 sim->stormy ? ", storms" : "", kinds[sim->plan.kind], sim->lives, sim->crashes,
+                 (double)world_now_ns(sim->world) / MS, source, sink, sim->failed ? "; " : "",
+                 sim->text)); /* may be cut */
     if (layout) {
         struct layout_tally t = layout_actor_tally(sim->layout);
         size_t used = strlen(ret_result->text);

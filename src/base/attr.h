@@ -15,7 +15,10 @@
 #define ATTR_HOT                          __attribute__((hot))
 #define ATTR_ALWAYS_INLINE                inline __attribute__((always_inline))
 #define ATTR_CLEANUP(fn)                  __attribute__((cleanup(fn)))
-#define ATTR_EXPORT                       __attribute__((visibility("default")))
+/* The linker gathers what has the same section; its two ends are WEAK where a program may have none. */
+#define ATTR_SECTION(name) __attribute__((section(name), used))
+#define ATTR_WEAK          __attribute__((weak))
+#define ATTR_EXPORT        __attribute__((visibility("default")))
 /* Code for a processor that has more: whoever calls it has asked whether it has. */
 #define ATTR_TARGET(isa) __attribute__((target(isa)))
 /* A local that is written before it is read, too large to be zeroed on a hot path (-ftrivial-auto-var-init). */

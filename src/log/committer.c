@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/embedded_priv.h"
-#include "log/planted.h"
 
 /* The committer: takes ops, makes one journal frame of a group of them, syncs it, writes the group's batches to the
  * shards' files, publishes the ends, completes the ops.
@@ -196,7 +196,8 @@ static void refuse_group(struct embedded *engine, enum err err, const struct err
 static void send_garbage(struct embedded *engine)
 {
     struct catalog *catalog = &engine->catalog;
-    if (catalog->garbage_count == 0 || engine->committer.journal_dirty) {
+    if (catalog->garbage_count == 0 ||
+        (engine->committer.journal_dirty && !PLANTED(FILES_GO_EARLY))) {
         return;
     }
     struct garbage_job *job = MEM_NEW(struct garbage_job);
@@ -258,6 +259,7 @@ enum err committer_open_shard(struct embedded *engine, struct shard *shard, int6
         shard_folder_path(folder, shard->id);
         err = fs_mkdir(engine->fs, folder, info);
         if (err == ERR_OK) {
+            CRASHPOINT("log.segment.folder_made");
             err = fs_open(engine->fs, path, FS_O_WRITE | FS_O_CREATE, &shard->file, info);
         }
     }
@@ -268,6 +270,7 @@ enum err committer_open_shard(struct embedded *engine, struct shard *shard, int6
     shard->file_base = base;
     lru_add(c, shard);
     c->open_files++;
+    CRASHPOINT("log.segment.opened");
     return ERR_OK;
 }
 
@@ -380,6 +383,7 @@ static void publish(struct embedded *engine)
     c->pending_count = 0;
     c->state = COMMITTER_IDLE;
     complete_group(c, ERR_OK);
+    CRASHPOINT("log.commit.completed");
     send_garbage(engine);
 }
 
@@ -392,6 +396,7 @@ static void shard_writes_settled(struct embedded *engine)
         return;
     }
     if (c->write_err == ERR_NO_SPACE) {
+        CRASHPOINT("log.commit.no_space");
         c->state = COMMITTER_STALLED;
         c->retry_ns = c->now_ns + SHARD_RETRY_NS;
         complete_group(c, ERR_OK); /* durable in the journal: C2 */
@@ -493,6 +498,7 @@ static void run_group(struct embedded *engine)
     c->entries.len = 0;
     c->entry_count = 0;
     c->state = COMMITTER_WRITE;
+    CRASHPOINT("log.commit.before_write");
     submit_journal(engine, FS_WRITE, c->at);
 }
 
@@ -588,6 +594,7 @@ static bool start(struct embedded *engine)
     if (c->failed == ERR_OK && c->now_ns >= c->retention_ns) {
         c->retention_ns = c->now_ns + RETENTION_EVERY_NS;
         c->must_write = retention_run(engine) || c->must_write;
+        CRASHPOINT("log.retention.looked");
     }
     if (c->failed == ERR_OK && c->journal_dirty && c->now_ns >= c->journal_sync_ns) {
         c->state = COMMITTER_JOURNAL_SYNC;
@@ -647,6 +654,10 @@ static void on_journal(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
     const struct fs_op *op = &c->journal_op;
+    if (PLANTED(RETRY_FAILED_SYNC) && op->err != ERR_OK && c->state == COMMITTER_SYNC) {
+        submit_journal(engine, FS_SYNC, 0);
+        return;
+    }
     if (op->err != ERR_OK) {
         fail(c, op->err, &op->info);
         c->state = COMMITTER_IDLE;
@@ -668,7 +679,7 @@ static void on_journal(struct embedded *engine)
         CRASHPOINT("log.commit.frame_written");
         c->frame_number++;
         c->at += c->frame_len;
-        if (engine->options.sync == LOG_SYNC && !PLANTED_ACK_BEFORE_SYNC) {
+        if (engine->options.sync == LOG_SYNC && !PLANTED(ACK_BEFORE_SYNC)) {
             c->state = COMMITTER_SYNC;
             submit_journal(engine, FS_SYNC, 0);
             break;
@@ -684,6 +695,7 @@ static void on_journal(struct embedded *engine)
         begin_shard_writes(engine);
         break;
     case COMMITTER_JOURNAL_SYNC:
+        CRASHPOINT("log.commit.interval_synced");
         journal_synced(c);
         send_garbage(engine);
         c->state = COMMITTER_IDLE;

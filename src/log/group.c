@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/embedded_priv.h"
 #include "log/ranges.h"
 
@@ -305,7 +306,7 @@ static enum err append(struct embedded *engine, struct log_append_op *op, struct
         if (err != ERR_OK) {
             return err;
         }
-        if (old >= 0) {
+        if (old >= 0 && !PLANTED(DUPLICATE_TAKEN)) {
             op->ret_base_offset = old;
             op->ret_duplicate = true;
             return ERR_OK;
@@ -407,7 +408,7 @@ static enum err commit_check(struct embedded *engine, struct log_commit_op *op, 
         return err_set(info, ERR_NOT_FOUND, "no owner %u", op->owner.v);
     }
     const struct owner *owner = engine->catalog.owners[op->owner.v];
-    if (owner->incarnation != op->incarnation) {
+    if (owner->incarnation != op->incarnation && !PLANTED(OLD_INCARNATION)) {
         return err_set(info, ERR_FENCED, "owner %s is at incarnation %u, the commit is of %u",
                        owner->name, owner->incarnation, op->incarnation);
     }
@@ -415,7 +416,7 @@ static enum err commit_check(struct embedded *engine, struct log_commit_op *op, 
         *ret_again = true;
         return commit_again(owner, op, info);
     }
-    if (owner->fenced) {
+    if (owner->fenced && !PLANTED(NO_FENCE)) {
         return err_set(info, ERR_FENCED, "owner %s is fenced", owner->name);
     }
     if (op->sequence != owner->sequence + 1) {
@@ -434,7 +435,7 @@ static enum err commit_check(struct embedded *engine, struct log_commit_op *op, 
                            claim->group_hi);
         }
         uint64_t epoch = range_epochs_highest(shard, claim->group_lo, claim->group_hi);
-        if (epoch > claim->epoch) {
+        if (epoch > claim->epoch && !PLANTED(OLD_EPOCH)) {
             op->ret_fenced_claim = i;
             return err_set(info, ERR_FENCED,
                            "key groups %u..%u are at epoch %llu, the claim at %llu",

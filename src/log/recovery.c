@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/embedded_priv.h"
 #include "log/scan.h"
 
@@ -183,7 +184,9 @@ static enum err apply_segment(struct recovery *r, const struct scanned_segment *
     if (err != ERR_OK) {
         return err;
     }
-    for (int64_t at = 0; err == ERR_OK && at < segment->end;) {
+    const bool last = PLANTED(CUT_AT_WRONG_END) && r->scan.segments + r->scan.last_good == segment;
+    const int64_t end = last && segment->last_at > 0 ? segment->last_at : segment->end;
+    for (int64_t at = 0; err == ERR_OK && at < end;) {
         struct frame_header header = {0};
         enum frame_verdict verdict = FRAME_BAD;
         err = frame_read(reader, at, &verdict, &header, info);
@@ -241,6 +244,7 @@ static enum err cut_tail(struct recovery *r, struct err_info *info)
         err = fs_write(fs, file, zeros, len, at, info);
     }
     mem_free(zeros);
+    CRASHPOINT("log.recovery.tail_zeroed");
     if (err == ERR_OK) {
         err = fs_sync(fs, file, info);
     }
@@ -551,6 +555,7 @@ static enum err replay(struct recovery *r, struct err_info *info)
 {
     struct frame_reader reader = {.file = {-1}};
     enum err err = save_last_frame(r, info);
+    CRASHPOINT("log.recovery.last_frame_saved");
     r->gap = r->scan.gap;
     for (int32_t i = r->scan.first_good; err == ERR_OK && i <= r->scan.last_good; i++) {
         if (r->scan.segments[i].good) {
@@ -558,14 +563,17 @@ static enum err replay(struct recovery *r, struct err_info *info)
         }
     }
     frame_reader_release(&reader);
+    CRASHPOINT("log.recovery.replayed");
     if (err == ERR_OK) {
         err = cut_tail(r, info);
     }
     if (err == ERR_OK) {
         err = sweep_shards(r, info);
+        CRASHPOINT("log.recovery.shards_swept");
     }
     if (err == ERR_OK) {
         err = sweep_checkpoints(r, info);
+        CRASHPOINT("log.recovery.checkpoints_swept");
     }
     return err == ERR_OK ? check_shards(r, info) : err;
 }
@@ -612,6 +620,7 @@ enum err recovery_run(struct embedded *engine, struct log_recovery_report *ret_r
         c->frame_number = r.last_frame;
         err = begin_segment(&r, next, info);
     }
+    CRASHPOINT("log.recovery.snapshot_synced");
     if (err == ERR_OK) {
         c->round_wanted = true;
         *ret_next_segment = next + 1;

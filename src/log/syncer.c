@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "log/embedded_priv.h"
 
 /* The syncer: slow file work that nobody waits for on the path of a commit. Three acts, each one struct with a state, go
@@ -208,6 +209,7 @@ static void spare_hand_over(struct syncer *s)
         return;
     }
     s->spare = SPARE_HANDOVER;
+    CRASHPOINT("log.roll.segment_renamed");
     submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
 }
 
@@ -259,6 +261,7 @@ static void spare_done(struct syncer *s)
     enum err err = s->spare_op.err;
     if (err == ERR_OK && s->spare == SPARE_SYNC && s->spare_bytes >= s->spare_target &&
         !s->spare_named) {
+        CRASHPOINT("log.roll.spare_synced");
         err = fs_rename(fs, JOURNAL_NEXT, JOURNAL_SPARE, &info);
     }
     if (err != ERR_OK) {
@@ -281,9 +284,11 @@ static void spare_done(struct syncer *s)
             break;
         }
         s->spare = SPARE_DIR;
+        CRASHPOINT("log.roll.spare_named");
         submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
         break;
     case SPARE_DIR:
+        CRASHPOINT("log.roll.spare_ready");
         s->spare = SPARE_READY;
         break;
     case SPARE_HANDOVER:
@@ -340,6 +345,7 @@ static void round_end(struct syncer *s, enum err err, const struct err_info *inf
             char path[JOURNAL_PATH_MAX];
             journal_path(path, n);
             IGNORE_RESULT(fs_unlink(s->engine->fs, path, NULL)); /* or at the next start */
+            CRASHPOINT("log.round.journal_unlinked");
         }
     } else {
         job->info = *info;
@@ -385,13 +391,18 @@ static void round_done(struct syncer *s)
         round_end(s, s->round_op.err, &s->round_op.info);
         return;
     }
-    if (s->round == ROUND_FILE && s->job->files[s->job_index].fresh) {
+    if (s->round == ROUND_FILE) {
+        CRASHPOINT("log.round.file_synced");
+    }
+    if (s->round == ROUND_FILE && s->job->files[s->job_index].fresh &&
+        !PLANTED(SKIP_DIRECTORY_SYNC)) {
         s->round = ROUND_FOLDER;
         shard_folder_path(s->folder, s->job->files[s->job_index].shard);
         submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = s->folder});
         return;
     }
     if (s->round == ROUND_SHARDS) {
+        CRASHPOINT("log.round.names_synced");
         round_end(s, ERR_OK, NULL);
         return;
     }
@@ -410,6 +421,7 @@ static void checkpoint_end(struct syncer *s, enum err err, const struct err_info
     s->checkpoint = CHECKPOINT_NONE;
     close_file(s, &s->checkpoint_file);
     if (err == ERR_OK) {
+        CRASHPOINT("log.checkpoint.durable");
         mailbox_push(&s->engine->committer.ops, &op->msg);
         return;
     }
@@ -435,6 +447,7 @@ static void checkpoint_begin(struct syncer *s)
         return;
     }
     s->checkpoint = CHECKPOINT_HEAD;
+    CRASHPOINT("log.checkpoint.begun");
     submit(s, &s->checkpoint_op,
            (struct fs_op){.kind = FS_WRITE,
                           .file = s->checkpoint_file,
@@ -473,11 +486,16 @@ static void checkpoint_done(struct syncer *s)
                               .offset = CHECKPOINT_HEADER});
     } else if (s->checkpoint == CHECKPOINT_SYNC) {
         s->checkpoint = CHECKPOINT_DIR;
+        CRASHPOINT("log.checkpoint.renamed");
         submit(s, &s->checkpoint_op,
                (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/checkpoints"});
     } else {
         s->checkpoint = CHECKPOINT_SYNC;
-        submit(s, &s->checkpoint_op, (struct fs_op){.kind = FS_SYNC, .file = s->checkpoint_file});
+        CRASHPOINT("log.checkpoint.written");
+        submit(s, &s->checkpoint_op,
+               PLANTED(CHECKPOINT_NOT_SYNCED)
+                   ? (struct fs_op){.kind = FS_SYNC_DIR, .path = "log"}
+                   : (struct fs_op){.kind = FS_SYNC, .file = s->checkpoint_file});
     }
 }
 
@@ -543,12 +561,13 @@ static void on_message(struct syncer *s, struct msg *msg)
     case MSG_ROUND:
         CHECK(s->job == NULL);
         s->job = CONTAINER_OF(msg, struct sync_round, msg);
-        s->job_index = 0;
+        s->job_index = PLANTED(JOURNAL_REMOVED_EARLY) ? s->job->count : 0;
         round_next(s);
         break;
     case MSG_GARBAGE:
         CRASHPOINT("log.retention.before_unlink");
         garbage_remove(s->engine->fs, any->files, any->count);
+        CRASHPOINT("log.retention.unlinked");
         mem_free(any->files);
         mem_free(any);
         break;

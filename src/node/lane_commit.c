@@ -2,7 +2,9 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/crashpoint.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "node/lane_priv.h"
 
 /* Commits of a lane, and what follows them: floors, checkpoints.
@@ -101,6 +103,7 @@ static void submit_checkpoint(struct lane *lane)
                                    .at = commit_end_of(lane->flying, claim),
                                    .bytes = lane->dump.bytes,
                                    .len = lane->dump.len};
+    CRASHPOINT("commit.checkpoint");
     lane_submit(lane, &lane->checkpoint_op, LOG_OP_CHECKPOINT);
 }
 
@@ -157,6 +160,7 @@ static void seal(struct lane *lane)
         lane_broken(lane, &info);
         return;
     }
+    CRASHPOINT("commit.sealed");
     lane->sequence++;
     for (int32_t i = 0; i < lane->filling->claim_count; i++) {
         struct partition *part = lane->filling->parts[i].part;
@@ -207,6 +211,7 @@ static void submit_floor(struct lane *lane, const struct partition *part, int32_
             .offset = lowest,
         };
         atomic_store_explicit(&part->floors->submitted[input], lowest, memory_order_relaxed);
+        CRASHPOINT("commit.floor");
         lane_submit(lane, op, LOG_OP_FLOOR);
         return;
     }
@@ -234,6 +239,7 @@ static void report_floors(struct lane *lane, const struct partition *part)
 static void committed(struct lane *lane)
 {
     struct commit *commit = lane->flying;
+    CRASHPOINT("commit.acknowledged");
     for (int32_t i = 0; i < commit->claim_count; i++) {
         struct commit_claim *claim = &commit->parts[i];
         claim->part->in_flight = false;
@@ -282,6 +288,8 @@ void lane_commit_done(struct lane *lane)
     } else if (op->err == ERR_FENCED) {
         fenced(lane, op->u.commit.ret_fenced_claim);
     } else if (err_may_retry(op->err)) {
+        lane->commit_op.op.u.commit.sequence +=
+            PLANTED(AGAIN_AS_NEW) && lane->sequence == lane->commit_op.op.u.commit.sequence;
         int64_t most = INT64_C(1000000000);
         lane->resend_backoff_ns = lane->resend_backoff_ns == 0 ? lane->tuning.again_backoff_ns
                                                                : 2 * lane->resend_backoff_ns;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "node/partition_priv.h"
 
 /* --- names --- */
@@ -475,7 +476,9 @@ static enum err put_delta(struct partition *part, struct commit *commit)
         return ERR_OK;
     }
     while (state_delta_next(part->state_kept, &key, &value)) {
-        enum err err = put_entry(part, commit, key, value);
+        enum err err = PLANTED(LOST_DELTA) && part->figures.commits % 8 == 7
+                           ? ERR_OK
+                           : put_entry(part, commit, key, value);
         if (err != ERR_OK) {
             return err;
         }
@@ -496,7 +499,8 @@ enum err partition_cut(struct partition *part, struct commit *commit, struct err
         err = put_delta(part, commit);
     }
     for (int32_t i = 0; i < part->stage->plan->input_count && err == ERR_OK; i++) {
-        if (part->moved[i]) {
+        if (part->moved[i] &&
+            !(PLANTED(POSITION_NOT_IN_COMMIT) && part->figures.commits % 8 == 7)) {
             err = put_position(part, commit, i);
             err = err == ERR_OK ? put_ahead(part, commit, i) : err;
         }

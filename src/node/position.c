@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "node/bytes.h"
 
 enum { POSITION_FORMAT = 1, POSITION_HEAD_BYTES = 30, POSITION_PIECE_BYTES = 17 };
@@ -241,6 +242,7 @@ enum err position_decode(struct str bytes, struct position *ret_position, struct
         return err_set(info, ERR_CORRUPT, "a position entry of %td bytes is not in format %d", len,
                        POSITION_FORMAT);
     }
+    position.next_offset -= PLANTED(STALE_POSITION) && position.next_offset > 0;
     position.time.idle = idle != 0;
     coverage_reserve(&position.coverage, (int32_t)count);
     for (uint32_t i = 0; i < count; i++) {
