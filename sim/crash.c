@@ -71,7 +71,7 @@ int32_t sim_crash_tell(FILE *all, FILE *missed, int32_t *ret_missed)
     for (int32_t i = 0; i < count; i++) {
         points[i] = crashpoint_at(i);
     }
-    qsort(points, (size_t)count, sizeof(*points), by_name);
+    qsort(points, (size_t)count, sizeof(char *), by_name);
     for (int32_t i = 0; i < count;) {
         const char *name = points[i]->name;
         int64_t passed = 0;
