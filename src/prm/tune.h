@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PRM_TUNE_H
+#define PRM_TUNE_H
+
+#include "prm/plan.h"
+
+/* The tuner: which settings to try on candidates, and which of those tried to promote. Pure decisions on profiles. */
+
+enum { TUNE_KNOBS_MAX = 64, TUNE_TRIALS_MAX = 256 };
+
+enum tune_kind {
+    TUNE_NUMBER, /* a number, stepped by factors */
+    TUNE_SWITCH, /* off or on */
+    TUNE_ORDER,  /* of commuting filters: a permutation, cheapest rejecter first */
+};
+
+/* A setting that an operator (or the stage) declares. */
+struct tune_knob {
+    struct str operator_name; /* "": the stage's own, as batch size or compression */
+    struct str name;
+    enum tune_kind kind;
+    double value, min, max; /* NUMBER: integer steps between; SWITCH: 0 or 1 */
+    double operator_share;  /* of the partition's work cost, by the last profile; 0..1 */
+    double
+        hint; /* what the profile says about it, 0..1: misses of a cache, share of equal keys in a batch, ...; NaN: nothing */
+};
+
+/* A filter of a commuting run, as measured. */
+struct tune_filter {
+    double cost_s; /* CPU seconds a record that reaches it */
+    double pass;   /* share of records that it lets through, 0..1 */
+};
+
+/* Settings to try: one knob at another value. */
+struct tune_trial {
+    int32_t knob;
+    double value;
+    double bound; /* most that it can save: the share of work of what it touches */
+};
+
+/* What a candidate and its baseline twin measured on the same sample, batch by batch. */
+struct tune_measure {
+    const double *baseline_s, *candidate_s; /* [count] CPU seconds of the same batches */
+    int32_t count;
+    bool equal_output; /* the candidate's output was the same */
+    int32_t
+        tried; /* how many trials were made in this round: the test is corrected for them, >= 1 */
+};
+
+enum tune_verdict {
+    TUNE_PROMOTE,
+    TUNE_REFUSE_USELESS,
+    TUNE_REFUSE_WORSE,
+    TUNE_REFUSE_OUTPUT,
+    TUNE_MORE
+};
+
+struct tune_result {
+    enum tune_verdict verdict;
+    double ratio, ratio_low, ratio_high; /* cost with / without, and its interval */
+};
+
+/* Trials worth making, most promising first: knobs of the operators that limit, by what they could save at most; settings
+ * remembered as useless are left out.
+ *   useless   [useless_count] signatures of trials refused before
+ * Returns how many, <= cap. Never one outside the knob's range, nor the value that is set. */
+int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t *useless,
+                    int32_t useless_count, struct tune_trial *ret_trials, int32_t cap);
+
+/* Order of commuting filters that costs least: ascending cost / (1 - pass). ret_order[count] indices; returns expected cost a
+ * record with it / as it is. Source: Hellerstein and Stonebraker 1993 (predicate migration). */
+double tune_filter_order(const struct tune_filter *filters, int32_t count, int32_t *ret_order);
+
+/* Whether a candidate is promoted: only if the ratio's upper end lies below 1 - least_gain at the corrected level.
+ * Interval of the ratio of means by a paired t on log ratios of blocks of batches. */
+struct tune_result tune_judge(const struct tune_measure *measure, double least_gain);
+
+uint64_t tune_signature(const struct tune_knob *knob, double value);
+const char *tune_verdict_text(enum tune_verdict verdict);
+
+#endif
