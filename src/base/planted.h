@@ -33,7 +33,7 @@
 enum planted_bug { PLANTED_BUGS(PLANTED_ENUM) PLANTED_COUNT };
 
 #ifndef PLANTED_BUG
-#define PLANTED_BUG NONE
+#    define PLANTED_BUG NONE
 #endif
 
 #define PLANTED_JOIN_(a, b) a##b
