@@ -358,6 +358,54 @@ static const struct param event_params[] = {
     PARAM_END,
 };
 
+#define SUBJECT_IN_QUERY(what) \
+    { \
+        .name = "subject", .source = PARAM_QUERY, .type = PARAM_TEXT, .offset = ARG(subject), \
+        .min = 1, .max = CONTROL_PARTITION_MAX, .help = what \
+    }
+
+static const struct param sample_params[] = {
+    {.name = "kind",
+     .source = PARAM_QUERY,
+     .type = PARAM_CHOICE,
+     .offset = ARG(sample_kind),
+     .words = "partition|node|pipeline",
+     .help = "of what (left out: of all)"},
+    SUBJECT_IN_QUERY("id of a partition, name of a node or pipeline (left out: all)"),
+    {.name = "since",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(since_seconds),
+     .min = 1,
+     .max = 366LL * 86400,
+     .help = "seconds to look back (left out: as far as there are any)"},
+    {.name = "rolled",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(rolled),
+     .help =
+         "true: means of five minutes, kept for four weeks; false: as measured, kept for hours"},
+    {.name = "limit",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(limit),
+     .min = 1,
+     .max = CONTROL_SAMPLES_MAX,
+     .help = "the newest ones, at most (default 100)"},
+    PARAM_END,
+};
+
+static const struct param forecast_params[] = {
+    SUBJECT_IN_QUERY("id of a partition or name of a pipeline (left out: each pipeline's demand)"),
+    {.name = "series",
+     .source = PARAM_QUERY,
+     .type = PARAM_CHOICE,
+     .offset = ARG(series),
+     .words = "demand|arrival|cost",
+     .help = "which of its series (left out: all)"},
+    PARAM_END,
+};
+
 const struct route routes[] = {
     {METHOD_GET, "/livez", ROLE_NONE, CONTROL_LIVE, BODY_NONE, ANSWER_CHECKS, &check_entity, 200,
      false, NULL, "live", "Whether the process does its work at all"},
@@ -433,6 +481,12 @@ const struct route routes[] = {
     {METHOD_POST, "/api/v1/operations/{id}/cancel", ROLE_OPERATOR, CONTROL_OPERATION_CANCEL,
      BODY_NONE, ANSWER_ROW, &operation_entity, 202, true, cancel_params, "operation_cancel",
      "Stop it and undo what can be undone"},
+    {METHOD_GET, "/api/v1/samples", ROLE_VIEWER, CONTROL_SAMPLE_LIST, BODY_NONE, ANSWER_LIST,
+     &sample_entity, 200, false, sample_params, "sample_list",
+     "What the monitor measured, oldest first"},
+    {METHOD_GET, "/api/v1/forecasts", ROLE_VIEWER, CONTROL_FORECAST_LIST, BODY_NONE, ANSWER_LIST,
+     &forecast_entity, 200, false, forecast_params, "forecast_list",
+     "What is expected, with quantiles and how far off the last ones were"},
     {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,
      false, event_params, "event_stream", "What happens, as server-sent events"},
     {.path = NULL},

@@ -14,6 +14,8 @@
 #include "base/real/entropy.h"
 #include "base/real/fs_real.h"
 #include "base/real/limits_real.h"
+#include "control/forecaster.h"
+#include "control/history.h"
 #include "log/memory.h"
 
 enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
@@ -23,10 +25,13 @@ struct process {
     struct fs fs, lookup_fs;
     struct log *log;
     struct control *control;
+    struct history *history;
+    struct forecaster *forecaster;
     struct api *api;
     struct auth auth;
     struct loop *log_loops[LOG_LOOPS_MAX];
     struct loop *control_loop;
+    struct loop *history_loop, *forecaster_loop;
     struct loop **lane_loops;
     int32_t lane_count;
 };
@@ -143,6 +148,19 @@ static enum err open_log(struct process *process, const struct process_options *
     return err;
 }
 
+/* The local view and the forecaster. */
+static enum err open_views(struct process *process, const struct process_options *options,
+                           struct err_info *info)
+{
+    const struct manager_spec *spec = &options->config->manager;
+    process->forecaster = forecaster_new(&(struct forecaster_options){
+        .step_s = (double)spec->interval_ns * 1e-9,
+        .quantile = spec->price_late / (spec->price_late + spec->price_node)});
+    return history_new(&(struct history_options){.fs = options->memory_log ? NULL : &process->fs,
+                                                 .folder = options->data},
+                       &process->history, info);
+}
+
 static struct loop *start_loop(struct process *process, const char *name, loop_step step, void *ctx,
                                struct waker *waker)
 {
@@ -172,6 +190,11 @@ static void start_loops(struct process *process)
         IGNORE_RESULT(snprintf(name, sizeof(name), "lane %d", i)); /* fits */
         process->lane_loops[i] = start_loop(process, name, lane_step, lane, lane_waker(lane));
     }
+    process->history_loop = start_loop(process, "history", history_step, process->history,
+                                       history_waker(process->history));
+    process->forecaster_loop =
+        start_loop(process, "forecaster", forecaster_step, process->forecaster,
+                   forecaster_waker(process->forecaster));
     process->control_loop = start_loop(process, "control", control_step, process->control,
                                        control_waker(process->control));
 }
@@ -224,6 +247,9 @@ enum err process_start(const struct process_options *options, struct process **r
     err = err == ERR_OK ? open_log(process, options, info) : err;
     err = err == ERR_OK ? process_tokens(&process->fs, &process->auth, info) : err;
     control.log = process->log;
+    err = err == ERR_OK ? open_views(process, options, info) : err;
+    control.history = process->history;
+    control.forecaster = process->forecaster;
     err = err == ERR_OK ? control_new(&control, &process->control, info) : err;
     if (err == ERR_OK) {
         start_loops(process);
@@ -294,6 +320,10 @@ void process_halt(struct process *process)
     }
     loop_stop(process->control_loop);
     process->control_loop = NULL;
+    loop_stop(process->forecaster_loop);
+    process->forecaster_loop = NULL;
+    loop_stop(process->history_loop);
+    process->history_loop = NULL;
     for (int i = 0; i < LOG_LOOPS_MAX; i++) {
         loop_stop(process->log_loops[i]);
         process->log_loops[i] = NULL;
@@ -316,6 +346,8 @@ void process_free(struct process *process)
         IGNORE_RESULT(fs_unlink(&process->fs, "api", NULL)); /* absent if the start failed */
     }
     control_free(process->control);
+    forecaster_free(process->forecaster);
+    history_free(process->history);
     log_close(process->log);
     mem_free(process->lane_loops);
     explicit_bzero(&process->auth, sizeof(process->auth));

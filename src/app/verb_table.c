@@ -172,6 +172,20 @@ static const struct cli_option operation_list_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option forecast_show_options[] = {
+    {"series", 's', CLI_CHOICE, "demand|arrival|cost", NULL,
+     "this one only (left out: all; of all pipelines: demand)"},
+    OPTIONS_END,
+};
+
+static const struct cli_option sample_options[] = {
+    {"kind", 'k', CLI_CHOICE, "partition|node|pipeline", NULL, "of what (left out: of all)"},
+    {"since", 0, CLI_DURATION, "TIME", NULL, "how far back (left out: as far as there are any)"},
+    {"rolled", 0, CLI_FLAG, NULL, NULL, "means of five minutes, kept for four weeks"},
+    {"limit", 'n', CLI_I64, "N", "100", "the newest N, 1 to 20000"},
+    OPTIONS_END,
+};
+
 static const struct cli_option top_options[] = {
     {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
     {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
@@ -322,6 +336,13 @@ const struct cli_verb cli_verbs[] = {
     {"forecast file", verb_forecast_file, "forecast a series with quantiles", "FILE",
      forecast_options, CLI_OUTPUT,
      "FILE is CSV `timestamp,value` at equal steps, empty = missing; - is standard input."},
+    {"forecast show", verb_forecast_show,
+     "show what is expected of a pipeline or partition, and how good the last forecasts were",
+     "[SUBJECT]", forecast_show_options, CLI_CLIENT | CLI_OUTPUT,
+     "SUBJECT is the name of a pipeline or the id of a partition; without it, each pipeline's demand."},
+    {"sample list", verb_sample_list, "list what the monitor measured, oldest first", "[SUBJECT]",
+     sample_options, CLI_CLIENT | CLI_OUTPUT,
+     "SUBJECT is the id of a partition, or the name of a node or pipeline."},
     {"backtest", verb_backtest, "replay a recorded load against policies", "", backtest_options,
      CLI_OUTPUT,
      "The first half of the load chooses each policy's settings; the second is replayed."},

@@ -30,6 +30,8 @@ int verb_pipeline_replace(const struct cli *cli);
 int verb_operation_list(const struct cli *cli);
 int verb_operation_show(const struct cli *cli);
 int verb_operation_cancel(const struct cli *cli);
+int verb_forecast_show(const struct cli *cli);
+int verb_sample_list(const struct cli *cli);
 int verb_top(const struct cli *cli);
 int verb_log_repair(const struct cli *cli);
 int verb_token_create(const struct cli *cli);

@@ -9,6 +9,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "control/control_priv.h"
+#include "control/manager_shell.h"
+#include "control/monitor.h"
+#include "control/own_stream.h"
 
 enum { ROUNDS_MAX = 1000, SCRATCH_MAX = 256 << 20 };
 
@@ -163,6 +166,8 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_OPERATION_LIST] = operation_list_begin,
     [CONTROL_OPERATION_GET] = operation_get_begin,
     [CONTROL_OPERATION_CANCEL] = operation_cancel_begin,
+    [CONTROL_SAMPLE_LIST] = sample_list_begin,
+    [CONTROL_FORECAST_LIST] = forecast_list_begin,
     [CONTROL_EVENTS] = events_begin,
     [CONTROL_LIVE] = health_answer,
     [CONTROL_READY] = health_answer,
@@ -243,6 +248,7 @@ static bool take_completions(struct control *control)
         next = msg->next;
         figures_reply(control, CONTAINER_OF(msg, struct lane_command, msg));
     }
+    any = views_take(control) || any;
     return details_take(control) || any;
 }
 
@@ -292,7 +298,9 @@ int64_t control_step(void *ctx, int64_t now_ns)
     }
     next_ns = earlier(next_ns, read_step(control));
     next_ns = earlier(next_ns, figures_step(control));
+    next_ns = earlier(next_ns, manager_run(control));
     next_ns = earlier(next_ns, operations_step(control));
+    next_ns = earlier(next_ns, own_streams_step(control));
     next_ns = earlier(next_ns, operations_answer(control));
     next_ns = earlier(next_ns, events_step(control));
     audit_step(control); /* of orders that were answered just now */
@@ -327,6 +335,10 @@ enum err control_new(const struct control_options *options, struct control **ret
     mailbox_init(&control->completions, control->waker);
     mailbox_init(&control->lane_replies, control->waker);
     mailbox_init(&control->details, control->waker);
+    mailbox_init(&control->history_done, control->waker);
+    mailbox_init(&control->forecaster_done, control->waker);
+    control->history = options->history;
+    control->forecaster = options->forecaster;
     control->pool = MEM_NEW_ARRAY(struct job, JOBS_MAX);
     for (int i = JOBS_MAX - 1; i >= 0; i--) {
         control->pool[i] = (struct job){.control = control, .next = control->free_jobs};
@@ -351,6 +363,9 @@ enum err control_new(const struct control_options *options, struct control **ret
     control->events = MEM_NEW_ARRAY(struct event, EVENTS_KEPT);
     control->lane_count = node_runtime_lane_count(runtime);
     control->lanes = MEM_NEW_ARRAY(struct lane_view, control->lane_count);
+    own_streams_init(control);
+    control->monitor = monitor_new(control);
+    control->manager = manager_shell_new(control);
     *ret_control = control;
     return ERR_OK;
 }
@@ -377,6 +392,9 @@ void control_free(struct control *control)
     json_reader_free(control->key_json);
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
+    manager_shell_free(control->manager);
+    monitor_free(control->monitor);
+    own_streams_release(control);
     operations_free(control);
     node_runtime_free(control->runtime);
     texts_free(control);

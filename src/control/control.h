@@ -21,6 +21,15 @@
 #define CONTROL_NO_RECORD_TEXT "no record can be taken: "
 
 struct control;
+struct history;
+struct forecaster;
+
+/* What a replayed load was before: arrival rates at equal steps of the load's clock, the newest last. */
+struct control_past {
+    const double *rate_per_s; /* [count], records per second of the wall */
+    int64_t count;
+    double step_s; /* divides 300 */
+};
 
 struct control_options {
     const struct config *config; /* outlives control */
@@ -30,6 +39,10 @@ struct control_options {
     uint64_t seed;
     uint32_t runtime_flags; /* enum runtime_flags */
     struct lane_tuning tuning;
+    struct history *history;       /* local view; outlives control. NULL: none is kept */
+    struct forecaster *forecaster; /* outlives control. NULL: nothing is forecast */
+    const struct control_past
+        *past; /* of the one pipeline, instead of the view's; outlives control. NULL: none */
 };
 
 /* Errors: as node_runtime_new. */

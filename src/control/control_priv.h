@@ -93,6 +93,14 @@ struct read_slot {
     bool taken;
 };
 
+/* Streams of control's own whose records are rows (own_stream.h). */
+enum own_stream_id { OWN_SAMPLES, OWN_DECISIONS, OWN_STREAM_COUNT };
+struct own_stream;
+struct history;
+struct forecaster;
+struct monitor;
+struct manager_shell;
+
 enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED };
 
 /* Snapshots of all lanes. */
@@ -187,6 +195,14 @@ struct control {
     struct layout_row layouts[OPERATION_KIND_COUNT][3]; /* done, undone, needs operator */
     struct config_text *texts;                          /* that came by the API */
     int32_t text_count;
+    /* samples, decisions, their local view */
+    struct history *history;       /* NULL: there is none */
+    struct forecaster *forecaster; /* NULL: there is none */
+    struct mailbox history_done, forecaster_done;
+    struct own_stream *own[OWN_STREAM_COUNT];
+    job_fn own_created;
+    struct monitor *monitor;
+    struct manager_shell *manager;
     /* events */
     struct event *events; /* [EVENTS_KEPT], a ring */
     int64_t event_count;  /* ever */
@@ -243,6 +259,8 @@ void figures_begin(struct job *job);
 void figures_reply(struct control *control, struct lane_command *command);
 int64_t figures_step(struct control *control); /* next deadline */
 void health_answer(struct job *job);
+/* Asks the lanes for a snapshot, unless one is under way; lanes_out says when it is there. False: nothing runs. */
+bool figures_ask(struct control *control);
 /* The row of the partition that the request names; NULL: no snapshot has it. */
 struct partition_row *partition_row_of(struct control *control, struct control_request *request);
 
@@ -275,6 +293,11 @@ int64_t operations_answer(struct control *control); /* those that wait; next dea
 void operations_restore(struct job *job);           /* at start; start_serve() follows */
 void operations_free(struct control *control);      /* before the runtime */
 void texts_free(struct control *control);           /* after it */
+
+/* views.c */
+void sample_list_begin(struct job *job);
+void forecast_list_begin(struct job *job);
+bool views_take(struct control *control); /* what the view and the forecaster have answered */
 
 /* events.c */
 void event_add(struct control *control, const char *kind, const char *subject, const char *state,

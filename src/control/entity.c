@@ -59,6 +59,30 @@ static const struct field heavy_key_fields[] = {HEAVY_KEY_COLUMNS(FIELD_ROW)};
 #define ROW struct key_group_row
 static const struct field key_group_fields[] = {KEY_GROUP_COLUMNS(FIELD_ROW)};
 #undef ROW
+#define ROW struct sample_row
+static const struct field sample_fields[] = {SAMPLE_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct forecast_row
+static const struct field forecast_fields[] = {FORECAST_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct manager_row
+static const struct field manager_fields[] = {MANAGER_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct decision_row
+static const struct field decision_fields[] = {DECISION_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct plan_row
+static const struct field plan_fields[] = {PLAN_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct option_row
+static const struct field option_fields[] = {OPTION_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct step_row
+static const struct field step_fields[] = {STEP_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct correlation_row
+static const struct field correlation_fields[] = {CORRELATION_COLUMNS(FIELD_ROW)};
+#undef ROW
 
 #define ENTITY_TABLE(name_, FIELDS, help_) \
     const struct entity name_##_entity = {.name = #name_, \

@@ -194,6 +194,158 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, group, NONE, TABLE, "key group") \
     X(I64, records, NONE, TABLE, "records of it since the partition was opened")
 
+#define SAMPLE_COLUMNS(X) \
+    X(TEXT, time, NONE, TABLE, "end of the interval that it describes") \
+    X(TEXT, kind, NONE, TABLE, "partition, node or pipeline") \
+    X(TEXT, subject, NONE, TABLE, "its id or name") \
+    X(F64, demand_ratio, NONE, TABLE, \
+      "arrival rate x cost / capacity of its lane; of a node: of its lanes; of a pipeline: lanes " \
+      "that it needs") \
+    X(F64, utilisation_ratio, NONE, TABLE, "CPU time / (capacity x wall time) of its lanes") \
+    X(F64, memory_ratio, NONE, WIDE, "keyed state / the pipeline's memory") \
+    X(I64, state_bytes, NONE, WIDE, "bytes of keyed state") \
+    X(F64, io_bytes_per_second, NONE, WIDE, "read and written") \
+    X(F64, io_ratio, NONE, WIDE, "of what the disk can take; null: not configured") \
+    X(F64, arrival_per_second, NONE, TABLE, "own records that arrive") \
+    X(F64, service_per_second, NONE, TABLE, "own records processed") \
+    X(F64, read_per_second, NONE, WIDE, "records of its shards that arrive and must be looked at") \
+    X(F64, read_cost_seconds, NONE, WIDE, "CPU time of looking at a record") \
+    X(F64, work_cost_seconds, NONE, WIDE, "CPU time of processing an own record") \
+    X(I64, lag_records, NONE, TABLE, "records not yet committed") \
+    X(F64, lag_seconds, NONE, TABLE, "age of the oldest record not yet committed") \
+    X(F64, errors_per_second, NONE, WIDE, "records sent to the dead-letter stream") \
+    X(F64, blocked_ratio, NONE, WIDE, "of the time, with work to do, waited for a commit or a sink")
+
+#define FORECAST_COLUMNS(X) \
+    X(TEXT, kind, NONE, TABLE, "partition or pipeline") \
+    X(TEXT, subject, NONE, TABLE, "its id or name") \
+    X(TEXT, series, NONE, TABLE, "demand, arrival or cost") \
+    X(F64, ahead_seconds, NONE, TABLE, "how far ahead") \
+    X(TEXT, time, NONE, WIDE, "the moment that it is for") \
+    X(F64, now, NONE, TABLE, "last measured value") \
+    X(F64, low, NONE, WIDE, "10 % quantile") \
+    X(F64, median, NONE, TABLE, "50 % quantile") \
+    X(F64, high, NONE, TABLE, "90 % quantile") \
+    X(F64, planning, NONE, TABLE, "the planning quantile, late / (late + node) of the prices") \
+    X(TEXT, model, NONE, TABLE, "model, or how several were combined") \
+    X(F64, error, NONE, TABLE, "mean absolute error of recent forecasts so far ahead") \
+    X(F64, naive_error, NONE, TABLE, "the same of repeating the last value") \
+    X(BOOL, reactive, NONE, TABLE, "nothing beats repeating the last value: not acted upon") \
+    X(I64, samples, NONE, WIDE, "that it has learned from") \
+    X(F64, step_seconds, NONE, WIDE, "between those samples")
+
+#define MANAGER_COLUMNS(X) \
+    X(TEXT, scope, LABEL, TABLE, "the whole process, or a pipeline") \
+    X(TEXT, mode, NONE, TABLE, "observe, recommend or act") \
+    X(TEXT, policy, NONE, TABLE, "who decides") \
+    X(BOOL, window_open, GAUGE, TABLE, "whether a maintenance window is open now") \
+    X(TEXT, state, NONE, TABLE, "what it does, or why it does nothing") \
+    X(I64, decisions, COUNTER, TABLE, "since the start") \
+    X(I64, plans_applied, COUNTER, TABLE, "by the manager itself, since the start") \
+    X(I64, changes_today, GAUGE, TABLE, "that the daily budget counts") \
+    X(F64, forecast_error_ratio, GAUGE, WIDE, \
+      "error of its short forecasts over that of repeating the last value; above 1: worse")
+
+#define DECISION_COLUMNS(X) \
+    X(I64, id, NONE, TABLE, "number of the decision, and of its plan") \
+    X(TEXT, time, NONE, TABLE, "when it was made") \
+    X(TEXT, pipeline, NONE, TABLE, "the pipeline that is worst off") \
+    X(TEXT, cause, NONE, TABLE, "what made the manager look") \
+    X(TEXT, choice, NONE, TABLE, "what was chosen") \
+    X(TEXT, state, NONE, TABLE, "what became of it") \
+    X(TEXT, who, NONE, TABLE, "manager, or who approved it") \
+    X(TEXT, sentence, NONE, TABLE, "all of it in words") \
+    X(I64, parent, NONE, WIDE, "the decision that it undoes; 0: none") \
+    X(TEXT, changed, NONE, WIDE, "when its state last changed") \
+    X(TEXT, partition, NONE, WIDE, "the heaviest partition of the busiest lane") \
+    X(TEXT, lane, NONE, WIDE, "the busiest lane") \
+    X(F64, rate_per_second, NONE, WIDE, "records that arrived") \
+    X(F64, cost_seconds, NONE, WIDE, "CPU time a record, reading included") \
+    X(F64, read_ratio, NONE, WIDE, "of it, reading") \
+    X(F64, demand_lanes, NONE, WIDE, "lanes that were needed") \
+    X(F64, utilisation_ratio, NONE, WIDE, "of the busiest lane, as demand") \
+    X(F64, lag_seconds, NONE, WIDE, "age of the oldest record that waited") \
+    X(F64, slope_per_minute, NONE, WIDE, "change of demand, lanes a minute") \
+    X(I64, lanes, NONE, WIDE, "open lanes") \
+    X(I64, nodes, NONE, WIDE, "active nodes") \
+    X(I64, partitions, NONE, WIDE, "partitions") \
+    X(I64, symptoms, NONE, WIDE, "other causes seen: 1 errors, 2 sink, 4 memory") \
+    X(BOOL, forecast, NONE, WIDE, "whether there was a forecast that counts") \
+    X(F64, horizon_seconds, NONE, WIDE, "how far it looked") \
+    X(F64, forecast_lanes, NONE, WIDE, "demand at its end, median") \
+    X(F64, forecast_high_lanes, NONE, WIDE, "highest demand in it, at the planning quantile") \
+    X(F64, quantile, NONE, WIDE, "the planning quantile") \
+    X(F64, forecast_error_ratio, NONE, WIDE, "backtest error / that of staying as it is") \
+    X(F64, passes_seconds, NONE, WIDE, "until the threshold would be passed; null: it would not") \
+    X(TEXT, limit, NONE, WIDE, "none, reading, key or range: what no layout cures") \
+    X(TEXT, answer, NONE, WIDE, "that in words") \
+    X(F64, benefit_predicted, NONE, WIDE, "cost that the change was to save") \
+    X(F64, benefit, NONE, TABLE, \
+      "cost that it saved, on the arrivals that came; null: not known yet") \
+    X(F64, cost_new, NONE, WIDE, "cost on those arrivals, new layout") \
+    X(F64, cost_old, NONE, WIDE, "cost on those arrivals, layout of before") \
+    X(F64, pause_seconds, NONE, WIDE, "longest pause of a partition, measured") \
+    X(F64, work_ratio, NONE, WIDE, "measured load / predicted for those arrivals") \
+    X(F64, arrivals_ratio, NONE, WIDE, "arrivals / the forecast's median") \
+    X(BOOL, layout_failed, NONE, WIDE, "the layout did not do what was predicted of it") \
+    X(BOOL, forecast_failed, NONE, WIDE, "arrivals lay outside of what was forecast") \
+    X(TEXT, reason, NONE, WIDE, "why it failed or expired")
+
+#define PLAN_COLUMNS(X) \
+    X(I64, id, NONE, TABLE, "number of the plan, and of its decision") \
+    X(TEXT, time, NONE, TABLE, "when it was made") \
+    X(TEXT, pipeline, NONE, TABLE, "the pipeline that it is for") \
+    X(TEXT, state, NONE, TABLE, \
+      "recommended, approved, applying, done, failed, expired, measured or rolled_back") \
+    X(TEXT, change, NONE, TABLE, "what it changes") \
+    X(I64, steps, NONE, TABLE, "changes that it is made of") \
+    X(I64, steps_done, NONE, TABLE, "of them, those that are done") \
+    X(I64, operation, NONE, TABLE, "number of the operation under way; null: none") \
+    X(F64, cost, NONE, TABLE, "over the horizon, in lane-seconds of the price of a node") \
+    X(F64, cost_nothing, NONE, TABLE, "of doing nothing") \
+    X(F64, utilisation_before_ratio, NONE, TABLE, "busiest lane") \
+    X(F64, utilisation_after_ratio, NONE, TABLE, "busiest lane then") \
+    X(F64, moved_bytes, NONE, WIDE, "expected") \
+    X(TEXT, who, NONE, WIDE, "manager, or who approved it") \
+    X(TEXT, reason, NONE, TABLE, "why it failed or expired, or what is waited for")
+
+#define OPTION_COLUMNS(X) \
+    X(I64, decision, NONE, WIDE, "its decision") \
+    X(I64, option, NONE, TABLE, "its place among the options") \
+    X(TEXT, kind, NONE, TABLE, "what kind of change") \
+    X(TEXT, change, NONE, TABLE, "in words") \
+    X(F64, cost, NONE, TABLE, "over the horizon") \
+    X(F64, lane_seconds, NONE, TABLE, "reserved") \
+    X(F64, late_seconds, NONE, TABLE, "expected") \
+    X(F64, moved_bytes, NONE, WIDE, "state that changes its owner") \
+    X(F64, changes, NONE, WIDE, "how many") \
+    X(F64, utilisation_after_ratio, NONE, TABLE, "busiest lane then") \
+    X(TEXT, verdict, NONE, TABLE, "chosen, or why it lost")
+
+#define STEP_COLUMNS(X) \
+    X(I64, decision, NONE, WIDE, "its decision") \
+    X(I64, step, NONE, TABLE, "its place among the steps") \
+    X(TEXT, kind, NONE, TABLE, "split, merge, migrate, node_add, node_drain or tune") \
+    X(TEXT, subject, NONE, TABLE, "partition or node") \
+    X(TEXT, target, NONE, TABLE, "where to, at which border") \
+    X(TEXT, state, NONE, TABLE, "waiting, under way, done, failed") \
+    X(I64, shard, NONE, WIDE, "number of its shard among all stages'; -1: none") \
+    X(I64, group_lo, NONE, WIDE, "first key group") \
+    X(I64, group_hi, NONE, WIDE, "one past the last") \
+    X(I64, border, NONE, WIDE, "first key group of the upper partition") \
+    X(I64, lane_from, NONE, WIDE, "lane") \
+    X(I64, lane_to, NONE, WIDE, "lane") \
+    X(I64, node, NONE, WIDE, "node; -1: none") \
+    X(F64, moved_bytes, NONE, WIDE, "expected")
+
+#define CORRELATION_COLUMNS(X) \
+    X(TEXT, leader, NONE, TABLE, "subject and series that moves first") \
+    X(TEXT, follower, NONE, TABLE, "subject and series that moves after it") \
+    X(F64, lag_seconds, NONE, TABLE, "how long after") \
+    X(F64, correlation_ratio, NONE, TABLE, "of the whitened series at that lag, -1 to 1") \
+    X(F64, threshold_ratio, NONE, TABLE, "that chance reaches in one of 50 tries, over all lags") \
+    X(I64, samples, NONE, TABLE, "pairs that were compared")
+
 /* name, X-list, help; the row's struct is `struct <name>_row`, its table `<name>_entity`. */
 #define ENTITY_LIST(E) \
     E(stream, STREAM_COLUMNS, "a named, durable sequence of records") \
@@ -210,7 +362,15 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     E(event, EVENT_COLUMNS, "something that happened") \
     E(layout, LAYOUT_COLUMNS, "changes of the layout, by kind and outcome") \
     E(heavy_key, HEAVY_KEY_COLUMNS, "a key that many records have") \
-    E(key_group, KEY_GROUP_COLUMNS, "a 4096th of the key space")
+    E(key_group, KEY_GROUP_COLUMNS, "a 4096th of the key space") \
+    E(sample, SAMPLE_COLUMNS, "what the monitor measured in one interval") \
+    E(forecast, FORECAST_COLUMNS, "what a series will do, so far ahead") \
+    E(manager, MANAGER_COLUMNS, "the Predictive Resource Manager, of a pipeline") \
+    E(decision, DECISION_COLUMNS, "what the manager chose, why, and what came of it") \
+    E(plan, PLAN_COLUMNS, "changes that belong together, priced") \
+    E(option, OPTION_COLUMNS, "one of the plans weighed for a decision") \
+    E(step, STEP_COLUMNS, "one change of a plan") \
+    E(correlation, CORRELATION_COLUMNS, "a series that follows another")
 
 #define FIELD_C_TEXT struct str
 #define FIELD_C_I64  int64_t

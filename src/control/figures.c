@@ -343,6 +343,21 @@ static bool may_ask(const struct control *control)
     return state == RUNTIME_OPENING || state == RUNTIME_RUNNING;
 }
 
+bool figures_ask(struct control *control)
+{
+    if (!may_ask(control)) {
+        return false;
+    }
+    if (control->lanes_out == 0) {
+        control->snapshot_known = true;
+        control->snapshot_ns = control->now_ns;
+        for (int32_t i = 0; i < control->lane_count; i++) {
+            ask_lane(control, i);
+        }
+    }
+    return true;
+}
+
 void figures_begin(struct job *job)
 {
     struct control *control = job->control;
@@ -352,13 +367,7 @@ void figures_begin(struct job *job)
         answer(job);
         return;
     }
-    if (control->lanes_out == 0) {
-        control->snapshot_known = true;
-        control->snapshot_ns = control->now_ns;
-        for (int32_t i = 0; i < control->lane_count; i++) {
-            ask_lane(control, i);
-        }
-    }
+    IGNORE_RESULT(figures_ask(control)); /* it may: looked at above */
     job->request->deadline_ns = control->now_ns + SNAPSHOT_WAIT_NS;
     job_list_push(&control->want_snapshot, job);
 }

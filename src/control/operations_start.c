@@ -2,13 +2,14 @@
 /* What a restart finds of operations: their records are read, and what became of those without a last one is looked up in the
  * partition maps and the nodes' states, which are the only commit points.
  *
- *   created(sc.operations) -> its end -> read ... -> serving;  when the runtime runs: resolved */
+ *   created(sc.operations) -> its end -> read ... -> samples, decisions (own_stream.c) -> serving;  when the runtime runs: resolved */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "control/operations_priv.h"
+#include "control/own_stream.h"
 
 #define OPERATIONS_KEPT_MS    (90LL * 24 * 3600 * 1000)
 #define OPERATIONS_KEPT_BYTES (16LL << 20)
@@ -47,6 +48,11 @@ static void take_record(struct control *control, struct str value)
 
 static void read_next(struct job *job, int64_t offset);
 
+static void own_ready(struct job *job)
+{
+    start_serve(job->control);
+}
+
 static void take_records(struct job *job)
 {
     struct control *control = job->control;
@@ -74,7 +80,7 @@ static void take_records(struct job *job)
             event_add(control, "operation", "", "unreadable", 0,
                       "records of " OPERATIONS_STREAM " that are no operations were passed over");
         }
-        start_serve(control);
+        own_streams_create(job, own_ready);
         return;
     }
     read_next(job, read->ret_next_offset);
@@ -99,7 +105,7 @@ static void ends_known(struct job *job)
         return;
     }
     if (shard->end_offset <= shard->start_offset) {
-        start_serve(job->control);
+        own_streams_create(job, own_ready);
         return;
     }
     read_next(job, shard->start_offset);

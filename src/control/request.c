@@ -14,5 +14,7 @@ void control_args_init(struct control_args *args)
         .producer_id = -1,
         .producer_epoch = -1,
         .producer_sequence = -1,
+        .sample_kind = -1,
+        .series = -1,
     };
 }

@@ -39,10 +39,12 @@ enum control_kind {
     CONTROL_OPERATION_LIST,
     CONTROL_OPERATION_GET, /* args.operation, wait_seconds: for its end */
     CONTROL_OPERATION_CANCEL,
-    CONTROL_EVENTS,  /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
-    CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
-    CONTROL_READY,   /* the same */
-    CONTROL_FIGURES, /* -> `figures`: rows of several entities, for metrics */
+    CONTROL_SAMPLE_LIST, /* args.sample_kind, subject, since_seconds, rolled, limit -> sample rows */
+    CONTROL_FORECAST_LIST, /* args.subject, series -> forecast rows */
+    CONTROL_EVENTS,        /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
+    CONTROL_LIVE,          /* -> check rows; err UNAVAILABLE if any is not ok */
+    CONTROL_READY,         /* the same */
+    CONTROL_FIGURES,       /* -> `figures`: rows of several entities, for metrics */
     CONTROL_KIND_COUNT
 };
 
@@ -54,6 +56,7 @@ enum {
     CONTROL_READ_RECORDS_MAX = 10000,
     CONTROL_READ_TEXT_MAX = 8 << 20, /* a read's answer ends with the record that passes this */
     CONTROL_WAIT_SECONDS_MAX = 30,
+    CONTROL_SAMPLES_MAX = 20000, /* in one answer */
     CONTROL_ARENA_MAX = 64 << 20,
     CONTROL_FIGURES_MAX = 8,
     CONTROL_RANGE_MAX = 16,
@@ -97,6 +100,12 @@ struct control_args {
     int64_t operation; /* number of one */
     bool active;       /* list those that are not final only */
     char last_event_id[CONTROL_EVENT_ID_MAX + 1];
+    /* the manager */
+    char subject[CONTROL_PARTITION_MAX + 1]; /* partition, node or pipeline; empty: all */
+    int64_t sample_kind;                     /* 0 partition, 1 node, 2 pipeline; -1: all */
+    int64_t series;                          /* enum forecast_series; -1: all */
+    int64_t since_seconds;                   /* how far back; 0: no limit */
+    bool rolled;                             /* five-minute means */
 };
 
 /* Who asks; goes into the audit record of orders. */

@@ -221,3 +221,23 @@ void text_json_row(struct text *text, const struct entity *entity, const void *r
     }
     text_add(text, STR("}"));
 }
+
+void text_json_table(struct text *text, const struct entity *entity, const void *rows,
+                     int32_t count)
+{
+    text_printf(text, "{\"entity\":\"%s\",\"fields\":[", entity->name);
+    for (int i = 0; i < entity->field_count; i++) {
+        text_printf(text, "%s\"%s\"", i > 0 ? "," : "", entity->fields[i].name);
+    }
+    text_add(text, STR("],\"rows\":["));
+    for (int32_t r = 0; r < count; r++) {
+        const char *row = (const char *)rows + (size_t)r * entity->row_bytes;
+        text_add(text, r > 0 ? STR(",\n[") : STR("["));
+        for (int i = 0; i < entity->field_count; i++) {
+            text_add(text, i > 0 ? STR(",") : STR(""));
+            text_json_field(text, &entity->fields[i], row);
+        }
+        text_add(text, STR("]"));
+    }
+    text_add(text, STR("]}"));
+}

@@ -33,6 +33,10 @@ void text_json_f64(struct text *text, double value);
 /* A row as a JSON object by its field table. */
 void text_json_row(struct text *text, const struct entity *entity, const void *row);
 
+/* Rows as they are kept in streams: {"entity": name, "fields": [names], "rows": [[values], ...]}. */
+void text_json_table(struct text *text, const struct entity *entity, const void *rows,
+                     int32_t count);
+
 /* Length of the valid UTF-8 sequence that `at` begins with; 0 if there is none (overlong, surrogate, cut). */
 ptrdiff_t text_utf8_length(struct str at);
 bool text_utf8_valid(struct str text);

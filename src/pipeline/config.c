@@ -152,7 +152,7 @@ static enum err read_commit(struct loader *loader, const struct yaml_node *node,
 static enum err read_pipeline(struct loader *loader, const struct yaml_node *key,
                               const struct yaml_node *node)
 {
-    static const char *const known[] = {"objective", "memory",    "commit",
+    static const char *const known[] = {"objective", "memory",    "commit", "mode",
                                         "stages",    "shadowing", NULL};
     struct err_info *info = loader->info;
     enum err err = config_part_name(key, key->text, "a pipeline", info);
@@ -168,6 +168,7 @@ static enum err read_pipeline(struct loader *loader, const struct yaml_node *key
         .objective_ns = 2 * SECOND_NS,
         .memory_bytes = 512LL << 20,
         .commit_ns = 100 * MS_NS,
+        .mode = loader->config->manager.mode,
         .shadowing = {.percent = 10,
                       .threshold = 0.7,
                       .sustain_ns = 60 * SECOND_NS,
@@ -185,6 +186,10 @@ static enum err read_pipeline(struct loader *loader, const struct yaml_node *key
     const struct yaml_node *commit = yaml_get(node, "commit");
     if (err == ERR_OK && commit != NULL) {
         err = read_commit(loader, commit, pipeline);
+    }
+    const struct yaml_node *mode = yaml_get(node, "mode");
+    if (err == ERR_OK && mode != NULL) {
+        err = config_read_mode(mode, &pipeline->mode, info);
     }
     const struct yaml_node *shadowing = yaml_get(node, "shadowing");
     if (err == ERR_OK && shadowing != NULL) {
@@ -250,8 +255,8 @@ static enum err read_folder(struct loader *loader, const struct yaml_node *root,
 
 static enum err read_root(struct loader *loader, const struct yaml_node *root)
 {
-    static const char *const known[] = {"version", "data",    "sync",      "listen", "plugins",
-                                        "nodes",   "streams", "pipelines", NULL};
+    static const char *const known[] = {"version", "data",    "sync",    "listen",    "plugins",
+                                        "nodes",   "manager", "streams", "pipelines", NULL};
     enum err err = yaml_only_keys(root, known, loader->info);
     if (err == ERR_OK) {
         err = read_version(loader, root);
@@ -269,6 +274,7 @@ static enum err read_root(struct loader *loader, const struct yaml_node *root)
     } sections[] = {{"sync", read_sync},
                     {"listen", read_listen},
                     {"nodes", read_nodes},
+                    {"manager", config_read_manager},
                     {"streams", config_read_streams},
                     {"pipelines", read_pipelines}};
     for (ptrdiff_t i = 0; i < COUNT_OF(sections) && err == ERR_OK; i++) {
@@ -291,6 +297,7 @@ enum err config_load(struct arena *arena, const char *file, struct str text,
     config->sync = CONFIG_SYNC;
     config->listen = (struct listen_spec){STR("127.0.0.1"), DEFAULT_PORT};
     config->nodes = (struct nodes_spec){.count = 1, .max = 1, .lanes = 1, .capacity = 1};
+    config->manager = config_manager_defaults();
     config->text = (struct str){arena_dup(arena, text.ptr, text.len), text.len};
     struct loader loader = {.arena = arena, .config = config, .info = info};
     err = read_root(&loader, root);

@@ -91,6 +91,42 @@ struct shadowing_spec {
     struct str store;    /* "memory", or the address of a store */
 };
 
+/* What the manager may do by itself. */
+enum config_mode {
+    CONFIG_OBSERVE,   /* samples, forecasts */
+    CONFIG_RECOMMEND, /* and decisions, whose plans wait for somebody to apply them */
+    CONFIG_ACT        /* and carries them out */
+};
+extern const char *const config_mode_names[]; /* ended by NULL */
+
+/* A stretch of the week in which the manager may change the layout. */
+struct window_spec {
+    uint32_t days;                     /* bit 0: Monday */
+    int32_t from_minute, until_minute; /* of the day, UTC; until <= from: into the next day */
+};
+
+enum { CONFIG_WINDOWS_MAX = 8 };
+
+/* `manager:`, carried out by the control plane. Times are of the load's clock: they pass `time_scale` times as fast as the
+ * wall's when a recorded load is replayed. */
+struct manager_spec {
+    enum config_mode mode; /* default recommend */
+    int64_t interval_ns;   /* between samples, and between decisions; 1 s..60 s, default 10 s */
+    double time_scale;     /* 1..1000, default 1 */
+    double price_node, price_late, price_move, price_change;
+    double margin;       /* of the cost, by which an option must beat doing nothing; default 2 % */
+    double urgent;       /* utilisation from which always-on figures decide at once; default 90 % */
+    double target;       /* utilisation that a lane is filled to at most by a plan; default 80 % */
+    int64_t sustain_ns;  /* a drop must have been seen for so long; default 10 min */
+    int64_t cooldown_ns; /* between changes that are not urgent; default 1 min */
+    int32_t budget;      /* changes a day that are not urgent; 0: no bound; default 48 */
+    int32_t step;        /* nodes in one plan at most; default 4 */
+    int64_t io_bytes;    /* bytes a second that the disk can take; 0: not known */
+    struct str policy;   /* who decides: shadowcast, or one of the rivals it is compared with */
+    int32_t window_count; /* 0: always */
+    struct window_spec windows[CONFIG_WINDOWS_MAX];
+};
+
 struct pipeline_plan {
     struct str name;
     int64_t objective_ns;
@@ -98,6 +134,7 @@ struct pipeline_plan {
     bool commit_eager;
     int64_t commit_ns; /* 1 ms..1 s; with eager: the longest wait */
     struct shadowing_spec shadowing;
+    enum config_mode mode; /* `mode:`; default the manager's */
     int32_t stage_count;
     struct stage_plan
         *stages[STAGES_MAX]; /* in order of the file; a stage reads only earlier ones */
@@ -125,6 +162,7 @@ struct config {
     int64_t unsynced_interval_ns;
     struct listen_spec listen;
     struct nodes_spec nodes;
+    struct manager_spec manager;
     int32_t stream_count;
     const struct stream_spec
         *streams[STREAMS_CONFIGURED_MAX]; /* configured ones, then internal and side ones */
@@ -156,6 +194,9 @@ ATTR_NODISCARD enum err stage_resources_add_lookup(struct stage_resources *resou
  * Errors: INVALID, PARSE, LIMIT, TYPE; `info` reads "file:line:column: what, why, what to do". */
 ATTR_NODISCARD enum err config_load(struct arena *arena, const char *file, struct str text,
                                     const struct config **ret_config, struct err_info *info);
+
+/* Whether a time lies in one of the maintenance windows; true if there are none. */
+bool config_window_open(const struct manager_spec *spec, int64_t unix_ms);
 
 const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
 const struct stream_spec *config_stream(const struct config *config, struct str name);

@@ -46,6 +46,12 @@ const struct yaml_node *config_key_by_of(const struct yaml_node *chain);
 /* Text that is the same for settings that mean the same: keys sorted, one form of quotes, no comments, no layout. */
 struct str config_normal_text(struct arena *arena, const struct yaml_node *node);
 
+/* `manager:` */
+struct manager_spec config_manager_defaults(void);
+ATTR_NODISCARD enum err config_read_manager(struct loader *loader, const struct yaml_node *node);
+ATTR_NODISCARD enum err config_read_mode(const struct yaml_node *node, enum config_mode *ret_mode,
+                                         struct err_info *info);
+
 /* "a duration, or 'never'" and the like: `word` gives `word_value`. */
 ATTR_NODISCARD enum err config_duration_or(const struct yaml_node *node, const char *word,
                                            int64_t word_value, int64_t max_ns, int64_t *ret_ns,
