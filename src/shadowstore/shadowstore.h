@@ -51,7 +51,7 @@ enum {
     SHADOWSTORE_NAME_MAX = 64,          /* of a store, of a namespace: letters, digits, '_', '-' */
     SHADOWSTORE_HOST_MAX = 253,
     SHADOWSTORE_SECRET_MAX = 512,
-    SHADOWSTORE_PROBLEM_MAX = 160
+    SHADOWSTORE_PROBLEM_MAX = ERR_TEXT_MAX
 };
 
 /* Ranges are checked by shadowstore_new(); the file's are the same (pipeline/config.h). Texts and secrets are copied. */
