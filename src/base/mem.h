@@ -7,7 +7,8 @@
 #include "base/attr.h"
 
 /* Heap for start-up and slow paths. Exhaustion ends the process with a message: every size that an outsider controls
- * is checked against a named limit before it comes here. Sizes are signed; negative ones are bugs. Any thread. */
+ * is checked against a named limit before it comes here. Sizes are signed; negative ones are bugs. Any thread; a thread
+ * that uses a heap of its own (base/heap.h) takes from that, and any thread may free what another one took. */
 
 /* Zeroed memory of `count` elements of `size_bytes`; the product is checked. Never NULL, also for 0. */
 void *mem_new(ptrdiff_t count, ptrdiff_t size_bytes) ATTR_NODISCARD;

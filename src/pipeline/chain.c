@@ -19,6 +19,7 @@
 #include "pipeline/config.h"
 #include "pipeline/encode_json.h"
 #include "pipeline/operator.h"
+#include "pipeline/probe.h"
 
 enum {
     REORDER_EVERY = 64, /* batches between two looks at the order of filters */
@@ -49,6 +50,7 @@ struct chain {
     uint32_t magic;
     const struct stage_plan *plan;
     const struct clock *probe_clock;
+    struct probes *probes;
     int32_t link_count;
     struct link *links;
     int32_t *order; /* position -> link */
@@ -333,9 +335,55 @@ static int64_t rows_of(const struct batch_list *list, int32_t from)
     return rows;
 }
 
+static int64_t bytes_of(const struct batch_list *list, int32_t from, bool value_intact)
+{
+    int64_t bytes = 0;
+    for (int32_t i = from; i < list->count; i++) {
+        bytes += probe_batch_bytes(list->items[i], value_intact);
+    }
+    return bytes;
+}
+
+/* Whether what the operator is handed still are records. */
+static bool takes_records(const struct chain *chain, const struct link *link)
+{
+    int64_t index = link - chain->links;
+    return index == 0 || chain->links[index - 1].plan->value_intact;
+}
+
+/* A shadow's: the same, measured. */
+static enum err run_probed(struct chain *chain, struct link *link, struct batch *batch,
+                           struct err_info *info)
+{
+    struct run *run = &chain->run;
+    struct probe *probe = &chain->probes->probes[link - chain->links];
+    int64_t in = batch->sel_count;
+    int64_t bytes = probe_batch_bytes(batch, takes_records(chain, link));
+    int32_t before = run->next.count;
+    link->env.input = run->input;
+    probes_start(chain->probes);
+    enum err err = link->plan->type->process(link->instance, run->input, batch, &run->next, info);
+    int64_t ns = probes_lap(chain->probes);
+    if (err != ERR_OK) {
+        probe->again += err == ERR_AGAIN;
+        return err;
+    }
+    int64_t out = rows_of(&run->next, before);
+    link->stats.rows_in += in;
+    link->stats.rows_out += out;
+    probe_add(probe, in, ns);
+    probe->moments.rows_out += out;
+    probe->moments.bytes_in += bytes;
+    probe->moments.bytes_out += bytes_of(&run->next, before, link->plan->value_intact);
+    return ERR_OK;
+}
+
 static enum err run_batch(struct chain *chain, struct link *link, struct batch *batch,
                           struct err_info *info)
 {
+    if (UNLIKELY(chain->probes != NULL)) {
+        return run_probed(chain, link, batch, info);
+    }
     struct run *run = &chain->run;
     int64_t in = batch->sel_count;
     int32_t before = run->next.count;
@@ -453,6 +501,18 @@ static void begin_timed(struct chain *chain, int32_t level)
     }
 }
 
+/* What an operator's timer took and made, in a shadow. */
+static void probe_timed(struct chain *chain, const struct link *link)
+{
+    if (LIKELY(chain->probes == NULL)) {
+        return;
+    }
+    struct probe *probe = &chain->probes->probes[link - chain->links];
+    probe_add(probe, 0, probes_lap(chain->probes));
+    probe->moments.rows_out += rows_of(&chain->run.cur, 0);
+    probe->moments.bytes_out += bytes_of(&chain->run.cur, 0, link->plan->value_intact);
+}
+
 bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *out)
 {
     CHECK(chain->magic == CHAIN_MAGIC);
@@ -469,9 +529,13 @@ bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *
         begin_timed(chain, level);
         link->env.out = out;
         int64_t started = probe(chain);
+        if (UNLIKELY(chain->probes != NULL)) {
+            probes_start(chain->probes);
+        }
         bool more = link->plan->type->advance(link->instance, watermark_ms, &chain->run.cur);
         link->stats.cpu_ns += probe(chain) - started;
         link->stats.rows_out += rows_of(&chain->run.cur, 0);
+        probe_timed(chain, link);
         if (!run_timed(chain, out) || more) {
             return true;
         }
@@ -496,8 +560,12 @@ int64_t chain_tick(struct chain *chain, int64_t now_ns, struct chain_out *out)
         }
         begin_timed(chain, level);
         link->env.out = out;
+        if (UNLIKELY(chain->probes != NULL)) {
+            probes_start(chain->probes);
+        }
         int64_t wanted = link->plan->type->tick(link->instance, now_ns, &chain->run.cur);
         link->stats.rows_out += rows_of(&chain->run.cur, 0);
+        probe_timed(chain, link);
         next = wanted < next ? wanted : next;
         if (!run_timed(chain, out)) {
             return now_ns;
@@ -542,6 +610,8 @@ enum err chain_new(const struct chain_options *options, struct chain **ret_chain
     chain->magic = CHAIN_MAGIC;
     chain->plan = options->plan;
     chain->probe_clock = options->probe_clock;
+    chain->probes = options->probes;
+    CHECK(chain->probes == NULL || chain->probes->count >= options->plan->operator_count);
     chain->links = MEM_NEW_ARRAY(struct link, options->plan->operator_count);
     chain->order = MEM_NEW_ARRAY(int32_t, options->plan->operator_count);
     arena_init(&chain->run_arena, (ptrdiff_t)1 << RUN_ARENA_MAX_SHIFT);

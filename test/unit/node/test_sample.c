@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/rng.h"
+#include "node/shadow_sample.h"
+#include "test.h"
+
+/* Samples: strata by what the sketch knows, shares of records. */
+
+enum { SAMPLED = 100000 };
+
+static struct heavy_entry entry(uint64_t hash, double share, double error)
+{
+    return (struct heavy_entry){
+        .hash = hash, .count = (uint64_t)(share * SAMPLED), .error = (uint64_t)(error * SAMPLED)};
+}
+
+TEST(sample_takes_heavy_keys_while_they_fill_half_and_leaves_out_larger_ones)
+{
+    struct heavy_entry top[] = {entry(11, 0.50, 0.001), entry(12, 0.03, 0.001),
+                                entry(13, 0.015, 0.001), entry(14, 0.01, 0.001),
+                                entry(15, 0.01, 0.0095)};
+    struct shadow_sample sample;
+    struct shadow_strata strata;
+    shadow_sample_choose(top, 5, SAMPLED, 10, &sample, &strata);
+    EXPECT_INT(sample.left_count, 1);
+    EXPECT(sample.left[0] == 11);
+    EXPECT_INT(sample.heavy_count, 2); /* 3 + 1.5 %; the next would be over 5 % */
+    EXPECT(sample.heavy[0] == 12 && sample.heavy[1] == 13);
+    EXPECT(strata.left > 0.499 && strata.left < 0.501 && strata.left_error < 0.0011);
+    /* The rest of the 10 % by hash, of the 45.5 % that are neither. */
+    double below = (0.10 - 0.045) / 0.455 * SAMPLE_BUCKETS;
+    EXPECT(sample.below > below * 0.999 && sample.below < below * 1.001);
+    EXPECT(strata.heavy + strata.hashed > 0.0999 && strata.heavy + strata.hashed < 0.1001);
+}
+
+TEST(sample_of_everything_and_of_what_is_not_known)
+{
+    struct heavy_entry top[] = {entry(11, 0.9, 0)};
+    struct shadow_sample sample;
+    struct shadow_strata strata;
+    shadow_sample_choose(top, 1, SAMPLED, 100, &sample, &strata);
+    EXPECT(sample.below == SAMPLE_BUCKETS && sample.heavy_count == 0 && sample.left_count == 0);
+    shadow_sample_choose(NULL, 0, 0, 25, &sample, &strata);
+    EXPECT_INT(sample.below, SAMPLE_BUCKETS / 4);
+    EXPECT(strata.hashed > 0.2499 && strata.hashed < 0.2501);
+}
+
+TEST(sampler_reaches_the_share_it_was_asked_for)
+{
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    struct shadow_sample sample = {.by = SHADOW_BY_KEY, .below = SAMPLE_BUCKETS / 10};
+    for (int i = 0; i < SHADOW_HEAVY_MAX; i++) {
+        /* all in one slot of the table, so that it has to look further */
+        sample.heavy[sample.heavy_count++] = (rng_u64(&rng) << 8) | 7;
+        sample.left[sample.left_count++] = (rng_u64(&rng) << 8) | 7;
+    }
+    struct sampler sampler;
+    sampler_init(&sampler, &sample);
+    int hashed = 0;
+    for (int i = 0; i < 100000; i++) {
+        hashed += sampler_stratum(&sampler, rng_u64(&rng), i) == STRATUM_HASHED;
+    }
+    EXPECT(hashed > 9500 && hashed < 10500);
+    for (int i = 0; i < SHADOW_HEAVY_MAX; i++) {
+        EXPECT_INT(sampler_stratum(&sampler, sample.heavy[i], 0), STRATUM_HEAVY);
+        EXPECT_INT(sampler_stratum(&sampler, sample.left[i], 0), STRATUM_LEFT);
+        EXPECT(sampler_keeps_key(&sampler, sample.heavy[i]));
+        EXPECT(!sampler_keeps_key(&sampler, sample.left[i]));
+    }
+}
+
+TEST(sampler_by_record_goes_by_offset_alone)
+{
+    struct shadow_sample sample;
+    shadow_sample_records(20, &sample);
+    struct sampler sampler;
+    sampler_init(&sampler, &sample);
+    int taken = 0;
+    for (int64_t offset = 0; offset < 100000; offset++) {
+        taken += sampler_stratum(&sampler, 0, offset) == STRATUM_HASHED;
+        EXPECT(sampler_stratum(&sampler, 0, offset) ==
+               sampler_stratum(&sampler, ~UINT64_C(0), offset));
+    }
+    EXPECT(taken > 19300 && taken < 20700);
+    EXPECT(!sampler_keeps_key(&sampler, 0));
+}
+
+TEST(burst_is_one_key)
+{
+    struct shadow_sample sample;
+    shadow_sample_one_key(77, &sample);
+    struct sampler sampler;
+    sampler_init(&sampler, &sample);
+    EXPECT_INT(sampler_stratum(&sampler, 77, 0), STRATUM_HEAVY);
+    EXPECT_INT(sampler_stratum(&sampler, 78, 0), STRATUM_NONE);
+    EXPECT_INT(sampler_stratum(&sampler, 0, 0), STRATUM_NONE);
+}
