@@ -150,9 +150,7 @@ static struct control_rows partition_rows(struct control *control, struct contro
     for (int32_t i = 0; i < control->lane_count; i++) {
         const struct lane_view *view = &control->lanes[i];
         for (int32_t p = 0; p < view->report_count; p++) {
-            if (!view->reports[p].twin) {
-                placed[count++] = (struct placed_report){&view->reports[p], i};
-            }
+            placed[count++] = (struct placed_report){&view->reports[p], i};
         }
     }
     qsort(placed, (size_t)count, sizeof(*placed), compare_reports);

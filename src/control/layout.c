@@ -34,11 +34,9 @@ static void add_lane(struct node_row *row, const struct lane_view *view, int32_t
     row->utilisation_ratio += view->figures.utilisation / lanes;
     for (int32_t p = 0; p < view->report_count; p++) {
         const struct partition_report *report = &view->reports[p];
-        if (!report->twin) {
-            row->partitions++;
-            row->demand_ratio += report->figures.demand / lanes;
-            row->state_bytes += report->figures.state_bytes;
-        }
+        row->partitions++;
+        row->demand_ratio += report->figures.demand / lanes;
+        row->state_bytes += report->figures.state_bytes;
     }
 }
 

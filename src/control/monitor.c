@@ -221,9 +221,6 @@ static void take_parts(struct control *control, double seconds)
         const struct lane_view *view = &control->lanes[l];
         for (int32_t p = 0; p < view->report_count; p++) {
             const struct partition_report *report = &view->reports[p];
-            if (report->twin) {
-                continue;
-            }
             parts[count] = (struct monitored){.stage = report->stage,
                                               .shard = report->shard,
                                               .group_lo = report->group_lo,

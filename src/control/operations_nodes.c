@@ -39,7 +39,7 @@ const struct partition_report *report_of(const struct control *control, int32_t 
         const struct lane_view *view = &control->lanes[i];
         for (int32_t p = 0; p < view->report_count; p++) {
             const struct partition_report *report = &view->reports[p];
-            if (!report->twin && compare_keys(report, stage, shard, group_lo) == 0) {
+            if (compare_keys(report, stage, shard, group_lo) == 0) {
                 return report;
             }
         }
@@ -52,7 +52,7 @@ double lane_demand(const struct control *control, int32_t lane)
     const struct lane_view *view = &control->lanes[lane];
     double demand = 0;
     for (int32_t p = 0; p < view->report_count; p++) {
-        demand += view->reports[p].twin ? 0 : view->reports[p].figures.demand;
+        demand += view->reports[p].figures.demand;
     }
     return demand;
 }
@@ -128,9 +128,7 @@ static struct sorted_reports sort_reports(const struct control *control, struct 
     sorted.all = ARENA_NEW_ARRAY(arena, const struct partition_report *, count);
     for (int32_t i = 0; i < control->lane_count; i++) {
         for (int32_t p = 0; p < control->lanes[i].report_count; p++) {
-            if (!control->lanes[i].reports[p].twin) {
-                sorted.all[sorted.count++] = &control->lanes[i].reports[p];
-            }
+            sorted.all[sorted.count++] = &control->lanes[i].reports[p];
         }
     }
     qsort(sorted.all, (size_t)sorted.count, sizeof(const struct partition_report *),

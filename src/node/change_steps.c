@@ -435,8 +435,6 @@ static void take_answer(struct change_piece *piece)
         handover_free(command->u.open.hand);
         command->u.open.hand = NULL;
         return;
-    case LANE_TWIN_OPEN:
-    case LANE_TWIN_CLOSE:
     case LANE_SNAPSHOT:
     case LANE_TABLE:
     case LANE_STOP:

@@ -8,7 +8,7 @@
 #include "pipeline/config.h"
 
 /* Entries of a changelog that are the node's own, and the one routine that reads a changelog back: for a start, a
- * recovery, a twin. State entries are pipeline/state.h's; space ids below CHANGELOG_SPACES_RESERVED are the node's:
+ * recovery, a shadow. State entries are pipeline/state.h's; space ids below CHANGELOG_SPACES_RESERVED are the node's:
  *
  *   space 0   position of one input: key u16 group_lo, u32 0, i64 input (sign flipped), u16 group_lo, u16 group_hi
  *             (0: 4096); value as position_encode. Holds for the groups it names until a later one names them.

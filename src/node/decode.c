@@ -337,6 +337,8 @@ static void row_headers(struct decoded *entry, int32_t row)
             row_is_mark(entry, row, &mark);
         } else if (str_is(name, STAMP_HEADER) && stamp_decode(value, &stamp)) {
             rows->stamp_ms[row] = stamp;
+        } else if (str_is(name, BAD_TIME_HEADER)) {
+            row_is_bad(entry, row, arena_dup(&entry->arena, value.ptr, value.len));
         }
         plain_count--;
         reserved_behind_plain |= seen > 0;

@@ -4,11 +4,15 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "node/lane_priv.h"
+#include "node/shadow_part.h"
 
 /* A lane's turn: completions, commands, then the partitions that have something to do, each for a few batches, within the
  * capacity; then the commit, if one is due. */
 
 enum { RUN_STEPS_MAX = 256, RUN_CPU_NS = 1000000, BENCH_BYTES_MAX = 512 << 20 };
+enum {
+    SHADOW_LOOK_NS = 10000000
+}; /* a shadow lane watches nothing: it looks at its shards' ends so often */
 
 /* --- small things the other files use --- */
 
@@ -62,7 +66,8 @@ void queue_remove(struct part_queue *queue, struct partition *part)
 
 void lane_ready(struct lane *lane, struct partition *part)
 {
-    if (!part->ready && (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED)) {
+    if (!part->ready && !part->held &&
+        (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED)) {
         part->ready = true;
         queue_push(&lane->ready, part);
     }
@@ -70,15 +75,15 @@ void lane_ready(struct lane *lane, struct partition *part)
 
 void lane_note_ended(struct lane *lane, struct partition *part)
 {
-    bool ended = !part->twin && part->state == PARTITION_RUNNING && partition_ended(part) &&
-                 !part->dirty && !part->claimed && !part->in_flight;
+    bool ended = part->shadow == NULL && part->state == PARTITION_RUNNING &&
+                 partition_ended(part) && !part->dirty && !part->claimed && !part->in_flight;
     lane->ended += ended - part->counted_ended;
     part->counted_ended = ended;
 }
 
 void lane_dirty(struct lane *lane, struct partition *part)
 {
-    CHECK(!part->twin);
+    CHECK(part->shadow == NULL);
     if (!part->dirty) {
         part->dirty = true;
         part->dirty_next = lane->dirty;
@@ -118,7 +123,7 @@ void lane_answer(struct lane *lane, struct lane_command *command, enum err err,
 
 static void note_failure(struct lane *lane, const struct partition *part)
 {
-    if (lane->first_failure.text[0] != '\0' || part->twin) {
+    if (lane->first_failure.text[0] != '\0' || part->shadow != NULL) {
         return;
     }
     char id[PARTITION_ID_MAX];
@@ -294,6 +299,13 @@ void lane_send(struct lane *lane, struct lane_command *command)
     mailbox_push(&lane->commands, &command->msg);
 }
 
+void lane_set_capacity(struct lane *lane, double capacity)
+{
+    lane->options.capacity = capacity;
+    cpu_bucket_set(&lane->bucket, (int64_t)(capacity * CPU_BUCKET_WHOLE_PPM), lane->now_ns);
+    lane->may_run_ns = lane->now_ns;
+}
+
 static enum lane_state state_of(const struct lane *lane)
 {
     return (enum lane_state)atomic_load_explicit(&lane->status.state, memory_order_relaxed);
@@ -342,11 +354,9 @@ static void take_command(struct lane *lane, struct lane_command *command)
 {
     switch (command->kind) {
     case LANE_OPEN:
-    case LANE_TWIN_OPEN:
         lane_open_partition(lane, command);
         return;
     case LANE_CLOSE:
-    case LANE_TWIN_CLOSE:
         lane_close_partition(lane, command);
         return;
     case LANE_SNAPSHOT:
@@ -382,7 +392,7 @@ static void take_messages(struct lane *lane)
 static void after_step(struct lane *lane, struct partition *part)
 {
     bool delta = part->state_kept != NULL && state_delta_bytes(part->state_kept) > 0;
-    if (!part->twin && part->parked == NULL &&
+    if (part->shadow == NULL && part->parked == NULL &&
         (lane->work.wrote || delta || partition_has_news(part))) {
         lane_dirty(lane, part);
     }
@@ -407,7 +417,7 @@ static void after_result(struct lane *lane, struct partition *part, enum step_re
     after_step(lane, part);
     if (result == STEP_STALLED || result == STEP_KEPT) {
         lane->stall_ns = part->retry_ns < lane->stall_ns ? part->retry_ns : lane->stall_ns;
-    } else if (result == STEP_BROKEN && part->twin) {
+    } else if (result == STEP_BROKEN && part->shadow != NULL) {
         lane_clear_partition(lane, part);
     } else if (result == STEP_BROKEN) {
         lane->reset_wanted = true;
@@ -422,12 +432,24 @@ static void eager_commit(struct lane *lane, const struct partition *part)
     }
 }
 
+static enum step_result step_shadow(struct lane *lane, struct partition *part, int32_t *ret_input)
+{
+    struct shadow_step step;
+    shadow_step_begin(part->shadow, part, &step);
+    enum step_result result = partition_step(part, &lane->work, ret_input);
+    shadow_step_end(part->shadow, part, lane->now_ns, &step);
+    lane->work.cpu_ns = clock_thread_cpu_ns(lane->options.clock); /* that was nobody's work */
+    return result;
+}
+
 /* One step; false: it is not this partition's turn any more. */
 static bool turn_step(struct lane *lane, struct partition *part)
 {
     int32_t input = 0;
     need_bench(lane);
-    enum step_result result = partition_step(part, &lane->work, &input);
+    enum step_result result = LIKELY(part->shadow == NULL)
+                                  ? partition_step(part, &lane->work, &input)
+                                  : step_shadow(lane, part, &input);
     after_result(lane, part, result);
     switch (result) {
     case STEP_WORKED:
@@ -453,7 +475,8 @@ static bool turn_step(struct lane *lane, struct partition *part)
 static void turn(struct lane *lane, struct partition *part, int32_t *steps)
 {
     part->ready = false;
-    bool more = part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED;
+    bool more =
+        !part->held && (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED);
     for (int32_t i = 0;
          more && i < lane->tuning.slice_batches && !lane->reset_wanted && !lane_commit_full(lane);
          i++) {
@@ -605,6 +628,9 @@ static int64_t deadline(const struct lane *lane, int64_t next)
         next = least(next, lane->rates_ns + INT64_C(1000000000));
     }
     next = least(next, least(lane->tick_ns, lane->stall_ns));
+    if (lane->options.shadows && lane->parts != NULL) {
+        next = least(next, lane->now_ns + SHADOW_LOOK_NS);
+    }
     return least(next, lane_commit_deadline(lane));
 }
 
@@ -641,20 +667,4 @@ int64_t lane_step(void *ctx, int64_t now_ns)
     }
     lane->waits_since_ns = now_ns;
     return deadline(lane, next);
-}
-
-/* --- collectors --- */
-
-void collector_init(struct collector *collector, int32_t items_max, ptrdiff_t bytes_max)
-{
-    *collector =
-        (struct collector){.items = MEM_NEW_ARRAY(struct collected, items_max), .cap = items_max};
-    arena_init(&collector->arena, bytes_max);
-}
-
-void collector_release(struct collector *collector)
-{
-    mem_free(collector->items);
-    arena_release(&collector->arena);
-    *collector = (struct collector){0};
 }

@@ -15,10 +15,9 @@
  *   N1  At most one commit of the lane is in flight; the next one fills meanwhile, and when that is full, reading stops.
  *   N2  A commit holds a cut of each of its partitions: outputs, delta and position of the same rows.
  *   N3  A commit is never given up: it is sent again, byte for byte, or its partitions are dropped.
- *   N4  Nothing of a twin reaches a commit. */
+ *   N4  A shadow lane (node/shadow.h) has shadows only: it never asks for an owner, commits, or watches a shard. */
 
 struct lane;
-struct collector;
 struct handover;
 
 /* Numbers that tests and benchmarks vary; 0: the default. */
@@ -46,6 +45,7 @@ struct lane_options {
     struct stage *_Atomic const
         *stages; /* outlive the lane; an entry may be replaced (node/stage.h) */
     int32_t stage_count;
+    bool shadows; /* a shadow lane's */
 };
 
 struct lane *lane_new(const struct lane_options *options);
@@ -78,14 +78,12 @@ const struct err_info *lane_problem(const struct lane *lane);
 /* --- commands: the sender's memory until they are back in `reply` --- */
 
 enum lane_command_kind {
-    LANE_OPEN,       /* a partition of the map; answered when it runs or has failed */
-    LANE_CLOSE,      /* the same; answered after its last commit */
-    LANE_TWIN_OPEN,  /* a read-only twin from the last commit; answered when it runs */
-    LANE_TWIN_CLOSE, /* ends it */
-    LANE_SNAPSHOT,   /* figures */
-    LANE_MEASURE,    /* figures of one partition; NOT_FOUND */
-    LANE_TABLE,      /* a new snapshot of a lookup table */
-    LANE_STOP        /* last commit of all, then nothing more; answered then */
+    LANE_OPEN,     /* a partition of the map; answered when it runs or has failed */
+    LANE_CLOSE,    /* the same; answered after its last commit */
+    LANE_SNAPSHOT, /* figures */
+    LANE_MEASURE,  /* figures of one partition; NOT_FOUND */
+    LANE_TABLE,    /* a new snapshot of a lookup table */
+    LANE_STOP      /* last commit of all, then nothing more; answered then */
 };
 
 enum partition_state {
@@ -116,7 +114,6 @@ struct partition_report {
     uint64_t epoch;
     enum partition_state state;
     enum stall_reason stall;
-    bool twin;
     int64_t next_offset[2]; /* processed */
     int64_t committed[2];
     struct partition_figures figures;
@@ -161,15 +158,6 @@ struct lane_measure {
     int64_t ret_commit_ns;           /* that a commit of the lane takes at present; 0: none yet */
 };
 
-/* Which keys a twin sees and where its results go. */
-struct lane_twin {
-    int32_t stage;
-    uint32_t shard, group_lo, group_hi;
-    uint32_t sample_below; /* keys with sample_bucket_of(hash) below it; SAMPLE_BUCKETS: all */
-    struct collector *collector; /* NULL: discard */
-    uint32_t id;                 /* caller's number of it, for CLOSE */
-};
-
 /* A table's reference goes to the lane. */
 struct lane_table {
     int32_t stage, index;
@@ -184,7 +172,6 @@ struct lane_command {
     struct err_info info;
     union {
         struct lane_open open; /* also CLOSE: stage, shard, group_lo are looked at */
-        struct lane_twin twin;
         struct lane_snapshot snapshot;
         struct lane_measure measure;
         struct lane_table table;
@@ -193,26 +180,5 @@ struct lane_command {
 
 /* Any thread. */
 void lane_send(struct lane *lane, struct lane_command *command);
-
-/* --- what a twin's results are collected in: bounded, one twin writes it, its owner reads it when the twin is closed --- */
-
-struct collected {
-    enum output_kind kind;
-    struct str key, value; /* key.ptr NULL: absent */
-    int64_t time_ms;
-    int64_t stamp_ms;
-    struct str headers;
-    int32_t header_count;
-};
-
-struct collector {
-    struct arena arena;
-    struct collected *items;
-    int32_t count, cap;
-    int64_t dropped; /* did not fit */
-};
-
-void collector_init(struct collector *collector, int32_t items_max, ptrdiff_t bytes_max);
-void collector_release(struct collector *collector);
 
 #endif

@@ -39,8 +39,8 @@ static void lane_broken(struct lane *lane, const struct err_info *info)
     lane->problem = *info;
     atomic_store_explicit(&lane->status.state, LANE_FAILED, memory_order_release);
     for (struct partition *part = lane->parts; part != NULL; part = part->next) {
-        if (!part->twin && part->state != PARTITION_CLOSED && part->state != PARTITION_FAILED &&
-            part->state != PARTITION_CLOSING) {
+        if (part->shadow == NULL && part->state != PARTITION_CLOSED &&
+            part->state != PARTITION_FAILED && part->state != PARTITION_CLOSING) {
             lane_fail_partition(lane, part, info);
         }
         part->dirty = part->in_flight = part->claimed = part->movable = false;
@@ -323,7 +323,7 @@ static void poll_size(struct lane *lane)
 
 int64_t lane_poll_sizes(struct lane *lane)
 {
-    if (lane->size_op.in_flight ||
+    if (lane->options.shadows || lane->size_op.in_flight ||
         lane->state_count[PARTITION_RUNNING] + lane->state_count[PARTITION_STALLED] == 0) {
         return CLOCK_NEVER;
     }

@@ -6,10 +6,11 @@
 #include "base/mem.h"
 #include "node/handover.h"
 #include "node/lane_priv.h"
+#include "node/shadow_part.h"
 
 /* Coming and going of partitions. A primary's key-group range is fenced below its epoch first, so that nothing an older
  * owner still has on the way can land behind what the restore reads; then its changelog is read back, or what its owners
- * of before handed over is put in. A twin only reads. */
+ * of before handed over is put in. A shadow only reads. */
 
 /* --- owner --- */
 
@@ -49,7 +50,7 @@ void lane_owner_done(struct lane *lane)
 struct partition *lane_find(struct lane *lane, int32_t stage, uint32_t shard, uint32_t group_lo)
 {
     for (struct partition *part = lane->parts; part != NULL; part = part->next) {
-        if (!part->twin && part->stage->index == stage && part->place.shard == shard &&
+        if (part->stage->index == stage && part->place.shard == shard &&
             part->place.group_lo == group_lo) {
             return part;
         }
@@ -57,70 +58,44 @@ struct partition *lane_find(struct lane *lane, int32_t stage, uint32_t shard, ui
     return NULL;
 }
 
-static struct partition *find_twin(struct lane *lane, uint32_t id)
+static void add_partition(struct lane *lane, struct partition *part)
 {
-    for (struct partition *part = lane->parts; part != NULL; part = part->next) {
-        if (part->twin && part->twin_id == id) {
-            return part;
-        }
+    struct err_info info = {0};
+    part->lookup_tables = lane_tables(lane, part->stage->index);
+    part->next = lane->parts;
+    lane->parts = part;
+    lane->state_count[PARTITION_OPENING]++;
+    if (lane_attach(lane, part, &info) != ERR_OK) {
+        lane_fail_partition(lane, part, &info);
+        return;
     }
-    return NULL;
-}
-
-static struct partition *make_partition(struct lane *lane, const struct lane_command *command)
-{
-    if (command->kind == LANE_OPEN) {
-        const struct lane_open *open = &command->u.open;
-        struct partition *part = partition_new(lane->options.stages[open->stage], &open->place);
-        part->floors = open->floors;
-        part->floor_slot = open->floor_slot;
-        return part;
-    }
-    const struct lane_twin *twin = &command->u.twin;
-    struct partition_place place = {.shard = twin->shard,
-                                    .group_lo = twin->group_lo,
-                                    .group_hi = twin->group_hi,
-                                    .node = lane->options.node,
-                                    .lane = lane->options.lane};
-    struct partition *part = partition_new(lane->options.stages[twin->stage], &place);
-    part->twin = true;
-    part->twin_id = twin->id;
-    part->sample_below = twin->sample_below;
-    part->collector = twin->collector;
-    part->cut_each = false;
-    return part;
+    queue_push(&lane->to_open, part);
 }
 
 void lane_open_partition(struct lane *lane, struct lane_command *command)
 {
-    bool twin = command->kind == LANE_TWIN_OPEN;
+    const struct lane_open *open = &command->u.open;
     struct err_info info = {0};
-    int32_t stage = twin ? command->u.twin.stage : command->u.open.stage;
-    CHECK(stage >= 0 && stage < lane->options.stage_count);
+    CHECK(open->stage >= 0 && open->stage < lane->options.stage_count && !lane->options.shadows);
     if (atomic_load_explicit(&lane->status.state, memory_order_relaxed) != LANE_RUNNING) {
         lane_answer(lane, command, err_set(&info, ERR_CLOSED, "the lane is stopping or has failed"),
                     &info);
         return;
     }
-    if (twin && find_twin(lane, command->u.twin.id) != NULL) {
-        lane_answer(lane, command,
-                    err_set(&info, ERR_EXISTS, "twin %u is open", command->u.twin.id), &info);
-        return;
-    }
-    DCHECK(twin || lane_find(lane, stage, command->u.open.place.shard,
-                             command->u.open.place.group_lo) == NULL); /* the map has each once */
-    struct partition *part = make_partition(lane, command);
-    part->lookup_tables = lane_tables(lane, stage);
-    part->next = lane->parts;
-    lane->parts = part;
-    lane->state_count[PARTITION_OPENING]++;
+    DCHECK(lane_find(lane, open->stage, open->place.shard, open->place.group_lo) ==
+           NULL); /* the map has each once */
+    struct partition *part = partition_new(lane->options.stages[open->stage], &open->place);
+    part->floors = open->floors;
+    part->floor_slot = open->floor_slot;
     part->opening = command;
-    enum err err = lane_attach(lane, part, &info);
-    if (err != ERR_OK) {
-        lane_fail_partition(lane, part, &info);
-        return;
-    }
-    queue_push(&lane->to_open, part);
+    add_partition(lane, part);
+}
+
+void lane_add_shadow(struct lane *lane, struct partition *part)
+{
+    CHECK(lane->options.shadows && part->shadow != NULL);
+    part->cut_each = false;
+    add_partition(lane, part);
 }
 
 static void start_restore(struct opening *opening)
@@ -128,7 +103,7 @@ static void start_restore(struct opening *opening)
     struct partition *part = opening->part;
     opening->state = OPENING_RESTORING;
     restore_start(&opening->restore, stage_shard(part->stage->changelog, part->place.shard),
-                  part->place.group_lo, part->place.group_hi, LOG_AT_LAST);
+                  part->place.group_lo, part->place.group_hi, part->restore_at);
 }
 
 static void opening_free(struct opening *opening)
@@ -163,13 +138,11 @@ static void partition_opened(struct lane *lane, struct partition *part)
 {
     lane_count(lane, part);
     if (part->opening != NULL) {
-        if (!part->twin) {
-            part->opening->u.open.ret_ns = lane->now_ns;
-        }
+        part->opening->u.open.ret_ns = lane->now_ns;
         lane_answer(lane, part->opening, ERR_OK, NULL);
         part->opening = NULL;
     }
-    if (!part->twin && partition_has_news(part)) {
+    if (part->shadow == NULL && partition_has_news(part)) {
         lane_dirty(lane, part);
     }
     if (part->tick_ns < lane->tick_ns) {
@@ -182,6 +155,7 @@ static void opening_ready(struct lane *lane, struct opening *opening)
 {
     struct partition *part = opening->part;
     struct err_info info = {0};
+    part->restore_at = opening->restore.at;
     enum err err = partition_begin(part, lane->now_ns, &info);
     if (err != ERR_OK) {
         opening_failed(lane, opening, err, &info);
@@ -233,7 +207,7 @@ static void start_opening(struct lane *lane, struct opening *opening)
     struct partition *part = opening->part;
     opening->op.op.done = &lane->done;
     lane->buffers_held = true;
-    if (part->twin) {
+    if (part->shadow != NULL) {
         opening->op.in_flight = true;
         start_restore(opening);
         return;
@@ -247,7 +221,7 @@ static void start_opening(struct lane *lane, struct opening *opening)
 
 static bool owner_needed(struct lane *lane, const struct partition *part)
 {
-    if (part->twin || lane->owner == OWNER_KNOWN) {
+    if (part->shadow != NULL || lane->owner == OWNER_KNOWN) {
         return false;
     }
     if (lane->owner == OWNER_NONE && lane->now_ns >= lane->owner_retry_ns) {
@@ -410,6 +384,9 @@ static void remove_partition(struct lane *lane, struct partition *part)
     if (closing != NULL && part->movable && closing->u.open.want_hand) {
         closing->u.open.hand = partition_export(part);
     }
+    if (part->shadow != NULL) {
+        shadow_part_gone(part->shadow, part);
+    }
     lane_clear_partition(lane, part);
     lane_detach(lane, part);
     lane->state_count[part->counted]--;
@@ -423,11 +400,8 @@ static void remove_partition(struct lane *lane, struct partition *part)
 
 void lane_close_partition(struct lane *lane, struct lane_command *command)
 {
-    struct partition *part =
-        command->kind == LANE_TWIN_CLOSE
-            ? find_twin(lane, command->u.twin.id)
-            : lane_find(lane, command->u.open.stage, command->u.open.place.shard,
-                        command->u.open.place.group_lo);
+    struct partition *part = lane_find(lane, command->u.open.stage, command->u.open.place.shard,
+                                       command->u.open.place.group_lo);
     struct err_info info = {0};
     if (part == NULL) {
         lane_answer(lane, command, err_set(&info, ERR_NOT_FOUND, "it is not open on this lane"),
@@ -440,10 +414,8 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
     }
     part->closing = command;
     part->movable = partition_may_move(part);
-    if (command->kind == LANE_CLOSE) {
-        command->u.open.ret_ns = lane->now_ns;
-        command->u.open.hand = NULL;
-    }
+    command->u.open.ret_ns = lane->now_ns;
+    command->u.open.hand = NULL;
     if (part->ready) { /* its turn may be far off, when the lane is at its capacity */
         queue_remove(&lane->ready, part);
         part->ready = false;
@@ -453,6 +425,33 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
     if (part->dirty || part->claimed) {
         lane->commit_due_ns = lane->now_ns;
     }
+}
+
+/* The slot that opens it, or NULL. */
+static struct opening *slot_of(struct lane *lane, const struct partition *part)
+{
+    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+        if (lane->openings[i].state != OPENING_FREE && lane->openings[i].part == part) {
+            return &lane->openings[i];
+        }
+    }
+    return NULL;
+}
+
+void lane_drop_shadow(struct lane *lane, struct partition *part)
+{
+    CHECK(part->shadow != NULL);
+    if (part->ready) {
+        queue_remove(&lane->ready, part);
+        part->ready = false;
+    }
+    queue_remove(&lane->to_open, part);
+    struct opening *slot = slot_of(lane, part);
+    if (slot != NULL && slot->state == OPENING_WAITING) {
+        opening_free(slot);
+    }
+    /* A slot that restores it gives it up when its op is back: until then it stays. */
+    lane_set_state(lane, part, PARTITION_CLOSING);
 }
 
 /* All it did is committed, or thrown away with its lane's commit. */
@@ -469,7 +468,7 @@ void lane_close_ready(struct lane *lane)
     }
     for (struct partition *part = lane->parts; part != NULL;) {
         struct partition *next = part->next;
-        if (may_go(part)) {
+        if (may_go(part) && (part->shadow == NULL || slot_of(lane, part) == NULL)) {
             remove_partition(lane, part);
         }
         part = next;
@@ -482,18 +481,12 @@ void lane_reset(struct lane *lane)
 {
     CHECK(lane->flying == NULL);
     lane->reset_wanted = false;
-    struct part_queue twins = {0};
     for (struct partition *part; (part = queue_pop(&lane->ready)) != NULL;) {
         part->ready = false;
-        if (part->twin) {
-            part->ready = true;
-            queue_push(&twins, part);
-        }
     }
-    lane->ready = twins;
     for (struct partition *part = lane->parts; part != NULL; part = part->next) {
         part->in_flight = part->dirty = false;
-        if (part->twin || part->state == PARTITION_OPENING) {
+        if (part->state == PARTITION_OPENING) {
             continue;
         }
         lane_clear_partition(lane, part);

@@ -143,6 +143,8 @@ struct lane {
 };
 
 /* lane.c */
+/* From now on; its thread. */
+void lane_set_capacity(struct lane *lane, double capacity);
 void lane_submit(struct lane *lane, struct lane_op *op, enum log_op_kind kind);
 void lane_ready(struct lane *lane, struct partition *part);
 void lane_dirty(struct lane *lane, struct partition *part);
@@ -178,6 +180,10 @@ void lane_shards_free(struct lane *lane);
 
 /* lane_open.c */
 void lane_open_partition(struct lane *lane, struct lane_command *command);
+/* Of a shadow lane: the lane's from now on, to be opened from `restore_at`. */
+void lane_add_shadow(struct lane *lane, struct partition *part);
+/* Whatever it is doing; shadow_part_gone() follows in a later step. */
+void lane_drop_shadow(struct lane *lane, struct partition *part);
 void lane_close_partition(struct lane *lane, struct lane_command *command);
 struct partition *lane_find(struct lane *lane, int32_t stage, uint32_t shard, uint32_t group_lo);
 int64_t lane_advance_openings(struct lane *lane);

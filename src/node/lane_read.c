@@ -29,7 +29,7 @@ static struct lane_shard *shard_get(struct lane *lane, const struct stage_stream
             return shard;
         }
     }
-    enum err err = log_watch(lane->options.log, id, &lane->waker);
+    enum err err = lane->options.shadows ? ERR_OK : log_watch(lane->options.log, id, &lane->waker);
     if (err != ERR_OK) {
         IGNORE_RESULT(err_set(info, err, "shard %u of %s cannot be watched", id.v,
                               stream->info.config.name)); /* told by the NULL */
@@ -212,6 +212,10 @@ static void reader_behind(struct lane *lane, struct lane_shard *shard, const str
             view_begin_at(view, op->u.read.ret_start_offset);
             continue;
         }
+        if (part->shadow != NULL) {
+            part->behind = part->held = true;
+            continue;
+        }
         struct err_info info;
         IGNORE_RESULT(
             err_set(&info, ERR_NEEDS_OPERATOR,
@@ -283,7 +287,7 @@ static void tick_shard(struct lane *lane, struct lane_shard *shard)
             continue;
         }
         if (partition_idle(part, input)) {
-            if (!part->twin) {
+            if (part->shadow == NULL) {
                 lane_dirty(lane, part);
             }
             lane_ready(lane, part);
@@ -314,7 +318,9 @@ void lane_shards_free(struct lane *lane)
     lane->wanting = NULL;
     for (struct lane_shard *shard = lane->shards; shard != NULL;) {
         struct lane_shard *next = shard->next;
-        log_unwatch(lane->options.log, shard->id, &lane->waker);
+        if (!lane->options.shadows) {
+            log_unwatch(lane->options.log, shard->id, &lane->waker);
+        }
         decode_forget(&lane->cache, &shard->entries);
         if (shard->reading != NULL) {
             decode_drop(&lane->cache, shard->reading);

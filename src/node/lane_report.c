@@ -77,7 +77,6 @@ static void report_partition(struct lane *lane, struct partition *part,
         .epoch = part->place.epoch,
         .state = part->state,
         .stall = part->stall,
-        .twin = part->twin,
         .figures = part->figures,
     };
     memcpy(report->problem, part->problem, sizeof(report->problem));
@@ -118,8 +117,7 @@ void lane_snapshot_fill(struct lane *lane, struct lane_snapshot *snapshot)
             report_partition(lane, part, &snapshot->reports[snapshot->ret_count]);
         }
         snapshot->ret_count++;
-        if (snapshot->detail != NULL && !part->twin &&
-            part->stage->index == snapshot->detail_stage &&
+        if (snapshot->detail != NULL && part->stage->index == snapshot->detail_stage &&
             part->place.shard == snapshot->detail_shard &&
             part->place.group_lo == snapshot->detail_group_lo) {
             report_detail(part, snapshot->detail);

@@ -8,6 +8,7 @@
  * operators never see them.
  *
  *   sc.stamp   i64 BE ms: the record was behind its source shard's watermark, which was this (internal streams only)
+ *   sc.bad     text: why the record's event time could not be read where it came from (queues of shadows only)
  *   sc.mark    the record is a marker, not data:
  *                offset size field
  *                     0    1 kind             1 watermark, 2 idle, 3 end
@@ -19,6 +20,7 @@
 
 #define MARK_HEADER         "sc.mark"
 #define STAMP_HEADER        "sc.stamp"
+#define BAD_TIME_HEADER     "sc.bad"
 #define REASON_HEADER       "sc.reason"
 #define SOURCE_HEADER       "sc.source"
 #define RESERVED_HEADER_TOP "sc."

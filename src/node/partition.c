@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "node/partition_priv.h"
+#include "node/shadow_part.h"
 
 /* --- names --- */
 
@@ -141,7 +142,7 @@ struct partition *partition_new(struct stage *stage, const struct partition_plac
     part->stage = stage;
     part->place = *place;
     part->state = PARTITION_OPENING;
-    part->sample_below = SAMPLE_BUCKETS;
+    part->restore_at = LOG_AT_LAST;
     part->checkpoint_block = -1;
     part->committed[0] = part->committed[1] = -1;
     for (int32_t i = 0; i < stage->plan->operator_count; i++) {
@@ -154,7 +155,7 @@ struct partition *partition_new(struct stage *stage, const struct partition_plac
 
 static void account_state(struct partition *part, int64_t bytes)
 {
-    if (!part->twin) {
+    if (part->shadow == NULL) {
         atomic_fetch_add_explicit(&part->stage->pipeline->state_bytes,
                                   bytes - part->figures.state_bytes, memory_order_relaxed);
     }
@@ -216,12 +217,14 @@ enum err partition_make_chain(struct partition *part, struct err_info *info)
     }
     if (part->state_kept == NULL) {
         part->state_kept = state_new(part->place.group_lo, part->place.group_hi);
-        state_set_tracking(part->state_kept, !part->twin);
+        state_set_tracking(part->state_kept, part->shadow == NULL);
     }
     struct chain_options options = {.plan = part->stage->plan,
                                     .state = part->state_kept,
                                     .lookup_tables = part->lookup_tables,
-                                    .shadow = part->twin};
+                                    .probes =
+                                        part->shadow != NULL ? shadow_probes(part->shadow) : NULL,
+                                    .shadow = part->shadow != NULL};
     part->tick_ns = 0; /* early results, if it has any, are asked for */
     return chain_new(&options, &part->chain, info);
 }
@@ -240,6 +243,9 @@ enum err partition_restore(struct partition *part, const struct changelog_key *k
         }
         return err;
     }
+    if (part->feed != NULL) {
+        return ERR_OK; /* it has no chain */
+    }
     if (key->space == CHANGELOG_SPACE_META) {
         return restore_meta(part, value, info);
     }
@@ -250,13 +256,8 @@ enum err partition_restore(struct partition *part, const struct changelog_key *k
         remember_dropped(part, raw_key, value);
         return ERR_OK;
     }
-    if (part->sample_below < SAMPLE_BUCKETS) {
-        struct str user_key;
-        uint32_t group, space;
-        if (!state_entry_key(raw_key, &group, &space, &user_key) ||
-            sample_bucket_of(hash64(user_key.ptr, user_key.len)) >= part->sample_below) {
-            return ERR_OK;
-        }
+    if (part->shadow != NULL && !shadow_restores(part->shadow, raw_key, value)) {
+        return ERR_OK;
     }
     enum err err = partition_make_chain(part, info);
     if (err != ERR_OK) {
@@ -290,12 +291,17 @@ enum err partition_begin(struct partition *part, int64_t now_ns, struct err_info
         struct view_options options = {
             .group_lo = part->place.group_lo,
             .group_hi = part->place.group_hi,
-            .sample_below = part->sample_below,
-            .internal = input->kind == STAGE_SOURCE_STAGE,
+            .internal = input->kind == STAGE_SOURCE_STAGE || part->queued,
             .out_of_order_ms = input->stream->out_of_order_ms,
-            .source_shards = part->stage->source_shards[i],
+            .source_shards = part->queued ? 1 : part->stage->source_shards[i],
         };
+        if (part->shadow != NULL && !part->queued) {
+            options.sampler = shadow_sampler(part->shadow);
+        }
         view_init(&part->views[i], &options, part->restored[i]);
+        if (part->queued) {
+            view_from_queue(&part->views[i], shadow_queue_begin(part->shadow, i));
+        }
         part->restored[i] = (struct position_map){0};
         part->committed[i] = part->views[i].position.next_offset;
         if (part->floors != NULL) {
@@ -346,6 +352,7 @@ bool partition_ended(const struct partition *part)
 void partition_fail(struct partition *part, const struct err_info *info)
 {
     part->state = PARTITION_FAILED;
+    part->failed_with = info->code;
     part->stall = STALL_NONE;
     IGNORE_RESULT(
         snprintf(part->problem, sizeof(part->problem), "%s", info->text)); /* may be cut */
@@ -489,7 +496,7 @@ static enum err put_delta(struct partition *part, struct commit *commit)
 
 enum err partition_cut(struct partition *part, struct commit *commit, struct err_info *info)
 {
-    CHECK(!part->twin && part->parked == NULL); /* P4, P1 */
+    CHECK(part->shadow == NULL && part->parked == NULL); /* P4, P1 */
     int64_t before = part->changelog_since;
     enum err err = part->meta_written ? ERR_OK : put_meta(part, commit);
     if (err == ERR_OK && part->second_day != NULL) {

@@ -8,8 +8,8 @@
 #include "node/lane.h"
 
 /* A partition on its lane: views over its input shards, chain and keyed state, and where its outputs go. One mechanism
- * starts it, whatever for: open a view from a checkpoint into a sink. A primary's sink is its lane's commit; a twin's is
- * a collector or nothing, and its view is a sample.
+ * starts it, whatever for: open a view from a checkpoint into a sink. A primary's sink is its lane's commit; a shadow's is
+ * what node/shadow_part.h does with it, and its view is a sample.
  *
  *             restored                 a reason to wait
  *   OPENING ------------> RUNNING <---------------------> STALLED
@@ -37,7 +37,7 @@
  *       dependency; then the commit already holds a cut from before that batch).
  *   P2  Outputs go into a commit only together with the cut they belong to, or the commit is thrown away with them.
  *   P3  `advanced_ms` is the watermark up to which everything was emitted; markers say that and never more.
- *   P4  A twin is in no commit.
+ *   P4  A shadow is in no commit.
  *   P5  Chain and state appear with the first own row, or with the first restored entry. */
 
 /* What a lane lends a partition for one batch; a partition that must try again keeps it. */
@@ -63,6 +63,8 @@ struct work {
 
 struct handover;
 struct lane_shard;
+struct shadow;
+struct shadow_queue;
 struct second_day;
 
 /* A batch that waits for a dependency. */
@@ -88,9 +90,13 @@ struct partition {
     enum partition_state counted; /* as the lane last counted it */
     bool counted_ended;           /* the same */
     enum stall_reason stall;
-    bool twin;
-    uint32_t twin_id, sample_below;
-    struct collector *collector;
+    struct shadow *shadow;     /* of a shadow lane (node/shadow_part.h); NULL: a primary */
+    struct shadow_queue *feed; /* the half of a shadow that fills its queue; else NULL */
+    bool queued;               /* the half that reads from it */
+    bool held;                 /* is not to be stepped for now */
+    bool behind;               /* what it wanted to read was trimmed: a shadow opens again */
+    int64_t restore_at;        /* the commit to open from; LOG_AT_LAST */
+    enum err failed_with;      /* FAILED: the error's kind */
     struct floor_set *floors;
     int32_t floor_slot;
     struct lane_command *opening, *closing; /* to be answered */

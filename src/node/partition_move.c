@@ -28,7 +28,7 @@ static void export_positions(const struct view *view, struct position_map *to)
 
 bool partition_may_move(const struct partition *part)
 {
-    return !part->twin && part->parked == NULL && part->second_day == NULL &&
+    return part->shadow == NULL && part->parked == NULL && part->second_day == NULL &&
            (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED);
 }
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "node/partition_priv.h"
+#include "node/shadow_part.h"
 
 /* What a partition does when it is its turn: one batch from an input through the chain into the sink, or one piece of
  * what a risen watermark closes. */
@@ -11,29 +12,6 @@
 enum { BATCH_BYTES_MAX = 1 << 20 };
 
 /* --- outputs --- */
-
-static void collect(struct collector *collector, const struct output *o, int32_t row)
-{
-    struct str key = o->key[row], value = o->value[row];
-    struct str headers = o->headers != NULL ? o->headers[row] : (struct str){NULL, 0};
-    ptrdiff_t bytes = key.len + value.len + headers.len + 3 * (ARENA_ALIGN + 1);
-    if (collector->count == collector->cap ||
-        collector->arena.used_bytes + bytes > collector->arena.limit_bytes) {
-        collector->dropped++;
-        return;
-    }
-    struct arena *arena = &collector->arena;
-    collector->items[collector->count++] = (struct collected){
-        .kind = o->kind,
-        .key = {key.ptr != NULL ? arena_dup(arena, key.ptr, key.len) : NULL, key.len},
-        .value = {value.ptr != NULL ? arena_dup(arena, value.ptr, value.len) : NULL, value.len},
-        .time_ms = o->time_ms[row],
-        .stamp_ms = o->stamp_ms != NULL ? o->stamp_ms[row] : STAMP_NONE,
-        .headers = {headers.len > 0 ? arena_dup(arena, headers.ptr, headers.len) : NULL,
-                    headers.len},
-        .header_count = o->headers != NULL ? o->header_count[row] : 0,
-    };
-}
 
 static struct stage_stream *stream_of(const struct partition *part, enum output_kind kind)
 {
@@ -129,12 +107,10 @@ static enum err take_outputs(struct partition *part, struct work *work)
         part->figures.records_out += o->kind == OUTPUT_MAIN ? o->count : 0;
         part->figures.dead_letters += o->kind == OUTPUT_DEAD_LETTER ? o->count : 0;
         part->figures.late += o->kind == OUTPUT_LATE ? o->count : 0;
-        if (!part->twin) {
+        if (LIKELY(part->shadow == NULL)) {
             err = write_output(part, work, &work->bench->batch_arena, o);
-            continue;
-        }
-        for (int32_t i = 0; i < o->count && part->collector != NULL; i++) {
-            collect(part->collector, o, i);
+        } else {
+            shadow_take(part->shadow, part, o);
         }
     }
     chain_out_reset(out);
@@ -148,10 +124,14 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
     for (int32_t i = 0; i < slice->reject_count; i++) {
         int32_t row = slice->rejects[i];
         part->figures.dead_letters++;
-        if (part->twin || part->stage->dead_letter == NULL) {
+        struct str reason = str_of(rows->bad_text[row]);
+        if (part->shadow != NULL) {
+            shadow_reject(part->shadow, part, rows, row, reason);
             continue;
         }
-        struct str reason = str_of(rows->bad_text[row]);
+        if (part->stage->dead_letter == NULL) {
+            continue;
+        }
         struct str headers = rows->headers[row];
         struct str source = str_of(arena_printf(&work->bench->batch_arena, "%s/%u/%lld",
                                                 part->stage->inputs[input]->info.config.name,
@@ -240,7 +220,7 @@ static enum step_result after_chain(struct partition *part, struct work *work, e
     if (err == ERR_OK && slice != NULL && slice->reject_count > 0) {
         err = reject_rows(part, work, slice->input, rows, slice);
     }
-    if (err == ERR_OK && part->cut_each && !part->twin) {
+    if (err == ERR_OK && part->cut_each && part->shadow == NULL) {
         err = partition_cut(part, work->commit, &work->info);
     }
     partition_account(part);
@@ -339,10 +319,11 @@ static bool may_read(struct partition *part, struct work *work)
     const struct stage *stage = part->stage;
     const struct pipeline_plan *pipeline = stage->pipeline->plan;
     enum stall_reason reason = STALL_NONE;
-    if (!part->twin && atomic_load_explicit(&stage->pipeline->state_bytes, memory_order_relaxed) >=
-                           pipeline->memory_bytes) {
+    if (part->shadow == NULL &&
+        atomic_load_explicit(&stage->pipeline->state_bytes, memory_order_relaxed) >=
+            pipeline->memory_bytes) {
         reason = STALL_MEMORY;
-    } else if (!part->twin && stage->plan->key_by && stage->output != NULL &&
+    } else if (part->shadow == NULL && stage->plan->key_by && stage->output != NULL &&
                stage->plan->internal_bytes_max > 0 &&
                atomic_load_explicit(&stage->output->largest_shard_bytes, memory_order_relaxed) >=
                    stage->plan->internal_bytes_max) {
@@ -435,7 +416,10 @@ static enum step_result step_read(struct partition *part, struct work *work, int
     }
     part->figures.read_cpu_ns += lap(work);
     enum step_result result = STEP_WORKED;
-    if (slice.batch != NULL || slice.reject_count > 0) {
+    if (part->feed != NULL) {
+        shadow_feed_take(part->feed, rows, &slice);
+        part->figures.read_cpu_ns += lap(work);
+    } else if (slice.batch != NULL || slice.reject_count > 0) {
         result = step_batch(part, work, input, rows, &slice);
     }
     bool idle;
@@ -453,6 +437,10 @@ enum step_result partition_step(struct partition *part, struct work *work, int32
     CHECK(part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED);
     if (part->parked != NULL) {
         return step_parked(part, work);
+    }
+    if (part->feed != NULL && !shadow_feed_room(part->feed)) {
+        part->held = true; /* until its queue has room again */
+        return STEP_DRAINED;
     }
     if (part->advancing) {
         return step_advance(part, work);

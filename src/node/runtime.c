@@ -51,6 +51,11 @@ static void stopping_begin(struct node_runtime *rt)
         rt->stops[i].reply = &rt->replies;
         lane_send(rt->lanes[i], &rt->stops[i]);
     }
+    if (rt->shadow_lane != NULL) {
+        rt->shadow_stop =
+            (struct shadow_command){.kind = SHADOW_STOP, .reply = &rt->shadow_replies};
+        shadow_lane_send(rt->shadow_lane, &rt->shadow_stop);
+    }
 }
 
 static void make_lanes(struct node_runtime *rt)
@@ -72,6 +77,30 @@ static void make_lanes(struct node_runtime *rt)
             rt->lanes[rt->lane_count++] = lane_new(&options);
         }
     }
+}
+
+static void make_shadow_lane(struct node_runtime *rt)
+{
+    rt->shadow_stopped = true;
+    if (rt->options.shadow_memory_bytes <= 0) {
+        return;
+    }
+    struct shadow_lane_options options = {
+        .log = rt->options.log,
+        .clock = rt->options.clock,
+        .stages = rt->stages,
+        .stage_count = rt->stage_count,
+        .budget = rt->options.shadow_budget,
+        .memory_bytes = rt->options.shadow_memory_bytes,
+        .tuning = rt->options.tuning,
+    };
+    rt->shadow_lane = shadow_lane_new(&options);
+    rt->shadow_stopped = false;
+}
+
+struct shadow_lane *node_runtime_shadow_lane(struct node_runtime *rt)
+{
+    return rt->shadow_lane;
 }
 
 void runtime_enter(struct node_runtime *rt, enum runtime_state state)
@@ -126,6 +155,7 @@ enum err node_runtime_new(const struct node_runtime_options *options,
     waker_init(&rt->waker);
     mailbox_init(&rt->done, &rt->waker);
     mailbox_init(&rt->replies, &rt->waker);
+    mailbox_init(&rt->shadow_replies, &rt->waker);
     record_builder_init(&rt->builder, RECORD_CODEC_NONE);
     record_reader_init(&rt->records);
     rt->reader = log_reader_new(options->log);
@@ -137,6 +167,7 @@ enum err node_runtime_new(const struct node_runtime_options *options,
         config->nodes.max > config->nodes.count ? config->nodes.max : config->nodes.count;
     rt->lanes = MEM_NEW_ARRAY(struct lane *, rt->node_max * config->nodes.lanes);
     make_lanes(rt);
+    make_shadow_lane(rt);
     changes_init(rt);
     set_state(rt, RUNTIME_STREAMS);
     *ret_runtime = rt;
@@ -151,6 +182,7 @@ void node_runtime_free(struct node_runtime *rt)
     for (int32_t i = 0; i < rt->lane_count; i++) {
         lane_free(rt->lanes[i]);
     }
+    shadow_lane_free(rt->shadow_lane);
     for (int32_t i = 0; i < rt->stage_count; i++) {
         struct runtime_stage *rs = &rt->stage_table[i];
         for (int32_t k = 0; rs->floors != NULL && k < rs->stage.shard_count; k++) {
@@ -221,6 +253,7 @@ int64_t node_runtime_step(void *runtime, int64_t now_ns)
         next = msg->next;
         reply(rt, (struct lane_command *)msg);
     }
+    rt->shadow_stopped = rt->shadow_stopped || mailbox_take_all(&rt->shadow_replies) != NULL;
     if (rt->retry_ns <= now_ns) {
         rt->retry_ns = CLOCK_NEVER;
         runtime_submit(rt, rt->op.kind);
@@ -232,8 +265,8 @@ int64_t node_runtime_step(void *runtime, int64_t now_ns)
     }
     state = node_runtime_state(rt);
     int64_t changes_next = changes_step(rt);
-    if (state == RUNTIME_STOPPING && rt->stopped == rt->lane_count && !rt->op_busy &&
-        rt->changes.count == 0) {
+    if (state == RUNTIME_STOPPING && rt->stopped == rt->lane_count && rt->shadow_stopped &&
+        !rt->op_busy && rt->changes.count == 0) {
         set_state(rt, RUNTIME_STOPPED);
     }
     int64_t next = state == RUNTIME_RUNNING ? tables_follow(rt) : CLOCK_NEVER;

@@ -16,6 +16,7 @@
  * RUNNING also with partitions that need an operator: the others go on; node_runtime_failed_partitions() counts them. */
 
 struct node_runtime;
+struct shadow_lane; /* node/shadow.h */
 
 enum runtime_state {
     RUNTIME_STREAMS, /* creating what the configuration names */
@@ -45,6 +46,9 @@ struct node_runtime_options {
     enum err (*load)(struct arena *arena, const char *file, struct str text,
                      const struct config **ret_config, struct err_info *info);
     struct lane_tuning tuning;
+    /* Of the shadow lane (node/shadow.h): of a core, all shadows together; bytes. 0: there is none. */
+    double shadow_budget;
+    int64_t shadow_memory_bytes;
 };
 
 /* Errors: LIMIT (more partitions than a map may have). */
@@ -62,6 +66,10 @@ struct waker *node_runtime_waker(struct node_runtime *rt);
  * idle until something is opened on them (node/change.h tells how nodes come and go). */
 int32_t node_runtime_lane_count(const struct node_runtime *rt);
 struct lane *node_runtime_lane(struct node_runtime *rt, int32_t index);
+
+/* The shadow lane, to be stepped in a loop of LOOP_IDLE; NULL: there is none. Made with the runtime, told of lookup tables,
+ * stopped with it. A shadow store that its shadows use is freed before the runtime is. */
+struct shadow_lane *node_runtime_shadow_lane(struct node_runtime *rt);
 
 /* Any thread. */
 enum runtime_state node_runtime_state(const struct node_runtime *rt);

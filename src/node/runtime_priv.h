@@ -4,6 +4,7 @@
 
 #include "node/change.h"
 #include "node/runtime.h"
+#include "node/shadow.h"
 #include "pipeline/lookup_table.h"
 
 /* Inside the runtime. runtime.c: its life and state machine; runtime_streams.c: streams, end markers; runtime_maps.c:
@@ -96,7 +97,11 @@ struct node_runtime {
 
     struct runtime_open *opens;
     int32_t open_count, open_stage, open_place, answered;
-    struct lane_command *stops; /* [lane_count] */
+    struct lane_command *stops;      /* [lane_count] */
+    struct shadow_lane *shadow_lane; /* NULL: none */
+    struct shadow_command shadow_stop;
+    struct mailbox shadow_replies; /* its answer */
+    bool shadow_stopped;
     int32_t stopped;
 };
 

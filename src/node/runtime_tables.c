@@ -16,7 +16,9 @@ struct runtime_table {
     int64_t *position;                 /* [shard_count]; -1: where the shard begins */
     bool changed;
     int64_t told_ns;
-    struct lane_command *commands; /* [lane_count], each with a reference while it is busy */
+    struct lane_command *commands;      /* [lane_count], each with a reference while it is busy */
+    struct lane_command shadow_command; /* the same for the shadow lane */
+    bool shadow_busy, shadow_missed;
     bool *busy;
 };
 
@@ -215,6 +217,33 @@ void tables_done(struct node_runtime *rt)
     }
 }
 
+static void send_table(struct runtime_table *table, struct lookup_table *snapshot,
+                       struct lane_command *command, struct mailbox *reply)
+{
+    *command = (struct lane_command){
+        .kind = LANE_TABLE,
+        .reply = reply,
+        .u.table = {.stage = table->stage,
+                    .index = table->index,
+                    .table = lookup_table_ref(snapshot)},
+    };
+}
+
+/* The shadow lane may be long in taking one: nobody waits for it, it is told the next one when it is ready. */
+static void tell_shadows(struct node_runtime *rt, struct runtime_table *table,
+                         struct lookup_table *snapshot)
+{
+    if (rt->shadow_lane == NULL) {
+        return;
+    }
+    table->shadow_missed = table->shadow_busy;
+    if (!table->shadow_busy) {
+        table->shadow_busy = true;
+        send_table(table, snapshot, &table->shadow_command, &rt->replies);
+        shadow_lane_send_table(rt->shadow_lane, &table->shadow_command);
+    }
+}
+
 static void tell_lanes(struct node_runtime *rt, struct runtime_table *table)
 {
     for (int32_t i = 0; i < rt->lane_count; i++) {
@@ -225,15 +254,10 @@ static void tell_lanes(struct node_runtime *rt, struct runtime_table *table)
     struct lookup_table *snapshot = lookup_table_new(table->builder);
     for (int32_t i = 0; i < rt->lane_count; i++) {
         table->busy[i] = true;
-        table->commands[i] = (struct lane_command){
-            .kind = LANE_TABLE,
-            .reply = &rt->replies,
-            .u.table = {.stage = table->stage,
-                        .index = table->index,
-                        .table = lookup_table_ref(snapshot)},
-        };
+        send_table(table, snapshot, &table->commands[i], &rt->replies);
         lane_send(rt->lanes[i], &table->commands[i]);
     }
+    tell_shadows(rt, table, snapshot);
     lookup_table_unref(snapshot);
     table->changed = false;
     table->told_ns = rt->now_ns;
@@ -265,6 +289,11 @@ int64_t tables_follow(struct node_runtime *rt)
 void tables_reply(struct node_runtime *rt, const struct lane_command *command)
 {
     for (int32_t i = 0; i < rt->table_count; i++) {
+        struct runtime_table *table = &rt->tables[i];
+        if (&table->shadow_command == command) {
+            table->shadow_busy = false;
+            table->changed = table->changed || table->shadow_missed;
+        }
         for (int32_t k = 0; k < rt->lane_count; k++) {
             if (&rt->tables[i].commands[k] == command) {
                 rt->tables[i].busy[k] = false;

@@ -202,6 +202,7 @@ struct shadow_measures {
 
     /* results */
     int64_t results, late, dead_letters, retries;
+    int64_t digest_results; /* in `digest` */
     int64_t result_bytes;
     uint64_t
         digest; /* sum of XXH3-64 of the canonical results of the generation, warm-up included */
@@ -233,6 +234,17 @@ struct shadow_comparison {
     int32_t example_count;
     struct shadow_example examples[SHADOW_EXAMPLES_MAX];
 };
+
+/* A result as it is told from others: content, not place. Views. */
+struct shadow_result {
+    enum output_kind kind;
+    struct str key, value; /* ptr NULL: absent */
+    int64_t time_ms;
+    struct str headers; /* encoded block; reserved ones but the reason do not count */
+};
+
+/* XXH3-64 of its canonical form; equal for what a primary wrote and what its shadow made. Pure; takes memory of `arena`. */
+uint64_t shadow_digest(struct arena *arena, const struct shadow_result *result);
 
 /* --- commands: the sender's memory until they are back in `reply` --- */
 
@@ -334,8 +346,7 @@ struct shadow_lane_status {
 };
 const struct shadow_lane_status *shadow_lane_status(const struct shadow_lane *lane);
 
-/* The runtime's shadow lane: made with it, tables sent to it, stopped with it; its thread is the caller's, of LOOP_IDLE. */
-struct node_runtime;
-struct shadow_lane *node_runtime_shadow_lane(struct node_runtime *rt);
+/* A new snapshot of a lookup table: a LANE_TABLE command. Any thread. */
+void shadow_lane_send_table(struct shadow_lane *lane, struct lane_command *command);
 
 #endif

@@ -46,6 +46,7 @@ void shadow_sample_choose(const struct heavy_entry *top, int32_t count, uint64_t
         sample.below = below_of(share);
         strata.hashed = others > 0 ? others * sample.below / SAMPLE_BUCKETS : 0;
     }
+    sample.requested = wanted;
     *ret_sample = sample;
     *ret_expected = strata;
 }
@@ -53,7 +54,8 @@ void shadow_sample_choose(const struct heavy_entry *top, int32_t count, uint64_t
 void shadow_sample_records(double percent, struct shadow_sample *ret_sample)
 {
     CHECK(percent > 0 && percent <= 100);
-    *ret_sample = (struct shadow_sample){.by = SHADOW_BY_RECORD, .below = below_of(percent / 100)};
+    *ret_sample = (struct shadow_sample){
+        .by = SHADOW_BY_RECORD, .below = below_of(percent / 100), .requested = percent / 100};
 }
 
 void shadow_sample_one_key(uint64_t hash, struct shadow_sample *ret_sample)

@@ -20,7 +20,8 @@ enum shadow_sampling {
  * By record: `below` alone, of a hash of the offset. */
 struct shadow_sample {
     enum shadow_sampling by;
-    uint32_t below; /* 0..SAMPLE_BUCKETS; SAMPLE_BUCKETS and no names: everything */
+    uint32_t below;   /* 0..SAMPLE_BUCKETS; SAMPLE_BUCKETS and no names: everything */
+    double requested; /* share of the records that it is meant to reach; told on, nothing more */
     int32_t heavy_count, left_count;
     uint64_t heavy[SHADOW_HEAVY_MAX], left[SHADOW_HEAVY_MAX]; /* hash64 of keys */
 };

@@ -75,6 +75,15 @@ void view_begin_at(struct view *view, int64_t offset)
     view_passed(view);
 }
 
+void view_from_queue(struct view *view, int64_t offset)
+{
+    position_map_release(&view->ahead);
+    coverage_release(&view->position.coverage);
+    view->position.coverage = (struct coverage){0};
+    view->position.next_offset = offset;
+    view->fresh = true;
+}
+
 int64_t view_watermark(struct view *view, bool *ret_idle)
 {
     struct shard_time *time = &view->position.time;
@@ -106,21 +115,35 @@ bool view_tick(struct view *view)
     return true;
 }
 
+/* Whether a row of the range is in the sample. */
+static bool view_samples(struct view *view, uint64_t hash, int64_t offset)
+{
+    enum stratum stratum = sampler_stratum(view->options.sampler, hash, offset);
+    struct view_counts *counts = &view->counts;
+    counts->seen++;
+    counts->heavy += stratum == STRATUM_HEAVY;
+    counts->hashed += stratum == STRATUM_HASHED;
+    counts->left += stratum == STRATUM_LEFT;
+    return stratum == STRATUM_HASHED || stratum == STRATUM_HEAVY;
+}
+
 /* Whether the row is the view's own and not already in its key group's past. */
-static bool view_owns(const struct view *view, uint64_t hash, int64_t offset)
+static bool view_owns(struct view *view, uint64_t hash, int64_t offset)
 {
     uint32_t group = key_group_of(hash);
-    if (group < view->options.group_lo || group >= view->options.group_hi ||
-        sample_bucket_of(hash) >= view->options.sample_below) {
+    if (group < view->options.group_lo || group >= view->options.group_hi) {
         return false;
     }
     for (int32_t i = 0; i < view->ahead.count; i++) {
         const struct position_segment *segment = &view->ahead.segments[i];
         if (group < segment->group_hi) {
-            return offset >= segment->position.next_offset;
+            if (offset < segment->position.next_offset) {
+                return false;
+            }
+            break;
         }
     }
-    return true;
+    return LIKELY(view->options.sampler == NULL) || view_samples(view, hash, offset);
 }
 
 /* A source row's time: its stamp, and the watermark behind it. */

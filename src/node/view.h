@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "node/position.h"
+#include "node/shadow_sample.h"
 #include "pipeline/batch.h"
 
 /* A view: a cursor over one shard for a range of key groups, all keys or a sample of them. Pure: decoded rows in,
@@ -39,14 +40,21 @@ int32_t rows_from(const struct rows *rows, int64_t offset);
 
 struct view_options {
     uint32_t group_lo, group_hi;
-    uint32_t sample_below;   /* SAMPLE_BUCKETS: all keys */
-    bool internal;           /* time comes from markers and stamps */
-    int64_t out_of_order_ms; /* of a source shard */
-    int32_t source_shards;   /* of an internal shard: shards of the writing stage's input 0 */
+    const struct sampler *sampler; /* outlives the view; NULL: all records */
+    bool internal;                 /* time comes from markers and stamps */
+    int64_t out_of_order_ms;       /* of a source shard */
+    int32_t source_shards;         /* of an internal shard: shards of the writing stage's input 0 */
+};
+
+/* What a view with a sampler has met of its range, since it began. */
+struct view_counts {
+    int64_t seen;                /* rows of the range that were not in its past */
+    int64_t heavy, hashed, left; /* of them, by stratum; heavy and hashed are its own */
 };
 
 struct view {
     struct view_options options;
+    struct view_counts counts;
     bool fresh;               /* never committed: may begin where the shard now begins */
     bool coverage_changed;    /* since the watermark was last computed from it */
     struct position position; /* of the cursor */
@@ -74,6 +82,10 @@ struct view_slice {
  * `bytes_max` bytes. The batch points into `rows` where it can, else into `arena`. Moves the cursor. */
 void view_take(struct view *view, const struct rows *rows, int32_t rows_max, int64_t bytes_max,
                struct arena *arena, struct view_slice *ret_slice);
+
+/* The view goes on in a queue that carries what another view of the same position takes: from `offset` on, with the time it
+ * has; what lies ahead is the other one's to pass over. */
+void view_from_queue(struct view *view, int64_t offset);
 
 /* Moves the cursor of a fresh view to where the shard begins. */
 void view_begin_at(struct view *view, int64_t offset);

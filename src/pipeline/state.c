@@ -762,6 +762,24 @@ int64_t state_entry_count(const struct state *state)
     return state->entry_count;
 }
 
+void state_space_usage(const struct state *state, struct str name, int64_t *ret_bytes,
+                       int64_t *ret_entries)
+{
+    int64_t bytes = 0, entries = 0;
+    for (int32_t i = 0; state != NULL && i < state->space_count; i++) {
+        const struct state_space *space = state->spaces[i];
+        if (!str_equal(space->name, name) || space->tables == NULL) {
+            continue;
+        }
+        for (uint32_t g = 0; g < state_group_count(state); g++) {
+            bytes += space->tables[g] != NULL ? space->tables[g]->memory_bytes : 0;
+            entries += space->tables[g] != NULL ? space->tables[g]->count : 0;
+        }
+    }
+    *ret_bytes = bytes;
+    *ret_entries = entries;
+}
+
 void state_set_tracking(struct state *state, bool on)
 {
     state->tracking = on;

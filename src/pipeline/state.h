@@ -121,6 +121,10 @@ bool state_next(struct state_space *space, uint64_t *cursor, struct state_entry 
 int64_t state_bytes_used(const struct state *state);
 int64_t state_entry_count(const struct state *state);
 
+/* The same of the space named `name`; zeros if it is not open. O(key groups). */
+void state_space_usage(const struct state *state, struct str name, int64_t *ret_bytes,
+                       int64_t *ret_entries);
+
 /* --- delta, snapshot, restore: entries as (key bytes, value bytes) of changelog records ---
  *   key    u16 BE key group, u32 BE space id, i64 BE time (sign bit flipped), the key's own bytes
  *   value  payload bytes, then the tail; a tombstone is an absent value (ptr NULL) */

@@ -11,6 +11,7 @@
 #include "log/record_batch.h"
 #include "node/mark.h"
 #include "node/runtime.h"
+#include "node/shadow.h"
 #include "pipeline/config.h"
 #include "test.h"
 
@@ -72,7 +73,11 @@ static void start(struct process *p)
     struct err_info info = {0};
     CHECK_MSG(config_load(&p->arena, "threads.yaml", str_of(CONFIG), &config, &info) == ERR_OK,
               "%s", info.text);
-    struct node_runtime_options options = {.config = config, .log = p->log, .clock = &p->clock};
+    struct node_runtime_options options = {.config = config,
+                                           .log = p->log,
+                                           .clock = &p->clock,
+                                           .shadow_budget = 0.5,
+                                           .shadow_memory_bytes = 256 << 20};
     CHECK(node_runtime_new(&options, &p->runtime, &info) == ERR_OK);
     struct log_loop loops[LOG_LOOPS_MAX];
     int count = log_loops(p->log, loops);
@@ -83,6 +88,15 @@ static void start(struct process *p)
         struct lane *lane = node_runtime_lane(p->runtime, i);
         start_loop(p, "lane", lane_step, lane, lane_waker(lane));
     }
+    struct shadow_lane *shadows = node_runtime_shadow_lane(p->runtime);
+    p->loops[p->loop_count++] =
+        loop_start(&(struct loop_options){.name = "shadows",
+                                          .clock = &p->clock,
+                                          .waker = shadow_lane_waker(shadows),
+                                          .step = shadow_lane_step,
+                                          .ctx = shadows,
+                                          .class = LOOP_IDLE,
+                                          .cpu = -1});
     start_loop(p, "runtime", node_runtime_step, p->runtime, node_runtime_waker(p->runtime));
     while (node_runtime_state(p->runtime) < RUNTIME_RUNNING) {
         pause_a_little();
@@ -114,12 +128,22 @@ static void look(struct process *p, int32_t lane)
     CHECK(command.err == ERR_OK && command.u.snapshot.ret_count >= 7);
 }
 
-static void twin(struct process *p, enum lane_command_kind kind)
+static void shadow(struct process *p, enum shadow_command_kind kind)
 {
-    struct lane_command command = {.kind = kind, .reply = &p->done};
-    command.u.twin = (struct lane_twin){
-        .stage = 1, .shard = 1, .group_hi = 2048, .sample_below = SAMPLE_BUCKETS / 2, .id = 1};
-    lane_send(node_runtime_lane(p->runtime, 3), &command);
+    static struct shadow_measures measures;
+    struct shadow_command command = {.kind = kind, .reply = &p->done};
+    if (kind == SHADOW_OPEN) {
+        command.u.open = (struct shadow_spec){.id = 1,
+                                              .stage = 1,
+                                              .shard = 1,
+                                              .group_hi = 2048,
+                                              .warm_until = {0, 0},
+                                              .warm_batches = 1};
+        command.u.open.sample = (struct shadow_sample){.below = SAMPLE_BUCKETS / 2};
+    } else {
+        command.u.measure = (struct shadow_measure){.id = 1, .measures = &measures};
+    }
+    shadow_lane_send(node_runtime_shadow_lane(p->runtime), &command);
     IGNORE_RESULT(wait_for(&p->done)); /* it is the command */
     CHECK_MSG(command.err == ERR_OK, "%s", command.info.text);
 }
@@ -144,7 +168,7 @@ static void produce(struct process *p)
         append(p, (uint32_t)(at / BATCH) % SHARDS, bytes, len);
         look(p, (at / BATCH) % 4);
         if (at == RECORDS / BATCH / 2 * BATCH) {
-            twin(p, LANE_TWIN_OPEN);
+            shadow(p, SHADOW_OPEN);
         }
     }
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -219,7 +243,7 @@ TEST(lanes_of_two_nodes_on_threads_count_every_record_once)
         CHECK(node_runtime_failed_partitions(p.runtime) == 0);
         pause_a_little();
     }
-    twin(&p, LANE_TWIN_CLOSE);
+    shadow(&p, SHADOW_CLOSE);
     EXPECT_INT(counted(&p), RECORDS);
     node_runtime_stop(p.runtime);
     while (node_runtime_state(p.runtime) != RUNTIME_STOPPED) {

@@ -9,8 +9,10 @@
 #include "log/record_batch.h"
 #include "node/mark.h"
 
-static const struct operator_plan PURE_OPERATOR = {.effects = EFFECTS_NONE};
-static const struct operator_plan FLAKY_OPERATOR = {.effects = EFFECTS_DECLARED};
+static const struct operator_type FAKE_TYPE = {.name = "fake"};
+static const struct operator_plan PURE_OPERATOR = {.type = &FAKE_TYPE, .effects = EFFECTS_NONE};
+static const struct operator_plan FLAKY_OPERATOR = {.type = &FAKE_TYPE,
+                                                    .effects = EFFECTS_DECLARED};
 
 static int32_t positive(int32_t value, int32_t fallback)
 {
@@ -146,18 +148,25 @@ void rig_start(struct rig *rig)
     } else {
         make_config(rig);
     }
-    struct node_runtime_options options = {.config = rig->config,
-                                           .fs = rig->options.fs,
-                                           .log = rig->log,
-                                           .clock = world_clock(rig->world),
-                                           .flags = rig->options.flags,
-                                           .load = rig->load,
-                                           .tuning = rig->options.tuning};
+    struct node_runtime_options options = {
+        .config = rig->config,
+        .fs = rig->options.fs,
+        .log = rig->log,
+        .clock = world_clock(rig->world),
+        .flags = rig->options.flags,
+        .load = rig->load,
+        .tuning = rig->options.tuning,
+        .shadow_memory_bytes = rig->options.shadow_memory_bytes,
+        .shadow_budget = rig->options.shadow_budget > 0 ? rig->options.shadow_budget : 1};
     CHECK(node_runtime_new(&options, &rig->runtime, &info) == ERR_OK);
     add(rig, "runtime", node_runtime_step, rig->runtime, node_runtime_waker(rig->runtime));
     for (int32_t i = 0; i < node_runtime_lane_count(rig->runtime); i++) {
         struct lane *lane = node_runtime_lane(rig->runtime, i);
         add(rig, "lane", lane_step, lane, lane_waker(lane));
+    }
+    struct shadow_lane *shadows = node_runtime_shadow_lane(rig->runtime);
+    if (shadows != NULL) {
+        add(rig, "shadows", shadow_lane_step, shadows, shadow_lane_waker(shadows));
     }
 }
 
@@ -290,6 +299,16 @@ void rig_command(struct rig *rig, int32_t lane, struct lane_command *command)
     mailbox_init(&box, &rig->waker);
     command->reply = &box;
     lane_send(node_runtime_lane(rig->runtime, lane), command);
+    struct waiting waiting = {.box = &box};
+    CHECK(run_until(rig, has_mail, &waiting) == WORLD_DONE);
+}
+
+void rig_shadow(struct rig *rig, struct shadow_command *command)
+{
+    struct mailbox box;
+    mailbox_init(&box, &rig->waker);
+    command->reply = &box;
+    shadow_lane_send(node_runtime_shadow_lane(rig->runtime), command);
     struct waiting waiting = {.box = &box};
     CHECK(run_until(rig, has_mail, &waiting) == WORLD_DONE);
 }

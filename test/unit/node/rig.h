@@ -4,6 +4,7 @@
 
 #include "log/log.h"
 #include "node/runtime.h"
+#include "node/shadow.h"
 #include "sim/world.h"
 
 /* A whole process in the simulator's world for tests of the node: a log in memory that outlives it, a runtime on it, and
@@ -27,6 +28,8 @@ struct rig_options {
     struct lane_tuning tuning;
     const char *yaml; /* NULL: the two stages */
     const struct fs *fs;
+    int64_t shadow_memory_bytes; /* 0: no shadow lane */
+    double shadow_budget;        /* 0: a whole core */
 };
 
 struct rig {
@@ -70,6 +73,7 @@ bool rig_run_until(struct rig *rig, bool (*done)(void *), void *ctx);
 bool rig_run_quiet(struct rig *rig);
 /* Runs until a command is back. */
 void rig_command(struct rig *rig, int32_t lane, struct lane_command *command);
+void rig_shadow(struct rig *rig, struct shadow_command *command);
 
 struct rig_record {
     const char *key, *value;

@@ -121,10 +121,12 @@ TEST(borders_of_reads_and_batches_change_nothing_for_a_view)
     for (uint64_t seed = test_seed(); seed < test_seed() + 4; seed++) {
         static struct source source;
         static struct seen first[ROWS], other[ROWS];
+        struct sampler half;
+        sampler_init(&half, &(struct shadow_sample){.below = SAMPLE_BUCKETS / 2});
         source_init(&source, seed);
         struct view_options options = {.group_lo = 1000,
                                        .group_hi = seed % 2 == 0 ? 4096 : 2500,
-                                       .sample_below = SAMPLE_BUCKETS / 2,
+                                       .sampler = &half,
                                        .out_of_order_ms = 20};
         int64_t watermark, again;
         int32_t count = run_view(&source, &options, ROWS, 1024, first, &watermark);
@@ -144,8 +146,7 @@ TEST(stamp_is_the_watermark_that_stood_before_the_row)
     static struct source source;
     static struct seen seen[ROWS];
     source_init(&source, test_seed());
-    struct view_options options = {
-        .group_hi = KEY_GROUP_COUNT, .sample_below = SAMPLE_BUCKETS, .out_of_order_ms = 20};
+    struct view_options options = {.group_hi = KEY_GROUP_COUNT, .out_of_order_ms = 20};
     int64_t watermark;
     EXPECT_INT(run_view(&source, &options, ROWS, 1024, seen, &watermark), ROWS);
     int64_t largest = INT64_MIN;
