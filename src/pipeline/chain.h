@@ -65,8 +65,9 @@ struct chain_options {
     struct lookup_table *const
         *lookup_tables; /* [plan's count] filled and kept current by the caller; may be NULL */
     const struct clock *probe_clock; /* NULL: operators are not timed */
-    struct probes *probes; /* of a shadow: outlives the chain, one for each operator; NULL: not measured */
-    bool shadow;           /* refuse operators with undeclared effects */
+    struct probes
+        *probes; /* of a shadow: outlives the chain, one for each operator; NULL: not measured */
+    bool shadow; /* refuse operators with undeclared effects */
 };
 
 /* Errors: UNSUPPORTED (shadow and an operator with undeclared effects: names it), NOT_FOUND (plug-in cannot be loaded). */
