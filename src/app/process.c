@@ -17,6 +17,7 @@
 #include "control/forecaster.h"
 #include "control/history.h"
 #include "log/memory.h"
+#include "node/shadow.h"
 
 enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
 
@@ -33,8 +34,13 @@ struct process {
     struct loop *control_loop;
     struct loop *history_loop, *forecaster_loop;
     struct loop **lane_loops;
+    struct loop *shadow_loop;
     int32_t lane_count;
 };
+
+/* The shadow lane's, to begin with: control sets both by what runs. */
+#define SHADOW_BUDGET 0.1
+enum { SHADOW_MEMORY_BYTES = 256 << 20 };
 
 /* --- files of the folder --- */
 
@@ -173,6 +179,18 @@ static struct loop *start_loop(struct process *process, const char *name, loop_s
                                              .cpu = -1});
 }
 
+/* Of the idle class: it runs when nobody else wants to. */
+static struct loop *start_shadows(struct process *process, struct shadow_lane *lane)
+{
+    return loop_start(&(struct loop_options){.name = "shadows",
+                                             .clock = &process->clock,
+                                             .waker = shadow_lane_waker(lane),
+                                             .step = shadow_lane_step,
+                                             .ctx = lane,
+                                             .class = LOOP_IDLE,
+                                             .cpu = -1});
+}
+
 static void start_loops(struct process *process)
 {
     struct log_loop loops[LOG_LOOPS_MAX];
@@ -195,6 +213,7 @@ static void start_loops(struct process *process)
     process->forecaster_loop =
         start_loop(process, "forecaster", forecaster_step, process->forecaster,
                    forecaster_waker(process->forecaster));
+    process->shadow_loop = start_shadows(process, node_runtime_shadow_lane(runtime));
     process->control_loop = start_loop(process, "control", control_step, process->control,
                                        control_waker(process->control));
 }
@@ -236,7 +255,9 @@ enum err process_start(const struct process_options *options, struct process **r
                                       .clock = &process->clock,
                                       .fs = &process->lookup_fs,
                                       .runtime_flags = options->runtime_flags,
-                                      .tuning = options->tuning};
+                                      .tuning = options->tuning,
+                                      .shadow_budget = SHADOW_BUDGET,
+                                      .shadow_memory_bytes = SHADOW_MEMORY_BYTES};
     process->clock = clock_real();
     IGNORE_RESULT(limits_raise_open_files()); /* a shard that finds none left says so itself */
     entropy_fill(&control.seed, (ptrdiff_t)sizeof(control.seed));
@@ -318,6 +339,8 @@ void process_halt(struct process *process)
         loop_stop(process->lane_loops[i]);
         process->lane_loops[i] = NULL;
     }
+    loop_stop(process->shadow_loop);
+    process->shadow_loop = NULL;
     loop_stop(process->control_loop);
     process->control_loop = NULL;
     loop_stop(process->forecaster_loop);

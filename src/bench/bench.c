@@ -34,6 +34,8 @@ static const struct bench_row *const ROWS[] = {
     &bench_figures_count,
     &bench_latency_unsynced,
     &bench_latency_synced,
+    &bench_mirror_view,
+    &bench_mirror_queue,
     &bench_migrate_1m,
     &bench_migrate_10m,
     &bench_migrate_empty,

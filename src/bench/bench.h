@@ -13,7 +13,7 @@
  * thread counts, in most rows. A pair is dropped by rule, not by eye, when others used more than 5 % of its time.
  * Some rows are no ratio: pauses and latencies, as figures with their bounds. */
 
-enum { BENCH_PAIRS_MAX = 400, BENCH_FIGURES_MAX = 24, BENCH_SECONDS_MAX = 3600 };
+enum { BENCH_PAIRS_MAX = 400, BENCH_FIGURES_MAX = 32, BENCH_SECONDS_MAX = 3600 };
 
 /* CPU time of the whole machine since some zero: what anybody used, and what was stolen by the host. */
 struct machine_cpu {

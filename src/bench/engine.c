@@ -10,9 +10,11 @@
 #include "base/real/fs_real.h"
 #include "log/memory.h"
 #include "node/mark.h"
+#include "node/shadow.h"
 #include "pipeline/config.h"
 
 enum { ENGINE_ARENA_BYTES = 64 << 20, ENGINE_STREAMS_MAX = 256 };
+#define SHADOW_BYTES (INT64_C(4) << 30)
 
 static void add(struct engine *engine, struct engine_thing thing)
 {
@@ -23,7 +25,8 @@ static void add(struct engine *engine, struct engine_thing thing)
                                                        .waker = thing.waker,
                                                        .step = thing.step,
                                                        .ctx = thing.ctx,
-                                                       .cpu = -1});
+                                                       .class = thing.class,
+                                                       .cpu = thing.core - 1});
     }
     engine->things[engine->thing_count++] = thing;
 }
@@ -93,6 +96,7 @@ static void add_log_loops(struct engine *engine)
         add(engine, (struct engine_thing){.name = loops[i].name,
                                           .step = loops[i].step,
                                           .ctx = loops[i].ctx,
+                                          .core = engine->options.other_core,
                                           .waker = loops[i].waker});
     }
     engine->log_thing_count = engine->thing_count;
@@ -195,7 +199,10 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
     struct node_runtime_options options = {.config = config,
                                            .log = engine->log,
                                            .clock = &engine->clock,
-                                           .tuning = engine->options.tuning};
+                                           .tuning = engine->options.tuning,
+                                           .shadow_budget = 1,
+                                           .shadow_memory_bytes =
+                                               engine->options.shadows ? SHADOW_BYTES : 0};
     err = err == ERR_OK ? node_runtime_new(&options, &engine->runtime, info) : err;
     if (err != ERR_OK) {
         return err;
@@ -206,11 +213,22 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
             (struct engine_thing){.name = "lane",
                                   .step = engine->step_lane != NULL ? engine->step_lane : lane_step,
                                   .ctx = lane,
+                                  .core = engine->options.lane_core,
                                   .waker = lane_waker(lane)});
+    }
+    struct shadow_lane *shadows = node_runtime_shadow_lane(engine->runtime);
+    if (shadows != NULL) {
+        add(engine, (struct engine_thing){.name = "shadows",
+                                          .step = shadow_lane_step,
+                                          .ctx = shadows,
+                                          .class = LOOP_IDLE,
+                                          .core = engine->options.shadow_core,
+                                          .waker = shadow_lane_waker(shadows)});
     }
     add(engine, (struct engine_thing){.name = "runtime",
                                       .step = runtime_step,
                                       .ctx = engine,
+                                      .core = engine->options.other_core,
                                       .waker = node_runtime_waker(engine->runtime)});
     while (node_runtime_state(engine->runtime) < RUNTIME_RUNNING) {
         pass(engine);

@@ -20,6 +20,10 @@ struct engine_options {
     loop_step control; /* NULL, or stepped behind the runtime on its thread */
     void *control_ctx;
     struct lane_tuning tuning;
+    bool
+        shadows; /* with a shadow lane, of the idle class if there are threads; a whole core, memory enough */
+    /* Threads: cores to run on, counted from 1; 0: any. */
+    int lane_core, shadow_core, other_core;
 };
 
 /* A loop of the engine. */
@@ -29,6 +33,8 @@ struct engine_thing {
     void *ctx;
     struct waker *waker;
     int64_t deadline_ns;
+    int core; /* counted from 1; 0: any */
+    enum loop_class class;
     struct loop *loop; /* threads */
 };
 

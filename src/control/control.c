@@ -313,14 +313,17 @@ enum err control_new(const struct control_options *options, struct control **ret
                      struct err_info *info)
 {
     struct node_runtime *runtime = NULL;
-    enum err err = node_runtime_new(&(struct node_runtime_options){.config = options->config,
-                                                                   .log = options->log,
-                                                                   .clock = options->clock,
-                                                                   .fs = options->fs,
-                                                                   .flags = options->runtime_flags,
-                                                                   .load = config_load,
-                                                                   .tuning = options->tuning},
-                                    &runtime, info);
+    enum err err = node_runtime_new(
+        &(struct node_runtime_options){.config = options->config,
+                                       .log = options->log,
+                                       .clock = options->clock,
+                                       .fs = options->fs,
+                                       .flags = options->runtime_flags,
+                                       .load = config_load,
+                                       .tuning = options->tuning,
+                                       .shadow_budget = options->shadow_budget,
+                                       .shadow_memory_bytes = options->shadow_memory_bytes},
+        &runtime, info);
     if (err != ERR_OK) {
         return err;
     }

@@ -43,6 +43,8 @@ struct control_options {
     struct forecaster *forecaster; /* outlives control. NULL: nothing is forecast */
     const struct control_past
         *past; /* of the one pipeline, instead of the view's; outlives control. NULL: none */
+    double shadow_budget; /* as in node_runtime_options: the shadow lane's, to begin with */
+    int64_t shadow_memory_bytes;
 };
 
 /* Errors: as node_runtime_new. */
