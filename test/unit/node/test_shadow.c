@@ -5,6 +5,7 @@
 #include "node/shadow.h"
 #include "pipeline/chain.h"
 #include "scene.h"
+#include "shadowstore/shadowstore.h"
 #include "test.h"
 
 /* Shadows of running partitions: half the range, a tenth of the keys, compared with what the primaries gave. */
@@ -417,4 +418,62 @@ TEST(slow_and_closed_shadows_leave_the_primary_alone)
     EXPECT_INT(tell(&set.rig, SHADOW_CLOSE, 2), ERR_OK);
     produce_rest(&set);
     tear_down(&set); /* the others are open when it stops */
+}
+
+static struct shadowstore_op ask_store(struct stage_set *set, struct shadowstore *store,
+                                       enum shadowstore_op_kind kind)
+{
+    static struct mailbox box;
+    struct shadowstore_op op = {.kind = kind, .done = &box, .shadow = 1};
+    mailbox_init(&box, &set->rig.waker);
+    shadowstore_submit(store, &op);
+    for (int i = 0; i < 100 && mailbox_take_all(&box) == NULL; i++) {
+        rig_run(&set->rig, 10000000);
+    }
+    return op;
+}
+
+TEST(results_go_to_the_store_and_leave_it_with_the_shadow)
+{
+    static struct stage_set set;
+    struct shadowstore *store = NULL;
+    struct err_info info = {0};
+    struct shadowstore_loop loops[SHADOWSTORE_LOOPS_MAX];
+    struct shadowstore_options options = {.kind = SHADOWSTORE_MEMORY,
+                                          .name = STR("memory"),
+                                          .name_space = STR("test"),
+                                          .ttl_ns = INT64_C(600000000000),
+                                          .size_bytes = 64 << 20};
+    set_up(&set, 0);
+    EXPECT_INT(shadowstore_new(&options, &store, &info), ERR_OK);
+    int count = shadowstore_loops(store, loops);
+    for (int i = 0; i < count; i++) {
+        IGNORE_RESULT(world_add(set.rig.world, loops[i].name, loops[i].step, loops[i].ctx,
+                                loops[i].waker)); /* to the end of the test */
+    }
+    struct shadow_spec spec = spec_of(1, 0);
+    spec.group_hi = KEY_GROUP_COUNT;
+    spec.sample.below = SAMPLE_BUCKETS;
+    spec.flags = SHADOW_PAYLOADS;
+    spec.store = store;
+    EXPECT_INT(open_shadow(&set.rig, &spec), ERR_OK);
+    produce_rest(&set);
+    run_to_end(&set.rig, 1);
+    EXPECT(measures.digest_results > 500);
+    EXPECT_INT(measures.store_dropped, 0);
+    struct shadowstore_op op = ask_store(&set, store, SHADOWSTORE_FLUSH);
+    EXPECT_INT(op.err, ERR_OK);
+    EXPECT_INT(op.ret_counts.taken, measures.digest_results);
+    EXPECT_INT(op.ret_counts.stored, measures.digest_results);
+    EXPECT_INT(tell(&set.rig, SHADOW_CLOSE, 1), ERR_OK);
+    rig_run(&set.rig, 1000000000);
+    op = ask_store(&set, store, SHADOWSTORE_STATUS);
+    EXPECT_INT(op.ret_status.open_shadows, 0);
+    EXPECT_INT(op.ret_status.memory_bytes, 0);
+    EXPECT_INT(op.ret_status.cleanups_pending, 0);
+    EXPECT(scene_holds(&set.scene, &set.rig));
+    rig_stop(&set.rig);
+    shadowstore_free(store);
+    rig_release(&set.rig);
+    scene_release(&set.scene);
 }
