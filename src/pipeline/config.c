@@ -121,16 +121,7 @@ static enum err read_shadowing(struct loader *loader, const struct yaml_node *no
         err = yaml_duration_ns(duration, SECOND_NS, DAY_NS, &spec->duration_ns, info);
     }
     const struct yaml_node *store = yaml_get(node, "store");
-    if (err == ERR_OK && store != NULL) {
-        err = yaml_text(store, &spec->store, info);
-    }
-    if (err == ERR_OK && store != NULL && !str_is(spec->store, "memory") &&
-        !str_starts_with(spec->store, STR("redis://")) &&
-        !str_starts_with(spec->store, STR("memcached://"))) {
-        return yaml_fail(info, store,
-                         "'store' is memory, redis://host:port or memcached://host:port");
-    }
-    return err;
+    return err == ERR_OK && store != NULL ? config_store_named(loader, store, &spec->store) : err;
 }
 
 static enum err read_commit(struct loader *loader, const struct yaml_node *node,
@@ -255,8 +246,9 @@ static enum err read_folder(struct loader *loader, const struct yaml_node *root,
 
 static enum err read_root(struct loader *loader, const struct yaml_node *root)
 {
-    static const char *const known[] = {"version", "data",    "sync",    "listen",    "plugins",
-                                        "nodes",   "manager", "streams", "pipelines", NULL};
+    static const char *const known[] = {"version",       "data",      "sync",    "listen",
+                                        "plugins",       "nodes",     "manager", "streams",
+                                        "shadow_stores", "pipelines", NULL};
     enum err err = yaml_only_keys(root, known, loader->info);
     if (err == ERR_OK) {
         err = read_version(loader, root);
@@ -276,12 +268,14 @@ static enum err read_root(struct loader *loader, const struct yaml_node *root)
                     {"nodes", read_nodes},
                     {"manager", config_read_manager},
                     {"streams", config_read_streams},
-                    {"pipelines", read_pipelines}};
+                    {"shadow_stores", config_read_stores}};
     for (ptrdiff_t i = 0; i < COUNT_OF(sections) && err == ERR_OK; i++) {
         const struct yaml_node *node = yaml_get(root, sections[i].key);
         err = node != NULL ? sections[i].read(loader, node) : ERR_OK;
     }
-    return err;
+    err = err == ERR_OK ? config_add_memory_store(loader, root) : err;
+    const struct yaml_node *pipelines = yaml_get(root, "pipelines");
+    return err == ERR_OK && pipelines != NULL ? read_pipelines(loader, pipelines) : err;
 }
 
 enum err config_load(struct arena *arena, const char *file, struct str text,

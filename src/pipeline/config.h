@@ -18,7 +18,8 @@ enum {
     NODES_MAX = 256,
     LANES_PER_NODE_MAX = 64,
     PARTITIONS_PER_SHARD_MAX = 4096,
-    LOOKUP_TABLES_MAX = 16
+    LOOKUP_TABLES_MAX = 16,
+    SHADOW_STORES_MAX = 16
 };
 
 enum stream_codec { STREAM_CODEC_NONE, STREAM_CODEC_LZ4, STREAM_CODEC_ZSTD };
@@ -82,13 +83,37 @@ struct stage_plan {
     uint64_t text_hash; /* hash64 of it */
 };
 
+enum shadow_store_kind { SHADOW_STORE_MEMORY, SHADOW_STORE_REDIS, SHADOW_STORE_MEMCACHED };
+
+/* One `shadow_stores:` entry; "memory" is there without being configured. Texts but the name end with 0; those that are
+ * empty were not given. Secrets are named, never held. */
+struct shadow_store_spec {
+    struct str name;
+    enum shadow_store_kind kind;
+    int64_t ttl_ns;       /* default 1 h */
+    int64_t size_bytes;   /* of all results; default 64 MiB */
+    int64_t memory_bytes; /* of those that fall back to memory; default 16 MiB */
+    bool payloads;        /* results' bytes are stored too, not their digest and size alone */
+    /* redis, memcached */
+    struct str host;
+    int32_t port;
+    int64_t connect_timeout_ns, timeout_ns; /* default 500 ms each */
+    /* redis */
+    bool tls, tls_verify;
+    struct str tls_ca, tls_server_name;
+    struct str username;
+    struct str password_file; /* path: the file's first line is the password */
+    struct str password_env;  /* or the variable that holds it */
+    int32_t database;
+};
+
 /* `shadowing:` of a pipeline: accepted and checked here, carried out by the control plane. */
 struct shadowing_spec {
     int32_t percent;     /* 1..100, default 10 */
     double threshold;    /* of utilisation, default 0.7 */
     int64_t sustain_ns;  /* default 60 s */
     int64_t duration_ns; /* default 10 min */
-    struct str store;    /* "memory", or the address of a store */
+    struct str store;    /* name of one of config.shadow_stores */
 };
 
 /* What the manager may do by itself. */
@@ -166,6 +191,8 @@ struct config {
     int32_t stream_count;
     const struct stream_spec
         *streams[STREAMS_CONFIGURED_MAX]; /* configured ones, then internal and side ones */
+    int32_t shadow_store_count;
+    const struct shadow_store_spec *shadow_stores[SHADOW_STORES_MAX]; /* "memory" among them */
     int32_t pipeline_count;
     const struct pipeline_plan *pipelines[PIPELINES_MAX];
     struct str text; /* copy of the source */
@@ -200,6 +227,7 @@ bool config_window_open(const struct manager_spec *spec, int64_t unix_ms);
 
 const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
 const struct stream_spec *config_stream(const struct config *config, struct str name);
+const struct shadow_store_spec *config_shadow_store(const struct config *config, struct str name);
 
 /* --- the second day: what continues when another text is opened over a stage's state --- */
 

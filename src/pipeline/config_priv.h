@@ -26,6 +26,16 @@ ATTR_NODISCARD enum err config_part_name(const struct yaml_node *node, struct st
 
 ATTR_NODISCARD enum err config_read_streams(struct loader *loader, const struct yaml_node *node);
 
+ATTR_NODISCARD enum err config_read_stores(struct loader *loader, const struct yaml_node *node);
+
+/* The store that is always there, unless the file has set it up. */
+ATTR_NODISCARD enum err config_add_memory_store(struct loader *loader,
+                                                const struct yaml_node *root);
+
+/* The store that `node` means: a name, or an address that stands for one. */
+ATTR_NODISCARD enum err config_store_named(struct loader *loader, const struct yaml_node *node,
+                                           struct str *name);
+
 /* Adds a stream that stages make for themselves; LIMIT in words at `node`. */
 ATTR_NODISCARD enum err config_add_stream(struct loader *loader, const struct yaml_node *node,
                                           const struct stream_spec *spec,
