@@ -98,13 +98,12 @@ struct shadow_store_spec {
     struct str host;
     int32_t port;
     int64_t connect_timeout_ns, timeout_ns; /* default 500 ms each */
-    /* redis */
     bool tls, tls_verify;
     struct str tls_ca, tls_server_name;
     struct str username;
     struct str password_file; /* path: the file's first line is the password */
     struct str password_env;  /* or the variable that holds it */
-    int32_t database;
+    int32_t database;         /* redis */
 };
 
 /* `shadowing:` of a pipeline: accepted and checked here, carried out by the control plane. */

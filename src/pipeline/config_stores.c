@@ -164,7 +164,12 @@ static enum err read_secrets(struct loader *loader, const struct yaml_node *node
                          "'password_file' and 'password_env' exclude each other: where is the "
                          "password?");
     }
-    if (err == ERR_OK && spec->username.len > 0 && spec->password_file.len == 0 && env == NULL) {
+    bool password = spec->password_file.len > 0 || env != NULL;
+    if (err == ERR_OK && password && spec->username.len == 0 &&
+        spec->kind == SHADOW_STORE_MEMCACHED) {
+        return yaml_fail(loader->info, node, "a password for memcached wants a 'username' with it");
+    }
+    if (err == ERR_OK && spec->username.len > 0 && !password) {
         return yaml_fail(loader->info, yaml_get(node, "username"),
                          "'username' wants a password: name a password_file or a password_env");
     }
@@ -233,7 +238,9 @@ static enum err check_keys(struct loader *loader, const struct yaml_node *node,
 {
     static const char *const memory[] = {"type", "ttl", "size", "payloads", NULL};
     static const char *const memcached[] = {
-        "type", "address", "ttl", "size", "memory", "connect_timeout", "timeout", "payloads", NULL};
+        "type",         "address",  "tls",  "username", "password_file",
+        "password_env", "ttl",      "size", "memory",   "connect_timeout",
+        "timeout",      "payloads", NULL};
     static const char *const redis[] = {
         "type", "address", "tls",    "username",        "password_file", "password_env", "database",
         "ttl",  "size",    "memory", "connect_timeout", "timeout",       "payloads",     NULL};

@@ -8,9 +8,9 @@
  * Submit, then completion into `op->done`; submitted and stepped by the store's own loop. A client never tries again: what
  * failed is told, and the next op connects anew if it must.
  *
- * Errors: NOT_FOUND (GET), LIMIT (the server takes no value of this size; the server is well). Anything else says that the
- * server cannot be used now: UNAVAILABLE, TIMEOUT, DENIED (password, certificate, rights), NO_SPACE, CORRUPT (it does not
- * speak the protocol), UNSUPPORTED. After those it is unknown whether the op took effect. */
+ * Errors: NOT_FOUND (GET), LIMIT (the server takes no value of this size, or holds a larger one; the server is well).
+ * Anything else says that the server cannot be used now: UNAVAILABLE, TIMEOUT, DENIED (password, certificate, rights),
+ * NO_SPACE, CORRUPT (it does not speak the protocol), UNSUPPORTED. After those it is unknown whether the op took effect. */
 
 enum remote_kind {
     REMOTE_SET,   /* keys[0], value, len, ttl_ms */
@@ -34,29 +34,24 @@ struct remote_op {
     ptrdiff_t ret_len;
     enum err err;
     struct err_info info;
-    struct remote_op *next; /* the client's while in flight */
-    int64_t deadline_ns;    /* the client's */
+    /* the client's while in flight */
+    struct remote_op *next;
+    int64_t deadline_ns;
+    int32_t answers; /* replies to it that have come: one a command */
 };
 
 struct remote;
 
-struct remote_vtable {
-    void (*submit)(struct remote *remote, struct remote_op *op);
-    /* As a loop's step; `now_ns` too for what was submitted since the last one. NULL: it has a loop of its own. */
-    int64_t (*step)(struct remote *remote, int64_t now_ns);
-    /* A loop of its own, for a client that blocks; NULL: none. */
-    struct shadowstore_loop (*loop)(struct remote *remote);
-    void (*free)(struct remote *remote);
-};
+/* For options of kind redis or memcached; copies what it needs. `waker` is woken when remote_step() is to be called. */
+ATTR_NODISCARD enum err remote_new(const struct shadowstore_options *options, struct waker *waker,
+                                   struct remote **ret_remote, struct err_info *info);
 
-struct remote { /* first member of each client's own struct */
-    const struct remote_vtable *vtable;
-};
+void remote_submit(struct remote *remote, struct remote_op *op);
 
-/* Copies what it needs of the options. `waker` is woken when step() is to be called. */
-ATTR_NODISCARD enum err redis_new(const struct shadowstore_options *options, struct waker *waker,
-                                  struct remote **ret_remote, struct err_info *info);
-ATTR_NODISCARD enum err memcached_remote_new(const struct shadowstore_options *options,
-                                             struct remote **ret_remote, struct err_info *info);
+/* As a loop's step, after the submits of this turn. */
+int64_t remote_step(struct remote *remote, int64_t now_ns);
+
+/* Nothing completes after this; the net has stopped. */
+void remote_free(struct remote *remote);
 
 #endif

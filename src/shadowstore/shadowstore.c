@@ -71,6 +71,9 @@ static enum err check_options(const struct shadowstore_options *o, struct err_in
                        SHADOWSTORE_NAME_MAX);
     }
     bool memory = o->kind == SHADOWSTORE_MEMORY;
+    if (!memory && o->kind != SHADOWSTORE_REDIS && o->kind != SHADOWSTORE_MEMCACHED) {
+        return err_set(info, ERR_INVALID, "no such kind of shadow store: %d", (int)o->kind);
+    }
     enum err err = check_range("time to live in ns", o->ttl_ns, 10 * SECOND_NS, 7 * DAY_NS, info);
     err = err == ERR_OK
               ? check_range("size in bytes", o->size_bytes, MIB, memory ? GIB : 64 * GIB, info)
@@ -107,20 +110,6 @@ static void make_pages(struct shadowstore *store)
     store->keeper->reads_end = &store->keeper->reads;
 }
 
-static enum err make_remote(struct shadowstore *store, const struct shadowstore_options *options,
-                            struct err_info *info)
-{
-    switch (options->kind) {
-    case SHADOWSTORE_MEMORY:
-        return ERR_OK;
-    case SHADOWSTORE_REDIS:
-        return redis_new(options, &store->waker, &store->remote, info);
-    case SHADOWSTORE_MEMCACHED:
-        return memcached_remote_new(options, &store->remote, info);
-    }
-    return err_set(info, ERR_INVALID, "no such kind of shadow store: %d", (int)options->kind);
-}
-
 enum err shadowstore_new(const struct shadowstore_options *options, struct shadowstore **ret_store,
                          struct err_info *info)
 {
@@ -132,7 +121,9 @@ enum err shadowstore_new(const struct shadowstore_options *options, struct shado
     waker_init(&store->waker);
     mailbox_init(&store->inbox, &store->waker);
     mailbox_init(&store->answers, &store->waker);
-    err = make_remote(store, options, info);
+    if (options->kind != SHADOWSTORE_MEMORY) {
+        err = remote_new(options, &store->waker, &store->remote, info);
+    }
     if (err != ERR_OK) {
         mem_free(store);
         return err;
@@ -170,7 +161,7 @@ void shadowstore_free(struct shadowstore *store)
         return;
     }
     if (store->remote != NULL) {
-        store->remote->vtable->free(store->remote);
+        remote_free(store->remote);
     }
     struct msg *msg = mailbox_take_all(&store->inbox);
     while (msg != NULL) {
@@ -418,15 +409,11 @@ static int64_t store_step(void *ctx, int64_t now_ns)
     if (store->remote == NULL) {
         return next_ns;
     }
-    next_ns = earlier(next_ns, remote_overdue(store));
     keeper_step(store);
     remote_route(store);
     keeper_step(store); /* routing may have asked for the registry */
     next_ns = earlier(next_ns, keeper_deadline(store));
-    if (store->remote->vtable->step != NULL) {
-        next_ns = earlier(next_ns, store->remote->vtable->step(store->remote, now_ns));
-    }
-    return next_ns;
+    return earlier(next_ns, remote_step(store->remote, now_ns));
 }
 
 int shadowstore_loops(struct shadowstore *store,
@@ -434,11 +421,7 @@ int shadowstore_loops(struct shadowstore *store,
 {
     ret_loops[0] = (struct shadowstore_loop){
         .name = "shadowstore", .step = store_step, .ctx = store, .waker = &store->waker};
-    if (store->remote == NULL || store->remote->vtable->loop == NULL) {
-        return 1;
-    }
-    ret_loops[1] = store->remote->vtable->loop(store->remote);
-    return 2;
+    return 1;
 }
 
 const char *shadowstore_kind_text(enum shadowstore_kind kind)

@@ -69,13 +69,12 @@ struct shadowstore_options {
     int32_t port;
     int64_t connect_timeout_ns; /* 10 ms..60 s, name lookup included */
     int64_t timeout_ns;         /* of one op: 10 ms..60 s */
-    const struct net *net;      /* redis; outlives the store */
-    bool tls;                   /* redis */
-    struct net_tls tls_options; /* redis, with `tls` */
-    struct str username;        /* redis; empty: none */
-    struct str
-        password;     /* redis; empty: none. Overwritten in the store's memory when it is freed */
-    int32_t database; /* redis: 0..1023 */
+    const struct net *net;      /* stopped before the store is freed */
+    bool tls;
+    struct net_tls tls_options; /* with `tls` */
+    struct str username;        /* empty: none. Memcached: of a server started with -Y */
+    struct str password; /* empty: none. Overwritten in the store's memory when it is freed */
+    int32_t database;    /* redis: 0..1023 */
 };
 
 /* One result of a shadow. */
@@ -167,7 +166,7 @@ struct shadowstore_op {
 };
 
 /* Makes a store; asks nothing of a server yet. On failure nothing is left behind.
- * Errors: INVALID, LIMIT (an option out of its range), UNSUPPORTED (a kind that this build leaves out). */
+ * Errors: INVALID, LIMIT (an option out of its range). */
 ATTR_NODISCARD enum err shadowstore_new(const struct shadowstore_options *options,
                                         struct shadowstore **ret_store, struct err_info *info);
 
@@ -182,11 +181,11 @@ struct shadowstore_loop {
     struct waker *waker;
 };
 
-enum { SHADOWSTORE_LOOPS_MAX = 2 };
+enum { SHADOWSTORE_LOOPS_MAX = 1 };
 int shadowstore_loops(struct shadowstore *store,
                       struct shadowstore_loop ret_loops[SHADOWSTORE_LOOPS_MAX]);
 
-/* After its loops have stopped: completes what is in flight as CANCELLED, frees. NULL is fine. What shadows left in the
+/* After its loops and its net have stopped: completes what is in flight as CANCELLED, frees. NULL is fine. What shadows left in the
  * server is found at the next start, or goes with its time to live. */
 void shadowstore_free(struct shadowstore *store);
 

@@ -31,11 +31,8 @@ static void begin(struct shadowstore *store, enum keeper_state state, enum remot
                   const char *name)
 {
     struct keeper *keeper = store->keeper;
-    const struct shadowstore_options *options = &store->options;
     keeper->state = state;
     keeper->generation = store->breaker.generation;
-    keeper->overdue_ns =
-        store->now_ns + (WINDOW + 2) * (options->connect_timeout_ns + options->timeout_ns);
     keeper->op.kind = kind;
     keeper->op.done = &store->answers;
     if (name != NULL) {
@@ -43,7 +40,7 @@ static void begin(struct shadowstore *store, enum keeper_state state, enum remot
         CHECK(n > 0 && n < REMOTE_KEY_MAX);
         keeper->op.key_count = 1;
     }
-    store->remote->vtable->submit(store->remote, &keeper->op);
+    remote_submit(store->remote, &keeper->op);
 }
 
 /* --- probing, loading --- */

@@ -110,7 +110,6 @@ struct keeper {
     uint64_t saving_id[SHADOWSTORE_SHADOWS_MAX];
     int32_t deleting; /* keys in the delete in flight */
     uint32_t generation;
-    int64_t overdue_ns;
     struct remote_op op;
     uint8_t *value;                            /* [SHADOWSTORE_PAGE_BYTES]: registry, probe */
     struct shadowstore_op *reads, **reads_end; /* waiting, by store_next */
@@ -119,7 +118,6 @@ struct keeper {
 struct flight {        /* a page sent */
     struct page *page; /* NULL: none */
     uint32_t generation;
-    int64_t overdue_ns; /* when the client should have answered whatever happened */
     struct remote_op op;
 };
 
@@ -180,9 +178,8 @@ struct page *page_list_pop(struct page_list *list);
 /* Sends what may be sent, moves to memory what may not. */
 void remote_route(struct shadowstore *store);
 
-/* Takes answers, gives up those that are overdue; the next time at which one will be. */
+/* Takes answers. */
 void remote_answers(struct shadowstore *store);
-int64_t remote_overdue(struct shadowstore *store);
 
 /* An answer of the server, for the breaker and the status: `err` as remote.h says. True if the server is well. */
 bool remote_judge(struct shadowstore *store, uint32_t generation, enum err err,

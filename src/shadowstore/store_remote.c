@@ -40,14 +40,6 @@ bool remote_judge(struct shadowstore *store, uint32_t generation, enum err err,
     return well;
 }
 
-/* A client that blocks may sit longer on an op than its time-outs say (a server that sends a byte at a time): the store
- * does not wait for it before it leaves the server alone. */
-static int64_t overdue_of(const struct shadowstore *store)
-{
-    const struct shadowstore_options *options = &store->options;
-    return store->now_ns + (WINDOW + 2) * (options->connect_timeout_ns + options->timeout_ns);
-}
-
 static struct flight *free_flight(struct shadowstore *store)
 {
     for (int i = 0; i < WINDOW; i++) {
@@ -67,7 +59,6 @@ static void send_page(struct shadowstore *store, struct flight *flight, struct p
     shadow->sent_below = page->number >= shadow->sent_below ? page->number + 1 : shadow->sent_below;
     flight->page = page;
     flight->generation = store->breaker.generation;
-    flight->overdue_ns = overdue_of(store);
     op->kind = REMOTE_SET;
     op->done = &store->answers;
     op->key_count = 1;
@@ -75,7 +66,7 @@ static void send_page(struct shadowstore *store, struct flight *flight, struct p
     op->value = page->bytes;
     op->len = page->len;
     op->ttl_ms = store->options.ttl_ns / 1000000;
-    store->remote->vtable->submit(store->remote, op);
+    remote_submit(store->remote, op);
 }
 
 /* Whether the registry names the page, so that it will be found whatever happens to this process. If not, it is asked to. */
@@ -146,34 +137,4 @@ void remote_answers(struct shadowstore *store)
             page_answered(store, CONTAINER_OF(op, struct flight, op));
         }
     }
-}
-
-/* Gives up waiting, once: the answer still comes, but the server counts as failed. */
-static int64_t judge_overdue(struct shadowstore *store, uint32_t generation, int64_t *overdue_ns)
-{
-    static const struct err_info info = {.code = ERR_TIMEOUT,
-                                         .text = "no answer in several times the time-out"};
-    if (*overdue_ns <= store->now_ns) {
-        *overdue_ns = CLOCK_NEVER;
-        IGNORE_RESULT(remote_judge(store, generation, ERR_TIMEOUT, &info)); /* false it is */
-    }
-    return *overdue_ns;
-}
-
-int64_t remote_overdue(struct shadowstore *store)
-{
-    struct keeper *keeper = store->keeper;
-    int64_t next_ns = CLOCK_NEVER;
-    for (int i = 0; i < WINDOW; i++) {
-        struct flight *flight = &store->flights[i];
-        if (flight->page != NULL) {
-            int64_t at_ns = judge_overdue(store, flight->generation, &flight->overdue_ns);
-            next_ns = at_ns < next_ns ? at_ns : next_ns;
-        }
-    }
-    if (keeper->state != KEEPER_IDLE) {
-        int64_t at_ns = judge_overdue(store, keeper->generation, &keeper->overdue_ns);
-        next_ns = at_ns < next_ns ? at_ns : next_ns;
-    }
-    return next_ns;
 }

@@ -191,7 +191,7 @@ static const char *const mood_words[SIM_REDIS_MOODS] = {
     [SIM_REDIS_READONLY] = "READONLY", [SIM_REDIS_MOVED] = "Cluster",
     [SIM_REDIS_GARBAGE] = "protocol",  [SIM_REDIS_HUGE] = "in time",
     [SIM_REDIS_MANY] = "protocol",     [SIM_REDIS_HALF] = "in time",
-    [SIM_REDIS_WRONG] = "belong",      [SIM_REDIS_HANGS_UP] = "ended"};
+    [SIM_REDIS_WRONG] = "asked",       [SIM_REDIS_HANGS_UP] = "ended"};
 
 static bool falls_back_and_comes_back(struct sim_bench *bench)
 {
