@@ -8,12 +8,9 @@
 
 /* Partition maps: read, owners of before fenced, new layout written, partitions opened on their lanes.
  *
- *   for each stage: GET   then GET layout/nodes, and for each pipeline its text/   then for each owner of before: FENCE   then for each stage that changed: SET
- *   then, if any changed: GET, SET layout/version */
+ *   for each stage: GET   then GET layout/nodes, and for each pipeline its text/   then for each owner of before: FENCE   then for each stage that changed: SET */
 
-#define LAYOUT_KEY "layout/version"
-
-enum maps_part { MAPS_READ, MAPS_FENCE, MAPS_WRITE, MAPS_LAYOUT };
+enum maps_part { MAPS_READ, MAPS_FENCE, MAPS_WRITE };
 
 /* `rt->sub` counts parts; `rt->step` stages or owners within one. */
 
@@ -275,13 +272,7 @@ static void write_next(struct node_runtime *rt)
         rt->step++;
     }
     if (rt->step == rt->stage_count) {
-        if (rt->end_seen) { /* some map was written */
-            rt->sub = MAPS_LAYOUT;
-            rt->op.u.control = (struct log_control_op){.key = LAYOUT_KEY};
-            control_get(rt);
-        } else {
-            runtime_enter(rt, RUNTIME_OPENING);
-        }
+        runtime_enter(rt, RUNTIME_OPENING);
         return;
     }
     struct runtime_stage *rs = &rt->stage_table[rt->step];
@@ -297,29 +288,6 @@ static void write_next(struct node_runtime *rt)
     rt->op.u.control = (struct log_control_op){
         .expected_version = rs->control_version, .value = rt->buf, .len = len};
     runtime_map_key(rt, rt->step, rt->op.u.control.key);
-    rt->end_seen = true;
-    runtime_submit(rt, LOG_OP_CONTROL_SET);
-}
-
-static void layout_done(struct node_runtime *rt)
-{
-    struct log_op *op = &rt->op;
-    if (op->kind == LOG_OP_CONTROL_SET && op->err == ERR_OK) {
-        runtime_enter(rt, RUNTIME_OPENING);
-        return;
-    }
-    if (op->kind == LOG_OP_CONTROL_SET || (op->err != ERR_OK && op->err != ERR_NOT_FOUND)) {
-        runtime_fail(rt, &op->info);
-        return;
-    }
-    bool there = op->err == ERR_OK && op->u.control.ret_version > 0;
-    struct str value = {rt->buf, there ? op->u.control.ret_len : 0};
-    uint64_t count;
-    IGNORE_RESULT(take_u64(&value, &count)); /* 0 if it was not there */
-    int64_t version = there ? op->u.control.ret_version : 0;
-    put_u64(rt->buf, count + 1);
-    op->u.control = (struct log_control_op){
-        .key = LAYOUT_KEY, .expected_version = version, .value = rt->buf, .len = 8};
     runtime_submit(rt, LOG_OP_CONTROL_SET);
 }
 
@@ -339,7 +307,6 @@ static void maps_next(struct node_runtime *rt)
     }
     rt->sub = MAPS_WRITE;
     rt->step = 0;
-    rt->end_seen = false;
     write_next(rt);
 }
 
@@ -373,9 +340,6 @@ void maps_done(struct node_runtime *rt)
         rt->stage_table[rt->step].control_version = op->u.control.ret_version;
         rt->step++;
         write_next(rt);
-        return;
-    case MAPS_LAYOUT:
-        layout_done(rt);
         return;
     }
 }
