@@ -39,7 +39,8 @@ struct mailbox {
 
 void mailbox_init(struct mailbox *mailbox, struct waker *waker);
 
-/* Hands `msg` over. Any thread. */
+/* Hands `msg` over. Any thread. It wakes behind the push, so the receiver may have the message while the sender still
+ * touches `mailbox->waker`: free a waker only when those who push have ended, or have since answered another mailbox. */
 void mailbox_push(struct mailbox *mailbox, struct msg *msg);
 
 /* All messages, oldest first, linked by `next`; NULL if none. The consumer only. */

@@ -252,6 +252,10 @@ void engine_stop(struct engine *engine)
         }
     }
     end_loops(engine, engine->log_thing_count);
+    /* The log goes on, and may still be waking the lane that has just taken its last answer (base/mailbox.h). One more
+     * answer, to a waker that stays, comes only behind that. */
+    struct log_op last = {.kind = LOG_OP_STREAM_GET};
+    IGNORE_RESULT(engine_call(engine, &last)); // there is no stream without a name
     node_runtime_free(engine->runtime);
     engine->runtime = NULL;
 }

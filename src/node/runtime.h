@@ -55,7 +55,8 @@ struct node_runtime_options {
 ATTR_NODISCARD enum err node_runtime_new(const struct node_runtime_options *options,
                                          struct node_runtime **ret_runtime, struct err_info *info);
 
-/* Loops have ended, or the log dropped its ops. NULL is fine. */
+/* Loops have ended, or the log dropped its ops. A log whose loops go on has answered one more op since (base/mailbox.h: it
+ * may still be waking a lane). NULL is fine. */
 void node_runtime_free(struct node_runtime *rt);
 
 /* A loop_step. */
