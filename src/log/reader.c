@@ -49,7 +49,7 @@ static enum err reader_open(struct log_reader *reader, struct shard *shard, int6
     segment_path(path, shard->id, base);
     enum err err = fs_open(reader->engine->fs, path, FS_O_READ, &reader->file, info);
     if (err == ERR_NOT_FOUND && atomic_load(&shard->start_offset) <= offset &&
-        shard_health(shard) == ERR_OK) {
+        shard_health(shard) != ERR_NOT_FOUND) {
         shard_set_problem(shard, ERR_CORRUPT, "segment %s is missing", path);
         return err_set(info, ERR_CORRUPT, "segment %s is missing", path);
     }
@@ -249,9 +249,10 @@ enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct e
     if (reader == NULL || op->buf == NULL || op->cap < 0) {
         return err_set(info, ERR_INVALID, "a read needs a reader and a buffer");
     }
-    enum err health = shard_health(shard);
-    if (health == ERR_NOT_FOUND || health == ERR_CORRUPT) {
-        return err_set(info, health, "shard %u: %s", shard->id, shard->problem);
+    /* A shard with damage is read as far as it is sound: each batch is checked on its way out, and what is bad is refused
+     * there, every time. */
+    if (shard_health(shard) == ERR_NOT_FOUND) {
+        return err_set(info, ERR_NOT_FOUND, "shard %u: %s", shard->id, shard->problem);
     }
     int64_t end = atomic_load_explicit(&shard->end_offset, memory_order_acquire);
     int64_t start = atomic_load_explicit(&shard->start_offset, memory_order_acquire);

@@ -339,6 +339,60 @@ TEST(segment_with_a_flipped_bit_is_refused_and_named_and_others_run)
     }
 }
 
+/* One read of one record at `offset`. */
+static enum err read_one(struct bench *b, struct shard_id shard, int64_t offset)
+{
+    struct log_reader *reader = log_reader_new(b->log);
+    b->op = (struct log_op){.u.read = {.reader = reader,
+                                       .shard = shard,
+                                       .offset = offset,
+                                       .buf = b->buf,
+                                       .cap = 600}}; /* no two of them */
+    enum err err = run(b, LOG_OP_READ);
+    if (err == ERR_OK && (b->op.u.read.ret_bytes == 0 || b->buf[299] != 'v')) {
+        err = ERR_INTERNAL;
+    }
+    log_reader_free(b->log, reader);
+    return err;
+}
+
+TEST(records_beside_a_bad_one_are_served_and_only_the_bad_one_is_refused)
+{
+    enum { COUNT = 9, VALUE = 400 };
+    int behind = 0;
+    struct bench b;
+    fill(&b, COUNT - 1, VALUE);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    push_out(&b);
+    bench_close(&b);
+    struct fs fs = disk_fs(b.disk);
+    struct fs_file file = {-1};
+    int64_t size = 0;
+    EXPECT_INT(fs_open(&fs, "log/shards/00000001/00000000000000000000.seg", FS_O_READ, &file, NULL),
+               ERR_OK);
+    EXPECT_INT(fs_size(&fs, file, &size, NULL), ERR_OK);
+    fs_close(&fs, file);
+    const int64_t each = size / COUNT;
+    for (int64_t at = 0; at < size; at += 37) {
+        EXPECT_INT(disk_corrupt(b.disk, "log/shards/00000001/00000000000000000000.seg", at, 1),
+                   ERR_OK);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        for (int64_t offset = 0; offset < COUNT; offset++) {
+            enum err err = read_one(&b, b.shard, offset);
+            EXPECT_MSG(offset == at / each  ? err == ERR_CORRUPT
+                       : offset < at / each ? err == ERR_OK
+                                            : err == ERR_OK || err == ERR_CORRUPT,
+                       "byte %lld: offset %lld gives %d", (long long)at, (long long)offset, err);
+            behind += offset > at / each && err == ERR_OK;
+        }
+        bench_close(&b);
+        EXPECT_INT(disk_corrupt(b.disk, "log/shards/00000001/00000000000000000000.seg", at, 1),
+                   ERR_OK); /* and back */
+    }
+    EXPECT(behind > 100); /* a bad length hides what is behind it, a bad value does not */
+    bench_release(&b);
+}
+
 static void expect_all_from_anywhere(struct bench *b, int64_t count)
 {
     for (int64_t from = 0; from < count; from++) {
