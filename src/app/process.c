@@ -302,6 +302,11 @@ int process_port(const struct process *process)
 bool process_failed(struct process *process, struct err_info *ret_why)
 {
     struct node_runtime *runtime = control_runtime(process->control);
+    const struct err_info *failure = atomic_load(&process->log->failure);
+    if (failure != NULL) { /* before those that stumble over it: what is wrong is the disk */
+        *ret_why = *failure;
+        return true;
+    }
     if (control_failed(process->control, ret_why)) {
         return true;
     }

@@ -30,8 +30,11 @@ enum { ROUNDS_PER_STEP_MAX = 256, ROUND_FILE_BYTES = 1 << 20, ROUND_BYTES_MIN = 
 static void fail(struct committer *c, enum err err, const struct err_info *info)
 {
     if (c->failed == ERR_OK) {
+        struct embedded *engine = CONTAINER_OF(c, struct embedded, committer);
         c->failed = err == ERR_NO_SPACE ? ERR_IO : err;
         c->failure = *info;
+        c->failure.code = c->failed;
+        atomic_store(&engine->log.failure, &c->failure);
     }
 }
 

@@ -2,6 +2,7 @@
 #ifndef LOG_LOG_H
 #define LOG_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -324,6 +325,8 @@ struct log { /* first member of each engine's own struct */
     const struct log_vtable *vtable;
     const char *engine; /* "embedded", "memory" */
     bool synced;        /* acknowledgements wait for the disk */
+    /* NULL, or why nothing is acknowledged any more and never will be: the process is to end. Any thread. */
+    const struct err_info *_Atomic failure;
 };
 
 void log_submit(struct log *log, struct log_op *op);
