@@ -131,12 +131,20 @@ void catalog_checkpoint_unref(struct catalog *catalog, struct checkpoint *checkp
 
 static bool apply_counters(struct catalog *catalog, struct wire_in *in)
 {
-    catalog->next_stream = wire_u32(in);
-    catalog->next_shard = wire_u32(in);
-    catalog->next_producer = wire_i64(in);
-    catalog->next_checkpoint = wire_i64(in);
-    catalog->control_version_floor = wire_i64(in);
-    return catalog->next_shard < (uint32_t)SHARD_CHUNK * SHARD_CHUNK_COUNT;
+    uint32_t stream = wire_u32(in), shard = wire_u32(in);
+    int64_t producer = wire_i64(in), checkpoint = wire_i64(in), version = wire_i64(in);
+    if (stream < catalog->next_stream || shard < catalog->next_shard ||
+        producer < catalog->next_producer || checkpoint < catalog->next_checkpoint ||
+        version < catalog->control_version_floor ||
+        shard >= (uint32_t)SHARD_CHUNK * SHARD_CHUNK_COUNT) {
+        return false; /* numbers are never given out again */
+    }
+    catalog->next_stream = stream;
+    catalog->next_shard = shard;
+    catalog->next_producer = producer;
+    catalog->next_checkpoint = checkpoint;
+    catalog->control_version_floor = version;
+    return true;
 }
 
 static bool apply_stream(struct catalog *catalog, struct wire_in *in)
