@@ -15,7 +15,7 @@
 #include "node/changelog.h"
 #include "node/map.h"
 
-enum { TEXT_CAP = 64 << 10, AGAINST_ARENA_MAX = 64 << 20 };
+enum { TEXT_CAP = 64 << 10, AGAINST_ARENA_MAX = 64 << 20, REPAIR_TEXT_MAX = 1 << 20 };
 
 #define PRINT(...) IGNORE_RESULT(printf(__VA_ARGS__)) /* main() judges stdout */
 
@@ -33,23 +33,21 @@ struct looker {
     int32_t conflicts; /* streams that have other shards */
 };
 
-static enum err open_looker(struct looker *looker, const char *data, struct err_info *info)
+static void looker_init(struct looker *looker)
 {
-    struct log_recovery_report report;
-    struct log_loop loops[LOG_LOOPS_MAX];
     looker->clock = clock_real();
     waker_init(&looker->waker);
     mailbox_init(&looker->done, &looker->waker);
     arena_init(&looker->arena, AGAINST_ARENA_MAX);
-    enum err err = folder_check(data, info);
-    if (err == ERR_OK) {
-        err = fs_real_open(data, &looker->fs, info);
-    }
-    if (err == ERR_OK) {
-        err = log_embedded_open(
-            &(struct log_embedded_options){.fs = &looker->fs, .clock = &looker->clock},
-            &looker->log, &report, info);
-    }
+}
+
+static enum err open_looker(struct looker *looker, struct err_info *info)
+{
+    struct log_recovery_report report;
+    struct log_loop loops[LOG_LOOPS_MAX];
+    enum err err = log_embedded_open(
+        &(struct log_embedded_options){.fs = &looker->fs, .clock = &looker->clock}, &looker->log,
+        &report, info);
     if (err == ERR_OK) {
         int count = log_loops(looker->log, loops);
         for (int i = 0; i < count; i++) {
@@ -230,14 +228,30 @@ static enum err look_at_all(struct looker *looker, const struct config *config,
     return ERR_OK;
 }
 
+/* Every byte of the log, as `log repair --show` looks at it: what would stop a start, or a reader later. */
+static enum err look_at_log(const struct fs *fs, struct err_info *info)
+{
+    char *text = mem_new(REPAIR_TEXT_MAX, 1);
+    bool sound = false;
+    enum err err = log_embedded_repair_show(fs, text, REPAIR_TEXT_MAX, &sound, info);
+    if (err == ERR_OK && !sound) {
+        PRINT("%s", text);
+        err = err_set(info, ERR_CORRUPT, "the log is damaged");
+    }
+    mem_free(text);
+    return err;
+}
+
 int validate_against(const struct config *config, const char *data)
 {
     struct err_info info = {.code = ERR_OK};
     struct looker *looker = MEM_NEW(struct looker);
-    enum err err = open_looker(looker, data, &info);
-    if (err == ERR_OK) {
-        err = look_at_all(looker, config, &info);
-    }
+    looker_init(looker);
+    enum err err = folder_check(data, &info);
+    err = err == ERR_OK ? fs_real_open(data, &looker->fs, &info) : err;
+    err = err == ERR_OK ? look_at_log(&looker->fs, &info) : err;
+    err = err == ERR_OK ? open_looker(looker, &info) : err;
+    err = err == ERR_OK ? look_at_all(looker, config, &info) : err;
     int32_t refused = looker->refused;
     int32_t conflicts = looker->conflicts;
     close_looker(looker);

@@ -47,12 +47,13 @@ enum exit_code exit_code_of(enum err err)
         return EXIT_CODE_NEEDS_OPERATOR;
     case ERR_UNAVAILABLE:
         return EXIT_CODE_UNAVAILABLE;
-    case ERR_INVALID:
-    case ERR_PARSE:
+    case ERR_INVALID: /* what was asked for can never be */
     case ERR_TYPE:
-    case ERR_LIMIT:
     case ERR_UNSUPPORTED:
     case ERR_OFFSET_RANGE:
+        return EXIT_CODE_USAGE;
+    case ERR_PARSE:
+    case ERR_LIMIT:
     case ERR_AGAIN:
     case ERR_NO_SPACE:
     case ERR_CLOSED:

@@ -125,6 +125,14 @@ static void wind_down(struct process *process, const sigset_t *signals, const ch
     process_free(process);
 }
 
+/* A start that refuses what it was configured with: exits as `validate` does. */
+static int start_exit_code(enum err err)
+{
+    bool config =
+        err == ERR_INVALID || err == ERR_LIMIT || err == ERR_TYPE || err == ERR_UNSUPPORTED;
+    return config ? EXIT_CODE_CONFIG : (int)exit_code_of(err);
+}
+
 static int run_config(const struct cli *cli, const struct config *config)
 {
     char folder[PATH_BYTES_MAX];
@@ -162,7 +170,7 @@ static int run_config(const struct cli *cli, const struct config *config)
     enum err err = process_start(&options, &process, &info);
     if (err != ERR_OK) {
         say(SAY_ERROR, "run", "%s", info.text);
-        return (int)exit_code_of(err);
+        return start_exit_code(err);
     }
     say(SAY_INFO, "run", "started; data in %s, API on port %d, token in %s/token", options.data,
         process_port(process), options.data);
