@@ -11,11 +11,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); /* the target: fuzz/NAME.c */
 
-/* A target whose runs take long sets another. */
-#ifndef FUZZ_NEAR
-#    define FUZZ_NEAR 300
-#endif
-
 enum { NEAR = FUZZ_NEAR, BYTES_MAX = 1 << 20 };
 
 static void run_near(struct rng *rng, const uint8_t *data, size_t size)
@@ -40,17 +35,14 @@ static void run_near(struct rng *rng, const uint8_t *data, size_t size)
 
 TEST(fuzz_corpus_and_what_is_near_it_finds_nothing)
 {
-    char folder[300];
-    IGNORE_RESULT(
-        snprintf(folder, sizeof(folder), "%s/fuzz/%s", test_data_dir(), FUZZ_NAME)); /* fits */
     struct rng rng;
     rng_init(&rng, test_seed());
-    DIR *dir = opendir(folder);
-    EXPECT_MSG(dir != NULL, "no corpus in %s", folder);
+    DIR *dir = opendir(FUZZ_CORPUS);
+    EXPECT_MSG(dir != NULL, "no corpus in " FUZZ_CORPUS);
     int files = 0;
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         char path[600];
-        IGNORE_RESULT(snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name)); /* fits */
+        IGNORE_RESULT(snprintf(path, sizeof(path), "%s/%s", FUZZ_CORPUS, entry->d_name)); /* fits */
         FILE *file = entry->d_name[0] != '.' ? fopen(path, "rb") : NULL;
         if (file == NULL) {
             continue;
