@@ -31,6 +31,7 @@ enum err partition_map_default(struct arena *arena, int32_t shard_count,
                 .shard = shard,
                 .group_lo = unit * (units * i / ranges),
                 .group_hi = unit * (units * (i + 1) / ranges),
+                .node = MAP_NO_NODE,
             };
         }
     }
@@ -38,14 +39,59 @@ enum err partition_map_default(struct arena *arena, int32_t shard_count,
     return ERR_OK;
 }
 
-void partition_map_place(struct partition_map *map, int32_t node_count, int32_t lane_count,
-                         int64_t *turn)
+/* The lane among `lanes` that owns `place`; NULL: none. */
+static struct map_lane *owner_of(const struct partition_place *place, struct map_lane *lanes,
+                                 int32_t count)
 {
+    for (int32_t i = 0; i < count; i++) {
+        if (lanes[i].node == place->node && lanes[i].lane == place->lane) {
+            return &lanes[i];
+        }
+    }
+    return NULL;
+}
+
+static struct map_lane *least_owning(struct map_lane *lanes, int32_t count)
+{
+    struct map_lane *least = NULL;
+    for (int32_t i = 0; i < count; i++) {
+        struct map_lane *lane = &lanes[i];
+        if (!lane->closed && (least == NULL || lane->share < least->share ||
+                              (lane->share == least->share && lane->owned < least->owned))) {
+            least = lane;
+        }
+    }
+    CHECK(least != NULL);
+    return least;
+}
+
+void partition_map_place(struct partition_map *map, struct map_lane *lanes, int32_t count,
+                         bool even)
+{
+    int32_t open = 0;
+    for (int32_t i = 0; i < count; i++) {
+        lanes[i].share = 0;
+        open += !lanes[i].closed;
+    }
+    CHECK(open >= 1);
+    int32_t share_max = even ? (map->count + open - 1) / open : map->count;
     for (int32_t i = 0; i < map->count; i++) {
-        /* Nodes change fastest, so that few partitions spread over machines before they share one's lanes. */
-        int64_t at = (*turn)++ % ((int64_t)node_count * lane_count);
-        map->places[i].node = (uint16_t)(at % node_count);
-        map->places[i].lane = (uint16_t)(at / node_count);
+        struct map_lane *owner = owner_of(&map->places[i], lanes, count);
+        if (owner != NULL && owner->share < share_max) {
+            owner->share++;
+            owner->owned++;
+        } else {
+            map->places[i].node = MAP_NO_NODE;
+        }
+    }
+    for (int32_t i = 0; i < map->count; i++) {
+        if (map->places[i].node == MAP_NO_NODE) {
+            struct map_lane *to = least_owning(lanes, count);
+            to->share++;
+            to->owned++;
+            map->places[i].node = to->node;
+            map->places[i].lane = to->lane;
+        }
     }
 }
 

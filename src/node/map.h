@@ -13,8 +13,8 @@
  * the layout was made from the file), u32 count, then per partition u32 shard, u16 group_lo, u16 group_hi (0 stands for
  * 4096), u16 node, u16 lane, u64 epoch: 20 bytes. Format 1 lacked what was configured: read as 0, that is, as something else.
  *
- * A start with the same configured numbers keeps the map as changes at run time have left it; with others it makes the
- * layout from the file anew.
+ * A start with the same configured numbers keeps the map as changes at run time have left it. With other nodes or lanes
+ * partitions move as few as make the lanes' numbers even; with other partitions per shard the layout is made anew.
  *
  * Invariants (partition_map_check): M1 for each shard the ranges are disjoint, ascending and cover all key groups.
  * M2 no epoch is above the map's version. M3 ordered by (shard, group_lo). */
@@ -42,9 +42,24 @@ ATTR_NODISCARD enum err partition_map_default(struct arena *arena, int32_t shard
                                               int32_t partitions_per_shard,
                                               struct partition_map *ret_map, struct err_info *info);
 
-/* Places partitions round robin over `node_count` x `lane_count` lanes, beginning at `*turn`, which goes on counting. */
-void partition_map_place(struct partition_map *map, int32_t node_count, int32_t lane_count,
-                         int64_t *turn);
+/* A lane that may own partitions. */
+struct map_lane {
+    uint16_t node, lane; /* lane within the node */
+    bool closed;         /* keeps what it has, nothing comes */
+    int32_t owned;       /* partitions of the maps placed so far */
+    int32_t share;       /* of the map being placed; scratch */
+};
+
+enum { MAP_NO_NODE = UINT16_MAX }; /* `node` of a partition that is nowhere */
+
+/* Places partitions by count. One whose lane is among `lanes` stays; `even`: unless that lane has its even share (rounded
+ * up) of this map's partitions already. All others go, in order, to the lane that owns fewest of this map, of those the
+ * one that owns fewest in all, of those the first in `lanes`. With partitions that are all nowhere that is round robin;
+ * with one lane more or less it is the fewest moves that leave every lane at most its even share. Adds to `owned`.
+ *   lanes   [count], at least one not closed
+ * O(partitions + those that go x count). */
+void partition_map_place(struct partition_map *map, struct map_lane *lanes, int32_t count,
+                         bool even);
 
 /* Index of the partition of `shard` that holds `group`; the map covers all (M1). O(log count). */
 int32_t partition_map_find(const struct partition_map *map, uint32_t shard, uint32_t group);

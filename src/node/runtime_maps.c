@@ -56,30 +56,27 @@ static void take_nodes(struct node_runtime *rt, struct str bytes)
 
 /* --- layouts --- */
 
-static bool may_own(const struct node_runtime *rt, const struct partition_place *place)
+/* The lanes of nodes that are not off; nodes change fastest, so that few partitions spread over machines before they share
+ * one's lanes. */
+static struct map_lane *owning_lanes(struct node_runtime *rt, int32_t *ret_count)
 {
-    return place->node < rt->node_max && rt->node_states[place->node] != NODE_OFF &&
-           place->lane < rt->options.config->nodes.lanes;
-}
-
-/* Round robin over the lanes of active nodes. */
-static void place_anew(const struct node_runtime *rt, struct partition_map *map, int64_t *turn)
-{
-    uint16_t active[NODES_MAX];
+    int32_t all = rt->node_max * rt->options.config->nodes.lanes;
+    struct map_lane *lanes = ARENA_NEW_ARRAY(&rt->arena, struct map_lane, all);
     int32_t count = 0;
-    for (int32_t i = 0; i < rt->node_max; i++) {
-        if (rt->node_states[i] == NODE_ACTIVE) {
-            active[count++] = (uint16_t)i;
+    for (int32_t at = 0; at < all; at++) {
+        int32_t node = at % rt->node_max;
+        if (rt->node_states[node] != NODE_OFF) {
+            lanes[count++] = (struct map_lane){.node = (uint16_t)node,
+                                               .lane = (uint16_t)(at / rt->node_max),
+                                               .closed = rt->node_states[node] == NODE_DRAINING};
         }
     }
-    partition_map_place(map, count, rt->options.config->nodes.lanes, turn);
-    for (int32_t i = 0; i < map->count; i++) {
-        map->places[i].node = active[map->places[i].node];
-    }
+    *ret_count = count;
+    return lanes;
 }
 
-/* As the last run left it, if it was configured as now; else as the file wants it. */
-static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs, int64_t *turn,
+/* As the last run left them, if the file says the same of them; else as the file wants them. */
+static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs,
                              struct err_info *info)
 {
     const struct nodes_spec *nodes = &rt->options.config->nodes;
@@ -88,25 +85,17 @@ static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs, 
     if (kept && partition_map_check(&rs->old, rs->stage.shard_count, info) != ERR_OK) {
         return ERR_CORRUPT;
     }
-    bool same_nodes =
-        rs->old.configured_nodes == nodes->count && rs->old.configured_lanes == nodes->lanes;
     if (!kept) {
         enum err err =
             partition_map_default(&rt->arena, rs->stage.shard_count, per_shard, &rs->map, info);
         if (err != ERR_OK) {
             return err;
         }
-        place_anew(rt, &rs->map, turn);
     } else {
         rs->map.count = rs->old.count;
         rs->map.places = ARENA_NEW_ARRAY(&rt->arena, struct partition_place, rs->old.count);
         memcpy(rs->map.places, rs->old.places,
                (size_t)rs->old.count * sizeof(struct partition_place));
-    }
-    for (int32_t i = 0; kept && i < rs->map.count; i++) {
-        if (!same_nodes || !may_own(rt, &rs->map.places[i])) {
-            place_anew(rt, &(struct partition_map){.count = 1, .places = &rs->map.places[i]}, turn);
-        }
     }
     rs->map.configured_partitions = (uint16_t)per_shard;
     rs->map.configured_nodes = (uint16_t)nodes->count;
@@ -114,13 +103,16 @@ static enum err stage_ranges(struct node_runtime *rt, struct runtime_stage *rs, 
     return ERR_OK;
 }
 
-static enum err stage_layout(struct node_runtime *rt, struct runtime_stage *rs, int64_t *turn,
-                             struct err_info *info)
+static enum err stage_layout(struct node_runtime *rt, struct runtime_stage *rs,
+                             struct map_lane *lanes, int32_t lane_count, struct err_info *info)
 {
-    enum err err = stage_ranges(rt, rs, turn, info);
+    enum err err = stage_ranges(rt, rs, info);
     if (err != ERR_OK) {
         return err;
     }
+    bool same_nodes = rs->old.configured_nodes == rs->map.configured_nodes &&
+                      rs->old.configured_lanes == rs->map.configured_lanes;
+    partition_map_place(&rs->map, lanes, lane_count, !same_nodes);
     IGNORE_RESULT(
         partition_map_follow(&rs->map, &rs->old)); /* its version tells whether it changed */
     struct partition_place *places = MEM_NEW_ARRAY(struct partition_place, rs->map.count);
@@ -202,10 +194,11 @@ static void read_next(struct node_runtime *rt)
     if (read_text(rt)) {
         return;
     }
-    int64_t turn = 0;
+    int32_t lane_count;
+    struct map_lane *lanes = owning_lanes(rt, &lane_count);
     struct err_info info = {0};
     for (int32_t i = 0; i < rt->stage_count; i++) {
-        if (stage_layout(rt, &rt->stage_table[i], &turn, &info) != ERR_OK) {
+        if (stage_layout(rt, &rt->stage_table[i], lanes, lane_count, &info) != ERR_OK) {
             runtime_fail(rt, &info);
             return;
         }

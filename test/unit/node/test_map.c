@@ -27,14 +27,22 @@ TEST(default_layouts_cover_every_key_group_once)
     }
 }
 
+/* Places on `count` nodes of one lane, that own nothing yet. */
+static void place_on(struct partition_map *map, struct map_lane *lanes, int32_t count, bool even)
+{
+    for (int32_t i = 0; i < count; i++) {
+        lanes[i] = (struct map_lane){.node = (uint16_t)i};
+    }
+    partition_map_place(map, lanes, count, even);
+}
+
 TEST(map_survives_encoding)
 {
     struct arena arena;
     arena_init(&arena, 16 << 20);
     struct partition_map map = map_of(&arena, 2, 7);
-    int64_t turn = 3;
-    partition_map_place(&map, 2, 2, &turn);
-    EXPECT_INT(turn, 17);
+    struct map_lane lanes[4];
+    place_on(&map, lanes, 4, true);
     EXPECT_INT(partition_map_follow(&map, &(struct partition_map){0}), 14);
     ptrdiff_t len = partition_map_bytes(&map);
     char *bytes = arena_new(&arena, len, 1);
@@ -55,26 +63,89 @@ TEST(epoch_changes_only_with_the_owner)
     struct arena arena;
     arena_init(&arena, 16 << 20);
     struct partition_map old = map_of(&arena, 2, 2);
-    int64_t turn = 0;
-    partition_map_place(&old, 2, 1, &turn);
+    struct map_lane lanes[2];
+    place_on(&old, lanes, 2, true);
     EXPECT_INT(partition_map_follow(&old, &(struct partition_map){0}), 4);
     struct partition_map same = map_of(&arena, 2, 2);
-    turn = 0;
-    partition_map_place(&same, 2, 1, &turn);
+    place_on(&same, lanes, 2, true);
     EXPECT_INT(partition_map_follow(&same, &old), 0);
     EXPECT_INT(same.version, 1);
     struct partition_map moved = map_of(&arena, 2, 2);
-    turn = 0;
-    partition_map_place(&moved, 1, 1, &turn); /* those on node 1 come to node 0 */
+    place_on(&moved, lanes, 1, true); /* those on node 1 come to node 0 */
     EXPECT_INT(partition_map_follow(&moved, &old), 2);
     EXPECT_INT(moved.version, 2);
     EXPECT_INT(moved.places[0].epoch, 1);
     EXPECT_INT(moved.places[1].epoch, 2);
     struct partition_map merged = map_of(&arena, 2, 1);
-    turn = 0;
-    partition_map_place(&merged, 1, 1, &turn);
+    place_on(&merged, lanes, 1, true);
     EXPECT_INT(partition_map_follow(&merged, &moved), 2);
     EXPECT(partition_map_check(&merged, 2, NULL) == ERR_OK);
+    arena_release(&arena);
+}
+
+TEST(partitions_go_round_robin_over_lanes_and_stages)
+{
+    struct arena arena;
+    arena_init(&arena, 16 << 20);
+    struct partition_map first = map_of(&arena, 1, 3), second = map_of(&arena, 1, 6);
+    struct map_lane lanes[4];
+    place_on(&first, lanes, 4, true);
+    partition_map_place(&second, lanes, 4, true);
+    static const int32_t want[] = {3, 0, 1, 2, 3, 0};
+    for (int32_t i = 0; i < 3; i++) {
+        EXPECT_INT(first.places[i].node, i);
+    }
+    for (int32_t i = 0; i < 6; i++) {
+        EXPECT_INT(second.places[i].node, want[i]);
+    }
+    arena_release(&arena);
+}
+
+/* Nodes that come and go at a restart: nobody owns more than the even share, and no more partitions move than must. */
+TEST(other_nodes_move_as_few_as_can_be)
+{
+    struct arena arena;
+    arena_init(&arena, 16 << 20);
+    for (int32_t before = 1; before <= 9; before++) {
+        for (int32_t after = 1; after <= 9; after++) {
+            struct partition_map map = map_of(&arena, 4, 6);
+            struct map_lane lanes[9];
+            place_on(&map, lanes, before, true);
+            int32_t was[24], share = (24 + after - 1) / after, owned[9] = {0}, must = 24, moved = 0;
+            for (int32_t i = 0; i < 24; i++) {
+                was[i] = map.places[i].node;
+                owned[was[i]]++;
+            }
+            for (int32_t node = 0; node < after; node++) {
+                must -= owned[node] < share ? owned[node] : share;
+            }
+            place_on(&map, lanes, after, true);
+            for (int32_t i = 0; i < 24; i++) {
+                moved += map.places[i].node != was[i];
+                EXPECT(map.places[i].node < after);
+            }
+            for (int32_t i = 0; i < after; i++) {
+                EXPECT(lanes[i].owned <= share);
+            }
+            EXPECT_INT(moved, must);
+        }
+    }
+    arena_release(&arena);
+}
+
+TEST(a_layout_that_stays_is_not_evened_out)
+{
+    struct arena arena;
+    arena_init(&arena, 16 << 20);
+    struct partition_map map = map_of(&arena, 1, 4);
+    struct map_lane lanes[3] = {{.node = 0}, {.node = 1, .closed = true}, {.node = 2}};
+    map.places[0].node = map.places[1].node = map.places[2].node = 1; /* drains, keeps them */
+    map.places[3].node = 7;                                           /* off */
+    partition_map_place(&map, lanes, 3, false);
+    EXPECT_INT(map.places[0].node, 1);
+    EXPECT_INT(map.places[2].node, 1);
+    EXPECT_INT(map.places[3].node, 0);
+    EXPECT_INT(lanes[1].owned, 3);
     arena_release(&arena);
 }
 
