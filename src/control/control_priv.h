@@ -302,6 +302,10 @@ bool views_take(struct control *control); /* what the view and the forecaster ha
 /* events.c */
 void event_add(struct control *control, const char *kind, const char *subject, const char *state,
                int64_t operation, const char *detail);
+/* What a change that is final did to a partition map: an event for each partition that is gone, and for each that is new or
+ * has a new owner. */
+void events_add_delta(struct control *control, const struct operation *op,
+                      const struct change *change);
 void events_begin(struct job *job);
 int64_t events_step(struct control *control); /* next deadline */
 

@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "control/control_priv.h"
+#include "control/operations_priv.h"
 #include "pipeline/time_text.h"
 
 enum { EVENTS_AT_ONCE = 256, EVENT_WAIT_SECONDS = 15 };
@@ -19,6 +21,33 @@ void event_add(struct control *control, const char *kind, const char *subject, c
         .kind = kind, .state = state, .operation = operation, .time_ms = wall_ms(control)};
     IGNORE_RESULT(snprintf(event->subject, sizeof(event->subject), "%s", subject)); /* fits */
     IGNORE_RESULT(snprintf(event->detail, sizeof(event->detail), "%s", detail));    /* fits */
+}
+
+static void add_place(struct control *control, const char *state, int32_t stage,
+                      const struct partition_place *place, const struct operation *op)
+{
+    char id[PARTITION_ID_MAX], detail[64] = "";
+    const struct stage_plan *plan = node_runtime_stage(control->runtime, stage)->plan;
+    partition_id_text(id, plan->pipeline, plan->name, place->shard, place->group_lo,
+                      place->group_hi);
+    if (strcmp(state, "gone") != 0) {
+        IGNORE_RESULT(snprintf(detail, sizeof(detail), "n%d/%d, epoch %" PRIu64, place->node,
+                               place->lane, place->epoch)); /* fits */
+    }
+    event_add(control, "partition", id, state, op->id, detail);
+}
+
+void events_add_delta(struct control *control, const struct operation *op,
+                      const struct change *change)
+{
+    struct partition_place place;
+    int32_t stage;
+    for (int32_t i = 0; change_gone(change, i, &stage, &place); i++) {
+        add_place(control, "gone", stage, &place, op);
+    }
+    for (int32_t i = 0; change_come(change, i, &stage, &place); i++) {
+        add_place(control, "owned", stage, &place, op);
+    }
 }
 
 static void write_event(const struct control *control, struct text *text, const struct event *event,

@@ -288,7 +288,7 @@ enum err node_plan(struct control *control, struct operation *op, bool keep, str
 /* --- the steps --- */
 
 /* Takes final changes back; true: none is out any more. */
-static bool take_back(struct operation *op)
+static bool take_back(struct control *control, struct operation *op)
 {
     struct operation_run *run = op->run;
     for (int32_t i = 0; i < run->change_count;) {
@@ -298,6 +298,7 @@ static bool take_back(struct operation *op)
             continue;
         }
         operation_add_figures(op, change);
+        events_add_delta(control, op, change);
         if (change->state == CHANGE_NEEDS_OPERATOR) {
             op->err = change->err;
             IGNORE_RESULT(snprintf(op->reason, sizeof(op->reason), "%s", change->info.text));
@@ -399,7 +400,7 @@ static int64_t next_round(struct control *control, struct operation *op)
 static int64_t moving_step(struct control *control, struct operation *op)
 {
     struct operation_run *run = op->run;
-    bool none = take_back(op);
+    bool none = take_back(control, op);
     if (run->move_next < run->move_count && !op->cancel_wanted && op->err == ERR_OK) {
         return begin_moves(control, op);
     }

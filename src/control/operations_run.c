@@ -393,6 +393,7 @@ static int64_t changing_step(struct control *control, struct operation *op)
     enum err err = change->err;
     enum change_state state = change->state;
     operation_add_figures(op, change);
+    events_add_delta(control, op, change);
     run->change_count = 0;
     change_release(change);
     operation_end(control, op,

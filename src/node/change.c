@@ -16,9 +16,8 @@ const char *change_kind_name(enum change_kind kind)
 
 const char *change_state_name(enum change_state state)
 {
-    static const char *const names[] = {"measuring", "closing",   "mapping",
-                                        "opening",   "reopening", "checked",
-                                        "done",      "undone",    "needs-operator"};
+    static const char *const names[] = {"measuring", "mapping", "closing", "opening",
+                                        "checked",   "done",    "undone",  "needs-operator"};
     static_assert(COUNT_OF(names) == CHANGE_STATE_COUNT, "a name for each state");
     return names[state];
 }
@@ -28,11 +27,10 @@ const char *change_state_name(enum change_state state)
 bool change_follows(enum change_state from, enum change_state to)
 {
     static const uint32_t next[] = {
-        [CHANGE_MEASURING] = TO(CHECKED) | TO(CLOSING) | TO(UNDONE),
-        [CHANGE_CLOSING] = TO(MAPPING) | TO(REOPENING) | TO(UNDONE),
-        [CHANGE_MAPPING] = TO(OPENING) | TO(REOPENING) | TO(DONE) | TO(UNDONE),
+        [CHANGE_MEASURING] = TO(CHECKED) | TO(MAPPING) | TO(UNDONE),
+        [CHANGE_MAPPING] = TO(CLOSING) | TO(DONE) | TO(UNDONE),
+        [CHANGE_CLOSING] = TO(OPENING) | TO(DONE),
         [CHANGE_OPENING] = TO(DONE) | TO(NEEDS_OPERATOR),
-        [CHANGE_REOPENING] = TO(UNDONE) | TO(NEEDS_OPERATOR),
         [CHANGE_CHECKED] = 0,
         [CHANGE_DONE] = 0,
         [CHANGE_UNDONE] = 0,

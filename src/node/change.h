@@ -6,33 +6,28 @@
 
 /* One change of the layout while records flow: split, merge, migrate, a node's state, another text of a pipeline.
  *
- * All of them are the one act (open a view from a checkpoint into a sink) in the same steps: the owners concerned stop at a
- * commit, the map changes by compare-and-set, the new owners go on from there. Within a process a key group's state is a
- * moved table, nothing is copied or read again; a partition that cannot be handed over so (it failed, or waits for a
- * dependency) is restored from its last commit instead. Other partitions of a lane go on all the while.
+ * All of them are the one act (open a view from a checkpoint into a sink) in the same steps: the map changes by
+ * compare-and-set while the owners of before go on, then those stop at a commit, and the new owners go on from there. So
+ * nothing but that commit lies in the pause. Within a process a key group's state is a moved table, nothing is copied or
+ * read again; a partition that cannot be handed over so (it failed, or waits for a dependency) is restored from its last
+ * commit instead. Other partitions of a lane go on all the while.
  *
- *   MEASURING --> CLOSING --> MAPPING --> OPENING --> DONE
- *       |            |           |           |
- *       |            +-----------+           +------> NEEDS_OPERATOR
- *       |                  v                              ^
- *       |              REOPENING -------------------------+
- *       |                  v
- *       +------------> UNDONE                 (a dry run: MEASURING --> CHECKED)
+ *   MEASURING --> MAPPING --> CLOSING --> OPENING --> DONE
+ *       |            |                       |
+ *       |            v                       +------> NEEDS_OPERATOR
+ *       +---------> UNDONE                     (a dry run: MEASURING --> CHECKED)
  *
  *   from       to          when
  *   MEASURING  CHECKED     figures are there, a dry run
- *   MEASURING  CLOSING     figures are there: the border of a split is known, the gap of a merge is small enough
- *   MEASURING  UNDONE      cancelled; nothing to gain; gap too large
- *   CLOSING    MAPPING     all owners have stopped at a commit
- *   CLOSING    REOPENING   cancelled, or an owner could not stop
- *   MAPPING    OPENING     the map is written: from here on the change is done, whatever crashes (X1)
- *   MAPPING    REOPENING   cancelled before it was submitted, or the write was refused
+ *   MEASURING  MAPPING     figures are there: the border of a split is known, the gap of a merge is small enough
+ *   MEASURING  UNDONE      cancelled; gap too large
+ *   MAPPING    CLOSING     the record is written: from here on the change is done, whatever crashes (X1)
+ *   MAPPING    UNDONE      cancelled before it was submitted, or the write was refused
  *   MAPPING    DONE        a change that opens nothing, or the runtime stops: the next start opens it
- *   CLOSING, MAPPING -> UNDONE   the same, before the map
+ *   CLOSING    OPENING     all owners of before have stopped at a commit, or are gone
+ *   CLOSING    DONE        the runtime stops
  *   OPENING    DONE        all new owners run
  *   OPENING    NEEDS_OPERATOR  one cannot open: the map stands, the partition's problem says why
- *   REOPENING  UNDONE      the old owners run again
- *   REOPENING  NEEDS_OPERATOR  one cannot
  *
  * Another text (the second day of a pipeline that runs): stages whose chain, or whose input's, differs finish to their
  * last commit and open again; others go on. It may change chains and settings of the pipeline, not its stages, streams,
@@ -43,12 +38,12 @@
  *   X1  One control record is the only commit point: the stage's map, the nodes' states, the pipeline's text. A crash
  *       before it leaves the old layout, after it the new one.
  *   X2  A partition is in one change at a time.
- *   X3  No new owner opens before the old ones have answered, and the map says so.
+ *   X3  No new owner opens before the map says so and the old ones have answered. Until then those go on: what they
+ *       commit by the epoch of before is what the new ones begin with.
  *   X4  In a final state nothing of the change is in flight.
  *   X5  State tables are in exactly one place: a partition, or the change.
  *
- * Crash points: change.measured, change.closed, change.map.before, change.map.after, change.opened, change.reopened,
- * and the lanes' lane.close.before, lane.close.after, lane.open.fenced, lane.open.attached.
+ * Crash points: change.measured, change.map.before, change.map.after, change.closed, change.opened, and the lanes' lane.close.before, lane.close.after, lane.open.fenced, lane.open.attached.
  *
  * Thread: all functions are the runtime's (control's) loop's. */
 
@@ -66,10 +61,9 @@ enum change_kind {
 
 enum change_state {
     CHANGE_MEASURING,
-    CHANGE_CLOSING,
     CHANGE_MAPPING,
+    CHANGE_CLOSING,
     CHANGE_OPENING,
-    CHANGE_REOPENING,
     CHANGE_CHECKED, /* from here on: final */
     CHANGE_DONE,
     CHANGE_UNDONE, /* the layout is as before; `err` says why: CANCELLED, or what went wrong */
@@ -178,6 +172,13 @@ ATTR_NODISCARD enum err change_cancel(struct change *change, struct err_info *in
 void change_release(struct change *change);
 
 bool change_final(const struct change *change);
+
+/* What the change did to the map of its stage, once it is final and has a `map_version`: its index and the `index`th
+ * partition that is gone, or that is new or has a new owner. False: there are no more. */
+bool change_gone(const struct change *change, int32_t index, int32_t *ret_stage,
+                 struct partition_place *ret_place);
+bool change_come(const struct change *change, int32_t index, int32_t *ret_stage,
+                 struct partition_place *ret_place);
 
 /* Changes that are not final yet. */
 int32_t node_runtime_changing(const struct node_runtime *rt);

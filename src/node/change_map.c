@@ -150,8 +150,9 @@ static void submit(struct node_runtime *rt)
 
 /* --- what follows --- */
 
-/* New partitions report to floors of their own from now on; those of the old ones hold nothing back any more. */
-static void exchange_slots(struct runtime_stage *rs, struct change *change)
+/* New partitions report to floors of their own. They hold back all until they report, those of the old ones as long as
+ * these go on. */
+static void take_slots(struct runtime_stage *rs, struct change *change)
 {
     for (int32_t i = 0; i < change->open_count; i++) {
         struct change_piece *piece = &change->opens[i];
@@ -160,6 +161,11 @@ static void exchange_slots(struct runtime_stage *rs, struct change *change)
         int32_t at = partition_map_find(&rs->map, piece->place.shard, piece->place.group_lo);
         rs->slot_of[at] = piece->slot;
     }
+}
+
+void change_give_slots(const struct change *change)
+{
+    const struct runtime_stage *rs = &change->rt->stage_table[change->spec.stage];
     for (int32_t i = 0; i < change->close_count; i++) {
         const struct change_piece *piece = &change->closes[i];
         floor_set_give(rs->floors[piece->place.shard], piece->slot);
@@ -180,13 +186,13 @@ static void map_written(struct node_runtime *rt, struct change *first)
     changes->next_slots = NULL;
     atomic_fetch_add_explicit(&rt->partition_count, more, memory_order_acq_rel);
     for (struct change *change = first; change != NULL; change = change->mapping_next) {
-        exchange_slots(rs, change);
+        take_slots(rs, change);
     }
     for (struct change *change = first, *next; change != NULL; change = next) {
         next = change->mapping_next;
         change->map_version = rs->map.version;
         change->steps_done++;
-        change_open_all(change);
+        change_close_all(change);
     }
 }
 
@@ -209,7 +215,7 @@ static void write_refused(struct runtime_changes *changes, struct change *first)
     for (struct change *change = first, *next; change != NULL; change = next) {
         next = change->mapping_next;
         change->map_submitted = false;
-        change_reopen_all(change, err, &info);
+        change_undo(change, err, &info);
     }
 }
 
@@ -252,12 +258,7 @@ static void drop_cancelled(struct node_runtime *rt)
             change_map_push(change);
             continue;
         }
-        struct err_info info = {0};
-        change_reopen_all(
-            change,
-            err_set(&info, ERR_CANCELLED, "%s; the layout is as it was",
-                    change->cancel_wanted ? "cancelled" : "the pipelines are being stopped"),
-            &info);
+        change_cancelled(change);
     }
 }
 
@@ -283,4 +284,29 @@ int64_t change_map_step(struct node_runtime *rt)
         submit(rt);
     }
     return changes->retry_ns;
+}
+
+/* --- the delta --- */
+
+static bool piece_of(const struct change *change, const struct change_piece *pieces, int32_t count,
+                     int32_t index, int32_t *ret_stage, struct partition_place *ret_place)
+{
+    if (!change_final(change) || change->map_version == 0 || index >= count) {
+        return false;
+    }
+    *ret_stage = pieces[index].stage;
+    *ret_place = pieces[index].place;
+    return true;
+}
+
+bool change_gone(const struct change *change, int32_t index, int32_t *ret_stage,
+                 struct partition_place *ret_place)
+{
+    return piece_of(change, change->closes, change->close_count, index, ret_stage, ret_place);
+}
+
+bool change_come(const struct change *change, int32_t index, int32_t *ret_stage,
+                 struct partition_place *ret_place)
+{
+    return piece_of(change, change->opens, change->open_count, index, ret_stage, ret_place);
 }

@@ -16,7 +16,6 @@ struct change_piece {
     int32_t stage;
     struct partition_place place;
     int32_t slot;          /* of its floors; an opening one's is taken when the map is written */
-    bool stopped;          /* its lane does not have it any more */
     struct handover *hand; /* what it left; NULL: it is restored */
     struct partition_report report; /* measured; state_bytes and offsets 0 if it is not open */
     uint32_t *group_counts;         /* heap [4096]; NULL: not wanted */
@@ -32,8 +31,11 @@ void change_set_border(struct change *change, uint32_t border);
 /* change_steps.c */
 void change_enter(struct change *change, enum change_state state);
 void change_finish(struct change *change, enum change_state state);
-void change_open_all(struct change *change);
-void change_reopen_all(struct change *change, enum err err, const struct err_info *info);
+/* The record is written: its owners of before are to stop. */
+void change_close_all(struct change *change);
+/* Before the record is written: UNDONE, and why. */
+void change_undo(struct change *change, enum err err, const struct err_info *info);
+void change_cancelled(struct change *change);
 bool change_stopping(const struct node_runtime *rt);
 
 /* change_text.c: whether the state of a stage goes on under the new chain just as it is. Before text_put_in_force. */
@@ -41,10 +43,14 @@ bool text_keeps_state(const struct change *change, int32_t stage);
 void text_encode(const struct change *change, uint8_t *buf);
 ptrdiff_t text_bytes(const struct change *change);
 void text_written(struct change *change, int64_t version);
+/* All that ran by the text of before has stopped. */
+void text_take_force(struct change *change);
 int64_t text_version(const struct change *change);
 
 /* change_map.c */
 void change_map_push(struct change *change);
+/* The floors of the partitions that are gone hold nothing back any more. */
+void change_give_slots(const struct change *change);
 int64_t change_map_step(struct node_runtime *rt);
 
 #endif

@@ -6,8 +6,8 @@
 
 /* The machine of node/change.h: what is sent to lanes, and what follows when all of them have answered. */
 
-/* A stop costs, one behind the other: the commit in flight, the partition's own, the map's write, the fence. */
-enum { PAUSE_COMMITS = 4, PAUSE_UNKNOWN_NS = 10000000 };
+/* A stop costs, one behind the other: the partition's last commit there and its first one here. */
+enum { PAUSE_COMMITS = 2, PAUSE_UNKNOWN_NS = 10000000 };
 
 /* --- life --- */
 
@@ -114,11 +114,19 @@ static void send_measure(struct change_piece *piece)
     send(piece);
 }
 
+/* The halves of a merge are brought to where the one ahead was measured, so that the fused partition has next to nothing to
+ * pass over. */
 static void send_close(struct change_piece *piece)
 {
+    const struct change *change = piece->change;
     piece->command = (struct lane_command){
         .kind = LANE_CLOSE,
         .u.open = {.stage = piece->stage, .place = piece->place, .want_hand = true}};
+    for (int32_t i = 0; change->spec.kind == CHANGE_MERGE && i < 2; i++) {
+        int64_t a = change->closes[0].report.next_offset[i];
+        int64_t b = change->closes[1].report.next_offset[i];
+        piece->command.u.open.until[i] = a > b ? a : b;
+    }
     send(piece);
 }
 
@@ -193,10 +201,18 @@ static void estimate(struct change *change)
     }
 }
 
-static void cancelled(struct change *change)
+void change_undo(struct change *change, enum err err, const struct err_info *info)
+{
+    change->err = err;
+    change->info = *info;
+    change_finish(change, CHANGE_UNDONE);
+}
+
+void change_cancelled(struct change *change)
 {
     const char *why = change->cancel_wanted ? "cancelled" : "the pipelines are being stopped";
-    change->err = err_set(&change->info, ERR_CANCELLED, "%s; the layout is as it was", why);
+    struct err_info info = {0};
+    change_undo(change, err_set(&info, ERR_CANCELLED, "%s; the layout is as it was", why), &info);
 }
 
 static enum err gap_refused(struct change *change, struct err_info *info)
@@ -215,92 +231,54 @@ static void measured(struct change *change)
     CRASHPOINT("change.measured");
     estimate(change);
     if (change->cancel_wanted || change_stopping(change->rt)) {
-        cancelled(change);
-        change_finish(change, CHANGE_UNDONE);
+        change_cancelled(change);
         return;
     }
-    change->err = gap_refused(change, &change->info);
-    if (change->err != ERR_OK) {
-        change_finish(change, CHANGE_UNDONE);
+    struct err_info info = {0};
+    enum err err = gap_refused(change, &info);
+    if (err != ERR_OK) {
+        change_undo(change, err, &info);
         return;
     }
     if ((change->spec.flags & CHANGE_DRY_RUN) != 0) {
         change_finish(change, CHANGE_CHECKED);
         return;
     }
-    change_enter(change, CHANGE_CLOSING);
-    for (int32_t i = 0; i < change->close_count; i++) {
-        send_close(&change->closes[i]);
-    }
+    change_enter(change, CHANGE_MAPPING);
+    change_map_push(change);
 }
 
-/* --- CLOSING, REOPENING --- */
+/* --- CLOSING --- */
 
-void change_reopen_all(struct change *change, enum err err, const struct err_info *info)
-{
-    change->err = err;
-    change->info = *info;
-    int32_t stopped = 0;
-    for (int32_t i = 0; i < change->close_count; i++) {
-        stopped += change->closes[i].stopped;
-    }
-    if (stopped == 0 || change_stopping(change->rt)) { /* the next start opens them */
-        change_finish(change, CHANGE_UNDONE);
-        return;
-    }
-    change_enter(change, CHANGE_REOPENING);
-    for (int32_t i = 0; i < change->close_count; i++) {
-        if (change->closes[i].stopped) {
-            send_open(&change->closes[i]);
-        }
-    }
-}
-
-/* A merge whose gap has grown while both came to their stops. */
-static int64_t gap_now(const struct change *change)
-{
-    int64_t low = INT64_MAX, high = 0;
-    for (int32_t i = 0; i < change->close_count; i++) {
-        const struct handover *hand = change->closes[i].hand;
-        for (int32_t k = 0; hand != NULL && k < hand->positions[0].count; k++) {
-            int64_t at = hand->positions[0].segments[k].position.next_offset;
-            low = at < low ? at : low;
-            high = at > high ? at : high;
-        }
-    }
-    return high > low ? high - low : 0;
-}
+static void open_all(struct change *change);
 
 static void closed(struct change *change)
 {
     CRASHPOINT("change.closed");
-    const struct change_piece *failed = NULL;
-    for (int32_t i = 0; i < change->close_count; i++) {
-        const struct change_piece *piece = &change->closes[i];
-        failed = failed == NULL && !piece->stopped ? piece : failed;
+    if (change->spec.kind == CHANGE_PIPELINE) {
+        text_take_force(change);
+    } else {
+        change_give_slots(change);
     }
-    if (failed != NULL) {
-        change_reopen_all(change, failed->command.err, &failed->command.info);
-        return;
-    }
-    struct err_info info = {0};
-    if (change->cancel_wanted || change_stopping(change->rt)) {
-        cancelled(change);
-        info = change->info;
-        change_reopen_all(change, change->err, &info);
-        return;
-    }
-    if (change->spec.kind == CHANGE_MERGE) {
-        change->gap_records = gap_now(change);
-    }
-    enum err err = gap_refused(change, &info);
-    if (err != ERR_OK) {
-        change_reopen_all(change, err, &info);
-        return;
-    }
-    change_enter(change, CHANGE_MAPPING);
-    change_map_push(change);
+    open_all(change);
 }
+
+void change_close_all(struct change *change)
+{
+    if (change_stopping(change->rt)) { /* the next start opens them */
+        change_finish(change, CHANGE_DONE);
+        return;
+    }
+    change_enter(change, CHANGE_CLOSING);
+    for (int32_t i = 0; i < change->close_count; i++) {
+        send_close(&change->closes[i]);
+    }
+    if (change->close_count == 0) {
+        closed(change);
+    }
+}
+
+/* --- OPENING --- */
 
 static const struct change_piece *first_failed(const struct change_piece *pieces, int32_t count)
 {
@@ -311,21 +289,6 @@ static const struct change_piece *first_failed(const struct change_piece *pieces
     }
     return NULL;
 }
-
-static void reopened(struct change *change)
-{
-    CRASHPOINT("change.reopened");
-    const struct change_piece *failed = first_failed(change->closes, change->close_count);
-    if (failed != NULL && !change_stopping(change->rt)) {
-        change->err = failed->command.err;
-        change->info = failed->command.info;
-        change_finish(change, CHANGE_NEEDS_OPERATOR);
-        return;
-    }
-    change_finish(change, CHANGE_UNDONE);
-}
-
-/* --- OPENING --- */
 
 static bool same_owner(const struct change_piece *a, const struct change_piece *b)
 {
@@ -363,7 +326,7 @@ static void share_out(struct change *change)
     }
 }
 
-void change_open_all(struct change *change)
+static void open_all(struct change *change)
 {
     share_out(change);
     for (int32_t i = 0; i < change->open_count; i++) {
@@ -427,7 +390,6 @@ static void take_answer(struct change_piece *piece)
         piece->commit_ns = command->u.measure.ret_commit_ns;
         return;
     case LANE_CLOSE:
-        piece->stopped = command->err == ERR_OK || command->err == ERR_NOT_FOUND;
         piece->hand = command->u.open.hand;
         command->u.open.hand = NULL;
         return;
@@ -453,9 +415,6 @@ static void advance(struct change *change)
         return;
     case CHANGE_OPENING:
         opened(change);
-        return;
-    case CHANGE_REOPENING:
-        reopened(change);
         return;
     case CHANGE_MAPPING:
     case CHANGE_CHECKED:
@@ -524,7 +483,7 @@ enum err change_start(struct node_runtime *rt, const struct change_spec *spec, s
 
 enum err change_cancel(struct change *change, struct err_info *info)
 {
-    bool late = change->state == CHANGE_OPENING || change->map_submitted;
+    bool late = change->state > CHANGE_MAPPING || change->map_submitted;
     if (change_final(change) || late) {
         return err_set(info, ERR_CONFLICT, "the change is %s, past where it can be undone",
                        change_state_name(change->state));

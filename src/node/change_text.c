@@ -239,8 +239,13 @@ int64_t text_version(const struct change *change)
 
 void text_written(struct change *change, int64_t version)
 {
-    const struct pipeline_plan *next = change->spec.config->pipelines[change->spec.pipeline];
     text_of(change)->version = version;
+    change_close_all(change);
+}
+
+void text_take_force(struct change *change)
+{
+    const struct pipeline_plan *next = change->spec.config->pipelines[change->spec.pipeline];
     for (int32_t i = 0; i < next->stage_count; i++) {
         const struct stage *stage = change->rt->stages[change->first_stage + i];
         change->same_spaces[i] = has_spaces_of(stage->plan, next->stages[i]) &&
@@ -248,7 +253,6 @@ void text_written(struct change *change, int64_t version)
     }
     text_put_in_force(change->rt, change->spec.config, next, change->affected, change->first_stage,
                       (change->spec.flags & CHANGE_DROP_STATE) != 0);
-    change_open_all(change);
 }
 
 enum err text_take_record(struct node_runtime *rt, struct runtime_text *text, struct str bytes,

@@ -569,6 +569,7 @@ static void stop_if_done(struct lane *lane)
         atomic_store_explicit(&lane->status.state, LANE_STOPPED, memory_order_release);
     }
     struct lane_command *command = lane->stopping;
+    lane_refuse_closings(lane);
     lane->stopping = NULL;
     lane_answer(lane, command, ERR_OK, NULL);
 }

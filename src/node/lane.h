@@ -147,6 +147,8 @@ struct lane_open {
      * CLOSE with `want_hand`: what it leaves, the sender's; NULL: it must be restored. */
     struct handover *hand;
     bool want_hand;
+    int64_t until
+        [2]; /* CLOSE: of each input, first to go on to this offset, if it can be; 0: no farther */
     int64_t ret_ns; /* CLOSE: when it stopped working; OPEN: when it began */
 };
 

@@ -370,6 +370,19 @@ void lane_refuse_queued(struct lane *lane)
     }
 }
 
+void lane_refuse_closings(struct lane *lane)
+{
+    struct err_info info = {0};
+    IGNORE_RESULT(err_set(&info, ERR_CLOSED, "the lane has stopped")); /* told */
+    for (struct partition *part = lane->parts; part != NULL; part = part->next) {
+        if (part->closing != NULL) { /* it was not open yet */
+            lane->closings--;
+            lane_answer(lane, part->closing, ERR_CLOSED, &info);
+            part->closing = NULL;
+        }
+    }
+}
+
 /* --- closing --- */
 
 static void remove_partition(struct lane *lane, struct partition *part)
@@ -394,8 +407,43 @@ static void remove_partition(struct lane *lane, struct partition *part)
     partition_free(part);
     atomic_store_explicit(&lane->status.ended, lane->ended, memory_order_release);
     if (closing != NULL) {
+        lane->closings--;
         lane_answer(lane, closing, ERR_OK, NULL);
     }
+}
+
+/* It does nothing more: what is not committed yet is in the commit that is next. */
+static void stop_working(struct lane *lane, struct partition *part)
+{
+    part->movable = partition_may_move(part);
+    part->closing->u.open.ret_ns = lane->now_ns;
+    if (part->ready) { /* its turn may be far off, when the lane is at its capacity */
+        queue_remove(&lane->ready, part);
+        part->ready = false;
+    }
+    lane_set_state(lane, part, PARTITION_CLOSING);
+    CRASHPOINT("lane.close.before");
+}
+
+/* A merge's other half stands farther on, and nothing keeps this one from coming there too. */
+static bool is_behind(const struct partition *part)
+{
+    const struct lane_open *close = &part->closing->u.open;
+    return part->state == PARTITION_RUNNING &&
+           (part->views[0].position.next_offset < close->until[0] ||
+            part->views[1].position.next_offset < close->until[1]);
+}
+
+/* Whether it is the moment to stop. While a commit is in flight nothing of the next can leave, so it works on until that one
+ * is sealed: then all it ever did is on its way, and its successor waits for one commit, not for two. */
+static bool should_stop(const struct lane *lane, const struct partition *part)
+{
+    if (part->closing == NULL || part->state == PARTITION_CLOSING ||
+        part->state == PARTITION_OPENING || is_behind(part)) {
+        return false;
+    }
+    return part->state != PARTITION_RUNNING || lane->flying == NULL ||
+           (!part->dirty && !part->claimed);
 }
 
 void lane_close_partition(struct lane *lane, struct lane_command *command)
@@ -408,20 +456,14 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
                     &info);
         return;
     }
-    if (part->closing != NULL || part->state == PARTITION_OPENING) {
-        lane_answer(lane, command, err_set(&info, ERR_BUSY, "it is being opened or closed"), &info);
-        return;
-    }
+    CHECK(part->closing == NULL);
     part->closing = command;
-    part->movable = partition_may_move(part);
-    command->u.open.ret_ns = lane->now_ns;
+    lane->closings++;
+    command->u.open.ret_ns = 0;
     command->u.open.hand = NULL;
-    if (part->ready) { /* its turn may be far off, when the lane is at its capacity */
-        queue_remove(&lane->ready, part);
-        part->ready = false;
+    if (should_stop(lane, part)) {
+        stop_working(lane, part);
     }
-    lane_set_state(lane, part, PARTITION_CLOSING);
-    CRASHPOINT("lane.close.before");
     if (part->dirty || part->claimed) {
         lane->commit_due_ns = lane->now_ns;
     }
@@ -463,11 +505,14 @@ static bool may_go(const struct partition *part)
 
 void lane_close_ready(struct lane *lane)
 {
-    if (lane->state_count[PARTITION_CLOSING] == 0) {
+    if (lane->closings == 0 && lane->state_count[PARTITION_CLOSING] == 0) {
         return;
     }
     for (struct partition *part = lane->parts; part != NULL;) {
         struct partition *next = part->next;
+        if (should_stop(lane, part)) {
+            stop_working(lane, part);
+        }
         if (may_go(part) && (part->shadow == NULL || slot_of(lane, part) == NULL)) {
             remove_partition(lane, part);
         }

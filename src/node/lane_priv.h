@@ -95,6 +95,7 @@ struct lane {
     struct part_queue to_open; /* OPENING, waiting for a slot */
     struct partition *dirty;
     int32_t state_count[PARTITION_STATE_COUNT];
+    int32_t closings; /* partitions that were told to close */
     int32_t ended;    /* partitions counted as that */
     int64_t tick_ns;  /* next early results of any partition */
     int64_t stall_ns; /* next retry of any stalled partition */
@@ -192,6 +193,7 @@ void lane_owner_done(struct lane *lane);
 void lane_close_ready(struct lane *lane);
 /* The lane stops: whoever waits for a partition that has not begun to open is told. */
 void lane_refuse_queued(struct lane *lane);
+void lane_refuse_closings(struct lane *lane);
 void lane_reset(struct lane *lane);
 /* Once a second: buffers of slots that nobody needs. */
 void lane_release_openings(struct lane *lane);

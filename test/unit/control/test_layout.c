@@ -567,7 +567,7 @@ TEST(a_cancel_at_any_step_leaves_it_done_or_undone)
         end();
     }
     printf("%d undone, %d were too late or too early\n", undone, finished);
-    EXPECT(undone > 3 && finished > 3);
+    EXPECT(undone > 0 && finished > 3);
 }
 
 TEST(events_tell_what_happened_and_what_was_missed)
@@ -589,6 +589,15 @@ TEST(events_tell_what_happened_and_what_was_missed)
     EXPECT(str_find(text, STR("\"state\":\"done\",\"operation\":1")) >
            str_find(text, STR("\"state\":\"changing\"")));
     EXPECT(str_find(text, STR("event: gap")) < 0);
+    /* What became of the map, partition by partition. */
+    EXPECT(str_find(text, STR("/0-2048\",\"state\":\"gone\",\"operation\":1")) >= 0);
+    int owned = 0;
+    for (ptrdiff_t at = 0, found = 0; found >= 0; at += found + 1) {
+        found = str_find((struct str){text.ptr + at, text.len - at},
+                         STR("\"state\":\"owned\",\"operation\":1"));
+        owned += found >= 0;
+    }
+    EXPECT_INT(owned, 2);
     /* Nothing new: it waits, and then says so. */
     struct call *next = prepare(CONTROL_EVENTS);
     set(next->request.args.last_event_id, events->request.args.last_event_id);
