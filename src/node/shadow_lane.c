@@ -157,7 +157,7 @@ static enum err check_partner(struct shadow_lane *lane, const struct shadow_spec
     const struct shadow_spec *other = &partner->spec;
     if (other->stage != spec->stage || other->shard != spec->shard ||
         other->group_lo != spec->group_lo || other->group_hi != spec->group_hi ||
-        memcmp(&other->sample, &spec->sample, sizeof(other->sample)) != 0) {
+        !shadow_sample_equal(&other->sample, &spec->sample)) {
         return err_set(info, ERR_INVALID,
                        "partners see the same: shadow %llu has another range or sample",
                        (unsigned long long)spec->partner);

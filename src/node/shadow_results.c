@@ -18,7 +18,7 @@ static char *put_u32(char *at, uint32_t v)
 static char *put_text(char *at, struct str text)
 {
     at = put_u32(at, (uint32_t)text.len);
-    if (text.len > 0) {
+    if (text.ptr != NULL && text.len > 0) {
         memcpy(at, text.ptr, (size_t)text.len);
     }
     return at + text.len;
@@ -92,7 +92,7 @@ static void note_reason(struct shadow_measures *m, struct str reason)
             return;
         }
     }
-    if (m->reason_count == SHADOW_REASONS_MAX) {
+    if (reason.ptr == NULL || m->reason_count == SHADOW_REASONS_MAX) {
         return; /* the sum is in dead_letters */
     }
     struct shadow_reason *fresh = &m->reasons[m->reason_count++];

@@ -63,6 +63,23 @@ void shadow_sample_one_key(uint64_t hash, struct shadow_sample *ret_sample)
     *ret_sample = (struct shadow_sample){.by = SHADOW_BY_KEY, .heavy_count = 1, .heavy = {hash}};
 }
 
+static bool same_names(const uint64_t *a, const uint64_t *b, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (a[i] != b[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool shadow_sample_equal(const struct shadow_sample *a, const struct shadow_sample *b)
+{
+    return a->by == b->by && a->below == b->below && a->heavy_count == b->heavy_count &&
+           a->left_count == b->left_count && same_names(a->heavy, b->heavy, a->heavy_count) &&
+           same_names(a->left, b->left, a->left_count);
+}
+
 /* --- asking --- */
 
 static void name(struct sampler *sampler, const uint64_t *hashes, int32_t count,
