@@ -107,6 +107,11 @@ enum load_limit {
     LOAD_LIMIT_RANGE, /* it is one key group already, or held */
 };
 
+/* Errors: INVALID: names what is wrong with the input, or with one partition of an input that is else right. */
+ATTR_NODISCARD enum err load_check(const struct load_input *input, struct err_info *info);
+ATTR_NODISCARD enum err load_check_part(const struct load_input *input, int32_t part,
+                                        struct err_info *info);
+
 /* Checks the input (ranges, indices, finite numbers) and weighs the lanes.
  * Memory: the arena's. Errors, nothing written: INVALID (names what is wrong). Thread: any. Cost: O(parts + lanes x pipelines). */
 ATTR_NODISCARD enum err load_weigh(const struct load_input *input, struct arena *arena,

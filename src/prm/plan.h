@@ -104,7 +104,7 @@ struct plan_option {
     struct usage
         usage; /* expected over the horizon; late_seconds summed over pipelines, weighted by their lanes / lanes */
     double cost;                  /* in units of prices */
-    double max_before, max_after; /* utilisation of the busiest open lane, at the measured load */
+    double max_before, max_after; /* utilisation of the busiest open lane, at the load now */
     double mean_after;
     double pause_s;     /* of a moved partition, expected */
     uint64_t signature; /* equal for equal changes on equal partitions: the memory of what failed */

@@ -47,20 +47,6 @@ void policy_init(struct policy *policy, enum policy_kind kind, const struct poli
                               .shadow_until_s = -1e18};
 }
 
-/* Late seconds of a piece in which work gathers (or drains) at a mean `rate`; late while more than `allowed` waits. */
-static double piece_late(double *work, double rate, double dt, double allowed)
-{
-    double before = *work, after = before + rate * dt;
-    *work = after > 0 ? after : 0;
-    if (before > allowed && after > allowed) {
-        return dt;
-    }
-    if (after > allowed) {
-        return dt * (after - allowed) / (after - before);
-    }
-    return before > allowed ? dt * (before - allowed) / (before - after) : 0;
-}
-
 /* Late seconds of one path under `lanes`, and lane-seconds reserved: the latter are the same for all paths. */
 static double path_late(const struct policy_input *in, int path, int lanes)
 {
@@ -75,21 +61,16 @@ static double path_late(const struct policy_input *in, int path, int lanes)
         } else if (view->lead_s[j] > in->startup_s) {
             capacity = lanes;
         }
-        /* Where the rate crosses the capacity, what drains and what gathers are told apart. */
-        double part = 1, knee = load;
-        if ((rate - capacity) * (load - capacity) < 0) {
-            part = (capacity - rate) / (load - rate);
-            knee = capacity;
-        }
-        late += piece_late(&work, (rate + knee) / 2 - capacity, dt * part, knee * in->objective_s);
-        if (part < 1) {
-            late += piece_late(&work, (knee + load) / 2 - capacity, dt * (1 - part),
-                               load * in->objective_s);
-        }
+        struct queue_step step = {.rate_begin = rate,
+                                  .rate_end = load,
+                                  .capacity = capacity,
+                                  .seconds = dt,
+                                  .objective_s = in->objective_s};
+        late += queue_ramp(&work, &step);
         at = view->lead_s[j];
         rate = load;
     }
-    return late;
+    return late + queue_drain(work, rate, lanes, in->objective_s, at);
 }
 
 /* The price, or some price above `limit` as soon as it is known to be above. */

@@ -31,6 +31,47 @@ double queue_advance(double *work, const struct queue_step *step)
     return late;
 }
 
+/* Late seconds while work gathers (or drains) at a mean `rate`: late while more than `allowed` waits. */
+static double piece_late(double *work, double rate, double seconds, double allowed)
+{
+    double before = *work, after = before + rate * seconds;
+    *work = at_least_zero(after);
+    if (before > allowed && after > allowed) {
+        return seconds;
+    }
+    if (after > allowed) {
+        return seconds * (after - allowed) / (after - before);
+    }
+    return before > allowed ? seconds * (before - allowed) / (before - after) : 0;
+}
+
+double queue_ramp(double *work, const struct queue_step *step)
+{
+    double begin = step->rate_begin, end = step->rate_end, capacity = step->capacity;
+    double part = 1, knee = end, late = 0;
+    if ((begin - capacity) * (end - capacity) < 0) {
+        part = (capacity - begin) / (end - begin);
+        knee = capacity;
+    }
+    late += piece_late(work, (begin + knee) / 2 - capacity, step->seconds * part,
+                       knee * step->objective_s);
+    if (part < 1) {
+        late += piece_late(work, (knee + end) / 2 - capacity, step->seconds * (1 - part),
+                           end * step->objective_s);
+    }
+    return late;
+}
+
+double queue_drain(double work, double rate, double capacity, double objective_s,
+                   double seconds_max)
+{
+    double above = work - rate * objective_s, spare = capacity - rate;
+    if (!(above > 0)) {
+        return 0;
+    }
+    return spare * seconds_max > above ? above / spare : seconds_max;
+}
+
 double cost_of(const struct prices *prices, const struct usage *usage, double lanes)
 {
     return prices->node * usage->lane_seconds + prices->late * usage->late_seconds * lanes +

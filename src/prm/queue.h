@@ -20,6 +20,16 @@ struct queue_step {
  * Returns the late seconds of the step: those at whose end more work waits than arrived within the objective. */
 double queue_advance(double *work, const struct queue_step *step);
 
+/* One stretch in which the rate goes in a straight line from `rate_begin` to `rate_end` against a constant capacity; exact for
+ * the backlog, and for lateness as if what gathers or drains did so evenly on each side of where the two cross. For plans,
+ * which look at many paths; the executor advances by queue_advance. Returns late seconds. */
+double queue_ramp(double *work, const struct queue_step *step);
+
+/* Late seconds after a window, while what is left in it drains: until what waits is within the objective again at the
+ * window's last rate, at most `seconds_max`. Without it a plan would see no use in lanes that come near the window's end. */
+double queue_drain(double work, double rate, double capacity, double objective_s,
+                   double seconds_max);
+
 /* Prices: design's cost formula. All per unit, >= 0. */
 struct prices {
     double node;   /* of a reserved lane-second */

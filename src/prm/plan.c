@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which options there are, and the choice. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "prm/planner_priv.h"
+
+enum {
+    NODE_COUNTS = 4,
+    ALL_PARTS_MAX = 8192, /* up to here all options are told, also those that cannot win */
+};
+
+const char *plan_step_name(enum plan_step_kind kind)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        PLAN_STEP_KINDS(X)
+#undef X
+    };
+    return names[kind];
+}
+
+const char *plan_option_name(enum plan_option_kind kind)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        PLAN_OPTION_KINDS(X)
+#undef X
+    };
+    return names[kind];
+}
+
+const char *plan_verdict_text(enum plan_verdict verdict)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        PLAN_VERDICTS(X)
+#undef X
+    };
+    return texts[verdict];
+}
+
+struct deciding {
+    struct planner *planner;
+    const struct plan_input *input;
+    const struct plan_options *options;
+    struct arena *arena;
+    struct plan *plan;
+    double growth
+        [LOAD_PIPELINES_MAX]; /* at the planning quantile, never below 1: what is measured is needed */
+    double ratio[LOAD_PIPELINES_MAX];
+    double
+        hottest; /* utilisation of the busiest lane if nothing is done, at the planning quantile */
+    int32_t hottest_lane;
+    double need, open; /* cores at the planning quantile; capacity of open lanes */
+};
+
+/* --- growth --- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double growth_at(struct deciding *d, const struct plan_growth *growth, double quantile)
+{
+    const struct outlook_view *view = growth->view;
+    if (view == NULL || view->path_count == 0) {
+        return 1;
+    }
+    struct arena_mark mark = arena_mark(d->arena);
+    double *peaks = ARENA_NEW_ARRAY(d->arena, double, view->path_count);
+    for (int32_t k = 0; k < view->path_count; k++) {
+        peaks[k] = view->peak[k];
+    }
+    qsort(peaks, (size_t)view->path_count, sizeof *peaks, compare_doubles);
+    int32_t at = (int32_t)(quantile * view->path_count);
+    double high = peaks[at < view->path_count ? at : view->path_count - 1] / growth->now;
+    arena_rewind(d->arena, mark);
+    return high > 1 ? high : 1;
+}
+
+/* --- words --- */
+
+static struct str lane_name(const struct deciding *d, int32_t lane)
+{
+    return d->planner->in->lanes[lane].name;
+}
+
+static const char *step_text(const struct deciding *d, const struct plan_step *step)
+{
+    const struct load_part *part =
+        step->part >= 0 ? &d->planner->in->parts[step->part] : &d->planner->in->parts[0];
+    switch (step->kind) {
+    case PLAN_STEP_SPLIT:
+        return arena_printf(d->arena, "split %.*s at key group %u, the upper part to %.*s",
+                            STR_ARG(part->name), step->border, STR_ARG(lane_name(d, step->to)));
+    case PLAN_STEP_MERGE:
+        return arena_printf(d->arena, "merge %.*s with its neighbour on %.*s", STR_ARG(part->name),
+                            STR_ARG(lane_name(d, step->to)));
+    case PLAN_STEP_MIGRATE:
+        return arena_printf(d->arena, "move %.*s from %.*s to %.*s", STR_ARG(part->name),
+                            STR_ARG(lane_name(d, step->from)), STR_ARG(lane_name(d, step->to)));
+    case PLAN_STEP_NODE_ADD:
+    case PLAN_STEP_NODE_DRAIN:
+    case PLAN_STEP_TUNE:
+    case PLAN_STEP_KIND_COUNT:
+        break;
+    }
+    return "";
+}
+
+/* "add 2 nodes, move 5 partitions, 2 of them new by a split"; the step itself if it is one. */
+static void write_text(const struct deciding *d, struct plan_option *option)
+{
+    const char *begin = "", *what = "";
+    if (option->tuning >= 0) {
+        begin =
+            arena_printf(d->arena, "set %.*s; ", STR_ARG(d->input->tunings[option->tuning].text));
+    }
+    if (option->nodes != 0) {
+        int32_t n = abs(option->nodes);
+        begin = arena_printf(d->arena, "%s%s %d %s; ", begin, option->nodes > 0 ? "add" : "drain",
+                             n, n == 1 ? "node" : "nodes");
+    }
+    if (option->moves == 1) {
+        for (int32_t i = 0; i < option->step_count; i++) {
+            const char *text = step_text(d, &option->steps[i]);
+            what = *text != 0 ? text : what;
+        }
+    } else if (option->moves > 1) {
+        what = arena_printf(d->arena, "%d partitions change lanes (%d splits, %d merges)",
+                            option->moves, option->splits, option->merges);
+    }
+    const char *text = arena_printf(d->arena, "%s%s", begin, what);
+    struct str whole = str_of(*text != 0 ? text : "nothing");
+    whole.len = whole.len < PLAN_TEXT_MAX - 1 ? whole.len : PLAN_TEXT_MAX - 1;
+    whole.len -= whole.len > 2 && whole.ptr[whole.len - 2] == ';' ? 2 : 0;
+    memcpy(option->text, whole.ptr, (size_t)whole.len);
+    option->text[whole.len] = 0;
+}
+
+static uint64_t signature_of(const struct plan_option *option)
+{
+    uint64_t sum = (uint64_t)option->kind * 31 + (uint64_t)(option->nodes + 1024);
+    for (int32_t i = 0; i < option->step_count; i++) {
+        const struct plan_step *step = &option->steps[i];
+        uint64_t words[4] = {(uint64_t)step->kind << 32 | step->border, (uint64_t)step->shard,
+                             (uint64_t)step->group_lo << 32 | step->group_hi, sum};
+        sum = hash64(words, (ptrdiff_t)sizeof words);
+    }
+    return sum;
+}
+
+/* --- options --- */
+
+static struct plan_option *add_option(struct deciding *d, enum plan_option_kind kind, int32_t nodes,
+                                      int32_t tuning, int32_t splits_max)
+{
+    struct plan *plan = d->plan;
+    struct sketch sketch;
+    if (plan->option_count == PLAN_OPTIONS_MAX) {
+        return NULL;
+    }
+    if (tuning >= 0) {
+        d->ratio[d->input->tunings[tuning].pipeline] = d->input->tunings[tuning].work_ratio;
+    }
+    bool there = sketch_begin(&sketch, d->planner, d->input, d->options, d->growth, d->ratio, nodes,
+                              d->arena);
+    if (there && kind != PLAN_NOTHING && !(kind == PLAN_TUNE && splits_max < 0)) {
+        sketch_relieve(&sketch, splits_max > 0 ? splits_max : 0);
+    }
+    if (there && tuning >= 0) {
+        sketch.steps[sketch.step_count++] = (struct plan_step){
+            .kind = PLAN_STEP_TUNE, .shard = -1, .from = -1, .to = -1, .node = tuning, .part = -1};
+    }
+    struct plan_option *option = &plan->options[plan->option_count];
+    if (there && (sketch.step_count > 0 || kind == PLAN_NOTHING)) {
+        *option = (struct plan_option){.kind = kind,
+                                       .steps = sketch.steps,
+                                       .step_count = sketch.step_count,
+                                       .moves = sketch.moves,
+                                       .splits = sketch.splits,
+                                       .merges = sketch.merges,
+                                       .nodes = nodes,
+                                       .tuning = tuning,
+                                       .pause_s = d->options->pause_s};
+        price_sketch(&sketch, option);
+        plan->option_count++;
+    } else {
+        option = NULL;
+    }
+    if (tuning >= 0) {
+        d->ratio[d->input->tunings[tuning].pipeline] = 1;
+    }
+    return option;
+}
+
+static void add_growing(struct deciding *d)
+{
+    const struct plan_options *o = d->options;
+    double per_node = 0;
+    int32_t nodes = 0, free_nodes = 0;
+    for (int32_t l = 0; l < d->planner->in->lane_count;) {
+        const struct load_lane *first = &d->planner->in->lanes[l];
+        double capacity = 0;
+        for (; l < d->planner->in->lane_count && d->planner->in->lanes[l].node == first->node;
+             l++) {
+            capacity += d->planner->in->lanes[l].capacity;
+        }
+        nodes += first->open;
+        free_nodes += !first->open && !first->draining;
+        per_node = !first->open && per_node <= 0 ? capacity : per_node;
+    }
+    int32_t most = o->nodes_max - nodes;
+    most = most < free_nodes ? most : free_nodes;
+    most = most < o->nodes_step ? most : o->nodes_step;
+    if (most < 1 || !(per_node > 0)) {
+        return;
+    }
+    double missing = ceil((d->need / o->target - d->open) / per_node - 1e-9);
+    int32_t need = missing < 1 ? 1 : (missing > most ? most : (int32_t)missing);
+    int32_t counts[NODE_COUNTS] = {1, need, need + 1, 2 * need};
+    for (int32_t i = 0; i < NODE_COUNTS; i++) {
+        bool again = false;
+        for (int32_t k = 0; k < i; k++) {
+            again = again || counts[k] == counts[i];
+        }
+        if (!again && counts[i] <= most) {
+            add_option(d, PLAN_NODES_ADD, counts[i], -1, o->may_split ? o->splits_max : 0);
+        }
+    }
+}
+
+static void add_shrinking(struct deciding *d)
+{
+    const struct plan_options *o = d->options;
+    int32_t nodes = 0;
+    double capacity = 0;
+    for (int32_t l = 0; l < d->planner->in->lane_count; l++) {
+        const struct load_lane *lane = &d->planner->in->lanes[l];
+        bool first = l == 0 || d->planner->in->lanes[l - 1].node != lane->node;
+        nodes += lane->open && first;
+        capacity += lane->open ? lane->capacity : 0;
+    }
+    int32_t most = nodes - (o->nodes_min > 1 ? o->nodes_min : 1);
+    most = most < o->nodes_step ? most : o->nodes_step;
+    double spare = nodes > 0 ? (capacity - d->need / o->target) / (capacity / nodes) : 0;
+    int32_t fits = spare < 1 ? 0 : (spare > most ? most : (int32_t)spare);
+    if (fits >= 1) {
+        add_option(d, PLAN_NODES_DRAIN, -1, -1, 0);
+    }
+    if (fits > 1) {
+        add_option(d, PLAN_NODES_DRAIN, -fits, -1, 0);
+    }
+}
+
+/* Options that take nothing away, while something is late. With many partitions only until one leaves nothing late: what
+ * needs more changes or more lanes to do as much is dearer for sure. */
+static void add_relieving(struct deciding *d)
+{
+    const struct plan_options *o = d->options;
+    bool all = d->planner->in->part_count <= ALL_PARTS_MAX;
+    const struct plan_option *best = add_option(d, PLAN_MIGRATE, 0, -1, 0);
+    bool late = best == NULL || best->usage.late_seconds > 0;
+    if ((all || late) && o->may_split && o->splits_max > 0) {
+        best = add_option(d, PLAN_SPLIT, 0, -1, o->splits_max);
+        late = late && (best == NULL || best->usage.late_seconds > 0);
+    }
+    if ((all || late) && o->may_grow) {
+        add_growing(d);
+    }
+}
+
+static void add_all(struct deciding *d)
+{
+    const struct plan_options *o = d->options;
+    const struct plan_option *nothing = add_option(d, PLAN_NOTHING, 0, -1, 0);
+    CHECK(nothing != NULL);
+    bool late = nothing->usage.late_seconds > 0, hot = d->hottest > o->target;
+    if (late) { /* else nothing that is added can be worth its price */
+        add_relieving(d);
+    }
+    if (!hot && !late && o->may_shrink) {
+        add_shrinking(d);
+    }
+    for (int32_t t = 0; t < d->input->tuning_count; t++) {
+        add_option(d, PLAN_TUNE, 0, t, -1);
+        if (late && o->may_split) {
+            add_option(d, PLAN_TUNE, 0, t, o->splits_max);
+        }
+    }
+}
+
+/* --- the choice --- */
+
+static bool has_failed(const struct plan_input *input, uint64_t signature)
+{
+    for (int32_t i = 0; i < input->failed_count; i++) {
+        if (input->failed[i] == signature) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void choose(struct deciding *d)
+{
+    struct plan *plan = d->plan;
+    const struct plan_option *nothing = &plan->options[0];
+    int32_t best = 0;
+    for (int32_t i = 0; i < plan->option_count; i++) {
+        struct plan_option *option = &plan->options[i];
+        option->signature = signature_of(option);
+        write_text(d, option);
+        option->verdict = PLAN_VERDICT_DEARER;
+        if (i > 0 && has_failed(d->input, option->signature)) {
+            option->verdict = PLAN_VERDICT_FAILED_BEFORE;
+        } else if (i > 0 && !(option->cost < nothing->cost)) {
+            bool helps = option->usage.late_seconds < nothing->usage.late_seconds ||
+                         option->usage.lane_seconds < nothing->usage.lane_seconds;
+            option->verdict = helps ? PLAN_VERDICT_DEARER : PLAN_VERDICT_NO_HELP;
+        } else if (i > 0 && !(option->cost < nothing->cost * (1 - d->options->margin))) {
+            option->verdict = PLAN_VERDICT_MARGIN;
+        } else if (option->cost < plan->options[best].cost) {
+            best = i;
+        }
+    }
+    plan->chosen = best;
+    plan->options[best].verdict = PLAN_VERDICT_CHOSEN;
+}
+
+/* What keeps the busiest lane busy whatever is done. */
+static void find_limit(struct deciding *d)
+{
+    const struct planner *p = d->planner;
+    struct plan *plan = d->plan;
+    plan->limit_part = -1;
+    plan->limit_text = "";
+    if (d->hottest_lane < 0 || !(d->hottest > d->options->target)) {
+        return;
+    }
+    for (int32_t i = p->first[d->hottest_lane]; i >= 0; i = p->parts[i].next) {
+        if (plan->limit_part < 0 || p->parts[i].work > p->parts[plan->limit_part].work) {
+            plan->limit_part = i;
+        }
+    }
+    if (plan->limit_part < 0) {
+        return;
+    }
+    const struct load_part *part = &p->in->parts[plan->limit_part];
+    double room = d->options->target * p->in->lanes[d->hottest_lane].capacity /
+                  d->growth[p->in->shards[part->shard].pipeline];
+    plan->limit = load_limit_of(p->in, part, room);
+    plan->limit_text = load_limit_text(p->in, part, plan->limit, d->arena);
+    plan->limit_part = plan->limit == LOAD_LIMIT_NONE ? -1 : plan->limit_part;
+}
+
+static enum err check(const struct planner *p, const struct plan_input *input,
+                      const struct plan_options *o, struct err_info *info)
+{
+    if (p->in == NULL || input->tuning_count < 0 || input->tuning_count > PLAN_TUNINGS_MAX) {
+        return err_set(info, ERR_INVALID, "nothing to plan on, or more than %d tunings",
+                       PLAN_TUNINGS_MAX);
+    }
+    for (int32_t c = 0; c < p->in->pipeline_count; c++) {
+        const struct plan_growth *g = &input->growth[c];
+        if (g->view != NULL && g->view->path_count > 0 && (!(g->now > 0) || !isfinite(g->now))) {
+            return err_set(info, ERR_INVALID, "pipeline %d has a forecast from a rate of %g", c,
+                           g->now);
+        }
+    }
+    for (int32_t t = 0; t < input->tuning_count; t++) {
+        const struct plan_tuning *tuning = &input->tunings[t];
+        if (tuning->pipeline < 0 || tuning->pipeline >= p->in->pipeline_count ||
+            !(tuning->work_ratio > 0 && tuning->work_ratio <= 1)) {
+            return err_set(info, ERR_INVALID, "tuning %d: pipeline %d, work ratio %g", t,
+                           tuning->pipeline, tuning->work_ratio);
+        }
+    }
+    bool good = o->risk > 0 && o->margin >= 0 && o->margin < 1 && o->startup_s >= 0 &&
+                o->pause_s >= 0 && o->target > 0 && o->target <= 1 && o->horizon_s > 0 &&
+                o->nodes_step >= 1 && o->moves_max >= 0 && o->splits_max >= 0 &&
+                o->moves_max <= PLAN_STEPS_MAX / 2 && o->splits_max <= PLAN_STEPS_MAX / 2;
+    if (!good) {
+        return err_set(info, ERR_INVALID,
+                       "risk %g, margin %g, start-up %g s, pause %g s, target %g, horizon %g s, "
+                       "node step %d, at most %d moves and %d splits",
+                       o->risk, o->margin, o->startup_s, o->pause_s, o->target, o->horizon_s,
+                       o->nodes_step, o->moves_max, o->splits_max);
+    }
+    return ERR_OK;
+}
+
+static void weigh(struct deciding *d)
+{
+    const struct planner *p = d->planner;
+    double quantile = cost_quantile(&d->options->prices);
+    d->hottest_lane = -1;
+    for (int32_t c = 0; c < p->in->pipeline_count; c++) {
+        d->growth[c] = growth_at(d, &d->input->growth[c], quantile);
+        d->ratio[c] = 1;
+    }
+    for (int32_t l = 0; l < p->in->lane_count; l++) {
+        double load = 0;
+        for (int32_t c = 0; c < p->in->pipeline_count; c++) {
+            int32_t cell = l * p->in->pipeline_count + c;
+            load += (p->cell_high[cell] + p->cell_read[cell]) * d->growth[c];
+        }
+        d->need += load;
+        d->open += p->in->lanes[l].open ? p->in->lanes[l].capacity : 0;
+        if (load / p->in->lanes[l].capacity > d->hottest) {
+            d->hottest = load / p->in->lanes[l].capacity;
+            d->hottest_lane = l;
+        }
+    }
+}
+
+enum err planner_decide(struct planner *planner, const struct plan_input *input,
+                        const struct plan_options *options, struct arena *arena,
+                        struct plan *ret_plan, struct err_info *info)
+{
+    enum err err = check(planner, input, options, info);
+    if (err == ERR_OK) {
+        err = planner_settle(planner, info);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct plan plan = {.options = ARENA_NEW_ARRAY(arena, struct plan_option, PLAN_OPTIONS_MAX)};
+    struct deciding d = {
+        .planner = planner, .input = input, .options = options, .arena = arena, .plan = &plan};
+    weigh(&d);
+    add_all(&d);
+    choose(&d);
+    find_limit(&d);
+    *ret_plan = plan;
+    return ERR_OK;
+}
