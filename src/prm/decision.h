@@ -23,7 +23,7 @@ enum {
     X(PROFILE, "profile", "a shadow's profile has come") \
     X(VERDICT, "verdict", "the layout did not do what was predicted of it") \
     X(PERSON, "person", "somebody asked") \
-    X(BLIND, "blind", "no forecast that beats none: reactive")
+    X(BLIND, "blind", "what is measured asks for it")
 
 enum decision_cause {
 #define X(name, text, help) DECISION_##name,
@@ -35,9 +35,9 @@ enum decision_cause {
 /* What became of it.
  *
  *   OBSERVED                       mode observe, or nothing was to be done: final
- *   RECOMMENDED --> APPROVED --> APPLYING --> DONE --> MEASURED | ROLLED_BACK
- *        |              |            |
- *        +--> EXPIRED   +------------+--> FAILED */
+ *   RECOMMENDED --> APPROVED --> APPLYING --> DONE --> MEASURED --> ROLLED_BACK
+ *        |              |            |          |
+ *        +--> EXPIRED   +------------+-> FAILED +--> EXPIRED (never measured: a restart, or another layout) */
 #define DECISION_STATES(X) \
     X(OBSERVED, "observed") \
     X(RECOMMENDED, "recommended") \

@@ -70,7 +70,9 @@ struct manager_options {
     double pause_factor;  /* a pause of so many times the expected one is a failure (3) */
     double work_factor;   /* ... so much more load than predicted (1.25) */
     double failed_s;      /* what failed is not tried again for so long */
-    double risk, margin, target;
+    double risk, margin;
+    double
+        target; /* utilisation that a relieved lane is brought to, at most threshold_now: there a lane is full */
     struct prices prices;
     int32_t budget_day; /* changes a day that are not urgent; 0: no bound */
     int32_t nodes_min, nodes_max, nodes_step;

@@ -143,14 +143,17 @@ static void write_text(const struct deciding *d, struct plan_option *option)
     option->text[whole.len] = 0;
 }
 
+/* By what is done to partitions: the same moves with another node more are the same try. */
 static uint64_t signature_of(const struct plan_option *option)
 {
-    uint64_t sum = (uint64_t)option->kind * 31 + (uint64_t)(option->nodes + 1024);
+    uint64_t sum =
+        option->moves > 0 ? 1 : (uint64_t)option->kind * 31 + (uint64_t)(option->nodes + 1024);
     for (int32_t i = 0; i < option->step_count; i++) {
         const struct plan_step *step = &option->steps[i];
+        bool of_node = step->kind == PLAN_STEP_NODE_ADD || step->kind == PLAN_STEP_NODE_DRAIN;
         uint64_t words[4] = {(uint64_t)step->kind << 32 | step->border, (uint64_t)step->shard,
                              (uint64_t)step->group_lo << 32 | step->group_hi, sum};
-        sum = hash64(words, (ptrdiff_t)sizeof words);
+        sum = of_node ? sum : hash64(words, (ptrdiff_t)sizeof words);
     }
     return sum;
 }
@@ -178,7 +181,8 @@ static struct plan_option *add_option(struct deciding *d, enum plan_option_kind 
             .kind = PLAN_STEP_TUNE, .shard = -1, .from = -1, .to = -1, .node = tuning, .part = -1};
     }
     struct plan_option *option = &plan->options[plan->option_count];
-    if (there && (sketch.step_count > 0 || kind == PLAN_NOTHING)) {
+    bool same = kind == PLAN_SPLIT && sketch.splits == 0; /* as the moves alone */
+    if (there && !same && (sketch.step_count > 0 || kind == PLAN_NOTHING)) {
         *option = (struct plan_option){.kind = kind,
                                        .steps = sketch.steps,
                                        .step_count = sketch.step_count,
@@ -382,15 +386,17 @@ static enum err check(const struct planner *p, const struct plan_input *input,
         }
     }
     bool good = o->risk > 0 && o->margin >= 0 && o->margin < 1 && o->startup_s >= 0 &&
-                o->pause_s >= 0 && o->target > 0 && o->target <= 1 && o->horizon_s > 0 &&
-                o->nodes_step >= 1 && o->moves_max >= 0 && o->splits_max >= 0 &&
-                o->moves_max <= PLAN_STEPS_MAX / 2 && o->splits_max <= PLAN_STEPS_MAX / 2;
+                o->pause_s >= 0 && o->full > 0 && o->full <= 1 && o->target > 0 &&
+                o->target <= o->full && o->horizon_s > 0 && o->nodes_step >= 1 &&
+                o->moves_max >= 0 && o->splits_max >= 0 && o->moves_max <= PLAN_STEPS_MAX / 2 &&
+                o->splits_max <= PLAN_STEPS_MAX / 2;
     if (!good) {
-        return err_set(info, ERR_INVALID,
-                       "risk %g, margin %g, start-up %g s, pause %g s, target %g, horizon %g s, "
-                       "node step %d, at most %d moves and %d splits",
-                       o->risk, o->margin, o->startup_s, o->pause_s, o->target, o->horizon_s,
-                       o->nodes_step, o->moves_max, o->splits_max);
+        return err_set(
+            info, ERR_INVALID,
+            "risk %g, margin %g, start-up %g s, pause %g s, full %g, target %g, horizon %g s, "
+            "node step %d, at most %d moves and %d splits",
+            o->risk, o->margin, o->startup_s, o->pause_s, o->full, o->target, o->horizon_s,
+            o->nodes_step, o->moves_max, o->splits_max);
     }
     return ERR_OK;
 }

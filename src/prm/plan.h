@@ -128,10 +128,11 @@ struct plan_tuning {
 
 struct plan_options {
     struct prices prices;
-    double risk;                   /* weight of expected late seconds, > 0; 1: as priced */
-    double margin;                 /* share of the cost of doing nothing, [0, 1) */
-    double startup_s;              /* of a node */
-    double pause_s;                /* of a moved partition, as last measured */
+    double risk;      /* weight of expected late seconds, > 0; 1: as priced */
+    double margin;    /* share of the cost of doing nothing, [0, 1) */
+    double startup_s; /* of a node */
+    double pause_s;   /* of a moved partition, as last measured */
+    double full; /* share of its capacity at which a lane is full: queues drain no faster, (0, 1] */
     double target;                 /* utilisation that a relieved lane is brought to, (0, 1] */
     double horizon_s;              /* without a forecast; else the view's window */
     int32_t nodes_min, nodes_max;  /* open ones */

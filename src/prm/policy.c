@@ -70,7 +70,7 @@ static double path_late(const struct policy_input *in, int path, int lanes)
         at = view->lead_s[j];
         rate = load;
     }
-    return late + queue_drain(work, rate, lanes, in->objective_s, at);
+    return late;
 }
 
 /* The price, or some price above `limit` as soon as it is known to be above. */

@@ -162,7 +162,8 @@ static void add_queued(struct pricing *p, int32_t lane)
     struct queued *q = &p->queued[p->queued_count];
     struct arena_mark mark = arena_mark(p->arena);
     double highest = 0, waiting = p->s->planner->lane_waiting[lane] + p->gains[lane];
-    *q = (struct queued){.lane = lane, .capacity = input_of(p)->lanes[lane].capacity};
+    *q = (struct queued){.lane = lane,
+                         .capacity = input_of(p)->lanes[lane].capacity * p->s->options->full};
     fill_cells(p, lane, q->cells);
     for (int phase = AT_ONCE; phase < PHASES; phase++) {
         double all = 0;
@@ -205,7 +206,8 @@ static void find_transfers(struct pricing *p)
         if (p->index_of[piece->to] < 0) {
             struct queued *q = &p->queued[p->queued_count];
             *q = (struct queued){.lane = piece->to,
-                                 .capacity = input_of(p)->lanes[piece->to].capacity,
+                                 .capacity =
+                                     input_of(p)->lanes[piece->to].capacity * s->options->full,
                                  .waiting_after = p->pauses[piece->to]};
             fill_cells(p, piece->to, q->cells);
             q->objective_s = objective_of(p, q->cells);

@@ -66,6 +66,7 @@ static struct plan_options options_of(void)
                                  .margin = 0.05,
                                  .startup_s = 60,
                                  .pause_s = 0.1,
+                                 .full = 1,
                                  .target = 0.8,
                                  .horizon_s = 300,
                                  .nodes_min = 1,

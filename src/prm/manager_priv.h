@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PRM_MANAGER_PRIV_H
+#define PRM_MANAGER_PRIV_H
+
+#include "prm/manager.h"
+
+/* What the manager's own files share.
+ *
+ *   manager.c         events, the state machine, shadows, people
+ *   manager_watch.c   samples: rates, forecasts, thresholds
+ *   manager_decide.c  from what is seen to a decision and its actions
+ *   manager_judge.c   what came of a change */
+
+enum { VERDICT_STEPS_MAX = 512, MISSED_MAX = 600, REPEAT_S = 3600 };
+
+struct pipe {
+    enum manager_mode mode;
+    struct outlook *near_outlook, *far_outlook;
+    struct outlook_view near, far;
+    double rate, cost_s, read_ratio, demand, slope_per_min, lag_s, lag_before_s;
+    int lag_grows; /* samples in a row */
+    /* the last forecast of hours */
+    bool hours_usable;
+    double hours_high, hours_error, hours_horizon_s;
+    int64_t hours_at_ns;
+};
+
+struct profile {
+    int64_t shard;
+    uint32_t group_lo, group_hi;
+    int64_t at_ns;
+    double top_share;
+    struct load_cut cuts[LOAD_CUTS_MAX];
+    int32_t cut_count;
+};
+
+/* A decision that may still be applied, is under way, or waits for its verdict. */
+struct held {
+    bool used;
+    struct decision decision;
+    struct plan_step *steps; /* [PLAN_STEPS_MAX] */
+    uint64_t signature;
+    uint64_t layout; /* that it was planned on */
+};
+
+struct shadow {
+    int64_t id; /* 0: none */
+    int64_t shard;
+    uint32_t group_lo, group_hi;
+    int64_t since_ns;
+};
+
+/* A setting that was found better, with its text. */
+struct tuning {
+    struct plan_tuning plan;
+    char text[DECISION_NAME_MAX + 1];
+};
+
+/* For the verdict: what was there before, and what has come since. */
+struct trial {
+    double *before; /* [lanes * pipelines] cores a record/s, before the change */
+    bool *open;     /* [lanes] before the change */
+    double *rates;  /* [VERDICT_STEPS_MAX * pipelines] that came */
+    double *after;  /* [lanes * pipelines] sums over the samples since, cores a record/s */
+    int32_t count;
+    int64_t done_ns, until_ns;
+    double rate[LOAD_PIPELINES_MAX];     /* at the decision */
+    double rate_low[LOAD_PIPELINES_MAX]; /* least and most that any path had */
+    double rate_high[LOAD_PIPELINES_MAX];
+    double max_sum; /* of the busiest lane's utilisation, over the samples */
+};
+
+struct manager {
+    struct manager_options options;
+    struct planner *planner;
+    int32_t parts_max, lanes_max, pipelines_max, pipeline_count;
+    enum manager_state state;
+    int64_t now_ns, sampled_ns; /* sampled: the last sample's time; < 0: none yet */
+    struct pipe *pipes;
+    struct load_input load;  /* of the sample under way */
+    struct load_part *parts; /* [parts_max] with what profiles say */
+    bool loaded;             /* the planner has the sample */
+    bool draining;
+    /* thresholds */
+    int64_t *above_ns;    /* [lanes] above the threshold since; -1: it is not */
+    int64_t spare_ns;     /* a node fewer would do since; -1 */
+    double *demand;       /* [lanes] utilisation as demand */
+    int32_t hottest;      /* lane */
+    int32_t full_samples; /* in a row in which it was full */
+    uint64_t tuned;       /* settings promoted so far */
+    uint64_t layout;
+    /* what was done */
+    int64_t next_id, next_shadow, changed_ns, day_ns;
+    int32_t changes_today;
+    struct held held[MANAGER_PLANS_MAX];
+    struct held *current; /* under way, or waiting for its verdict */
+    struct held log;      /* what is logged and not kept */
+    struct shadow shadow;
+    struct profile profiles[MANAGER_PROFILES_MAX];
+    int32_t profile_next;
+    struct tuning tunings[PLAN_TUNINGS_MAX];
+    struct plan_tuning plan_tunings[PLAN_TUNINGS_MAX];
+    int32_t tuning_count;
+    struct {
+        uint64_t signature;
+        int64_t until_ns;
+    } failed[MANAGER_FAILED_MAX];
+    int32_t failed_next;
+    struct trial trial;
+    bool profile_came; /* plan at the next sample */
+    uint64_t said;     /* the last decision that changed nothing, in short */
+    int64_t said_ns;
+    double pause_s; /* as last measured */
+    struct manager_actions *actions;
+    struct arena *scratch;
+};
+
+/* What the sample under way asks for. */
+struct seen {
+    int32_t pipeline; /* worst off */
+    bool sustained, urgent, spare;
+    double passes_s;      /* of the hottest lane at the planning quantile; NaN: not in sight */
+    double passes_full_s; /* ... until it is full */
+};
+
+struct manager_action *manager_say(struct manager *m, enum manager_action_kind kind);
+void manager_log(struct manager *m, struct held *held);
+void manager_set(struct manager *m, struct held *held, enum decision_state state);
+struct held *manager_free_slot(struct manager *m);
+void manager_remember_failed(struct manager *m, uint64_t signature);
+void manager_end_shadow(struct manager *m);
+void manager_begin(struct manager *m, struct held *held);
+int64_t manager_ns(double seconds);
+
+/* manager_watch.c. False: the sample cannot be used; nothing moves. */
+bool manager_watch(struct manager *m, const struct load_input *load, const double *lag_s,
+                   struct seen *ret_seen);
+void manager_gap(struct manager *m, int64_t steps);
+bool manager_trusts(const struct manager *m, int32_t pipeline);
+bool manager_has_profile(const struct manager *m, const struct load_part *part);
+
+/* manager_decide.c */
+void manager_decide(struct manager *m, const struct seen *seen, enum decision_cause cause);
+void manager_fill(struct manager *m, const struct seen *seen, enum decision_cause cause,
+                  struct decision *decision);
+enum manager_mode manager_mode_of(const struct manager *m, const struct plan_step *steps,
+                                  int32_t count, int32_t pipeline);
+bool manager_window_open(const struct manager *m);
+
+/* manager_judge.c */
+void manager_trial_snapshot(
+    struct manager *m); /* the layout that is: each sample while nothing changes */
+void manager_trial_carry(struct manager *m); /* ... as it was measured since the last change */
+void manager_trial_sample(struct manager *m);
+void manager_trial_end(struct manager *m, const struct seen *seen);
+
+#endif

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Samples: what is measured, what the forecasters make of it, which thresholds are passed. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "prm/manager_priv.h"
+#include "prm/planner_priv.h"
+
+/* Smoothing of what is told and of the slope, per sample. */
+#define SMOOTH 0.2
+
+bool manager_trusts(const struct manager *m, int32_t pipeline)
+{
+    const struct pipe *pipe = &m->pipes[pipeline];
+    return m->options.forecasts && pipe->near.path_count > 0 && pipe->rate > 0 &&
+           outlook_error(pipe->near_outlook) < 1;
+}
+
+static void step_outlooks(struct pipe *pipe, double rate)
+{
+    outlook_step(pipe->near_outlook, rate, &pipe->near);
+    outlook_step(pipe->far_outlook, rate, &pipe->far);
+}
+
+void manager_gap(struct manager *m, int64_t steps)
+{
+    steps = steps < MISSED_MAX ? steps : MISSED_MAX;
+    for (int64_t i = 0; i < steps; i++) {
+        for (int32_t c = 0; c < m->pipelines_max; c++) {
+            step_outlooks(&m->pipes[c], NAN);
+        }
+    }
+}
+
+/* --- profiles --- */
+
+static const struct profile *profile_of(const struct manager *m, int64_t shard, uint32_t lo,
+                                        uint32_t hi)
+{
+    for (int32_t i = 0; i < MANAGER_PROFILES_MAX; i++) {
+        const struct profile *p = &m->profiles[i];
+        if (p->group_hi != 0 && p->shard == shard && p->group_lo == lo && p->group_hi == hi) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+bool manager_has_profile(const struct manager *m, const struct load_part *part)
+{
+    const struct profile *p =
+        profile_of(m, m->load.shards[part->shard].id, part->group_lo, part->group_hi);
+    return p != NULL && m->now_ns - p->at_ns <= manager_ns(m->options.profile_age_s);
+}
+
+/* What shadows found, into the partitions they were of; figures that are always on stay. */
+static void apply_profiles(struct manager *m)
+{
+    for (int32_t i = 0; i < m->load.part_count; i++) {
+        struct load_part *part = &m->parts[i];
+        if (part->shard < 0 || part->shard >= m->load.shard_count) {
+            return; /* the planner refuses it */
+        }
+        const struct profile *p =
+            profile_of(m, m->load.shards[part->shard].id, part->group_lo, part->group_hi);
+        if (p != NULL) {
+            part->top_share = p->top_share > part->top_share ? p->top_share : part->top_share;
+            part->cuts = p->cut_count > 0 ? p->cuts : part->cuts;
+            part->cut_count = p->cut_count > 0 ? p->cut_count : part->cut_count;
+        }
+    }
+}
+
+static bool has_profiles(const struct manager *m)
+{
+    for (int32_t i = 0; i < MANAGER_PROFILES_MAX; i++) {
+        if (m->profiles[i].group_hi != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- rates --- */
+
+static void learn_rates(struct manager *m)
+{
+    const struct planner *planner = m->planner;
+    int32_t pipes = m->load.pipeline_count;
+    double rates[LOAD_PIPELINES_MAX] = {0}, read[LOAD_PIPELINES_MAX] = {0};
+    double work[LOAD_PIPELINES_MAX] = {0};
+    for (int32_t i = 0; i < m->load.shard_count; i++) {
+        rates[m->load.shards[i].pipeline] += m->load.shards[i].rate_per_s;
+    }
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        for (int32_t c = 0; c < pipes; c++) {
+            read[c] += planner->cell_read[l * pipes + c];
+            work[c] += planner->cell_work[l * pipes + c];
+        }
+    }
+    for (int32_t c = 0; c < pipes; c++) {
+        struct pipe *pipe = &m->pipes[c];
+        double before = pipe->demand, all = read[c] + work[c];
+        pipe->rate = rates[c];
+        pipe->demand = all / m->load.lanes[0].capacity;
+        if (rates[c] > 0) {
+            pipe->cost_s = all / rates[c];
+            pipe->read_ratio = all > 0 ? read[c] / all : 0;
+        }
+        double slope = (pipe->demand - before) * 60 / m->options.interval_s;
+        pipe->slope_per_min += m->sampled_ns >= 0 ? SMOOTH * (slope - pipe->slope_per_min) : 0;
+        step_outlooks(pipe, rates[c]);
+    }
+}
+
+static void learn_lags(struct manager *m, const double *lag_s)
+{
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        struct pipe *pipe = &m->pipes[c];
+        double lag = isfinite(lag_s[c]) && lag_s[c] >= 0 ? lag_s[c] : 0;
+        bool grows = lag > m->load.pipelines[c].objective_s && lag > pipe->lag_before_s;
+        pipe->lag_grows = grows ? pipe->lag_grows + 1 : 0;
+        pipe->lag_before_s = pipe->lag_s = lag;
+    }
+}
+
+/* --- lanes --- */
+
+static void learn_lanes(struct manager *m)
+{
+    const struct planner *planner = m->planner;
+    int32_t pipes = m->load.pipeline_count;
+    m->hottest = -1;
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        double all = 0;
+        for (int32_t c = 0; c < pipes; c++) {
+            all += planner->cell_read[l * pipes + c] + planner->cell_work[l * pipes + c];
+        }
+        m->demand[l] = all / m->load.lanes[l].capacity;
+        bool above = m->load.lanes[l].open && m->demand[l] > m->options.threshold;
+        if (!above) {
+            m->above_ns[l] = -1;
+        } else if (m->above_ns[l] < 0) {
+            m->above_ns[l] = m->now_ns;
+        }
+        bool hotter = m->hottest < 0 || m->demand[l] > m->demand[m->hottest];
+        m->hottest = m->load.lanes[l].open && hotter ? l : m->hottest;
+    }
+}
+
+/* Equal for equal layouts and settings. */
+static uint64_t layout_of(const struct load_input *load, uint64_t tuned)
+{
+    uint64_t sum = tuned * UINT64_C(0x9E3779B97F4A7C15);
+    for (int32_t i = 0; i < load->part_count; i++) {
+        const struct load_part *part = &load->parts[i];
+        uint64_t words[2] = {(uint64_t)load->shards[part->shard].id,
+                             (uint64_t)part->group_lo << 45 | (uint64_t)part->group_hi << 32 |
+                                 (uint32_t)part->lane};
+        sum += hash64(words, (ptrdiff_t)sizeof words); /* in any order */
+    }
+    for (int32_t l = 0; l < load->lane_count; l++) {
+        sum = load->lanes[l].open ? sum * 31 + (uint64_t)l + 1 : sum;
+    }
+    return sum;
+}
+
+/* Whether a node fewer would carry what is measured, and what is expected, below the target. */
+static bool has_spare(const struct manager *m)
+{
+    double need = 0, open = 0, per_node = 0;
+    int32_t nodes = 0;
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        const struct load_lane *lane = &m->load.lanes[l];
+        need += m->demand[l] * lane->capacity;
+        open += lane->open ? lane->capacity : 0;
+        nodes += lane->open && (l == 0 || m->load.lanes[l - 1].node != lane->node);
+    }
+    per_node = nodes > 0 ? open / nodes : 0;
+    return nodes > (m->options.nodes_min > 1 ? m->options.nodes_min : 1) &&
+           need <= m->options.target * (open - per_node);
+}
+
+/* --- when the hottest lane will pass a threshold --- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double quantile_at(struct manager *m, const struct outlook_view *view, int lead, double q)
+{
+    struct arena_mark mark = arena_mark(m->scratch);
+    double *values = ARENA_NEW_ARRAY(m->scratch, double, view->path_count);
+    for (int k = 0; k < view->path_count; k++) {
+        values[k] = view->load[(ptrdiff_t)lead * view->stride + k];
+    }
+    qsort(values, (size_t)view->path_count, sizeof *values, compare_doubles);
+    int at = (int)(q * view->path_count);
+    double value = values[at < view->path_count ? at : view->path_count - 1];
+    arena_rewind(m->scratch, mark);
+    return value;
+}
+
+/* Seconds until a lane at `now` of its capacity is at `limit`, between leads in a straight line; NaN: not in the far view. */
+static double passes_after(struct manager *m, int32_t pipeline, double now, double limit)
+{
+    const struct pipe *pipe = &m->pipes[pipeline];
+    if (now >= limit) {
+        return 0;
+    }
+    double q = cost_quantile(&m->options.prices), before = now, at = 0;
+    if (manager_trusts(m, pipeline)) {
+        for (int j = 0; j < pipe->far.lead_count && pipe->far.path_count > 0; j++) {
+            double then = now * quantile_at(m, &pipe->far, j, q) / pipe->rate;
+            if (then >= limit) {
+                return at + (pipe->far.lead_s[j] - at) * (limit - before) / (then - before);
+            }
+            before = then;
+            at = pipe->far.lead_s[j];
+        }
+    }
+    double age = (double)(m->now_ns - pipe->hours_at_ns) * 1e-9;
+    bool hours = m->options.forecasts && pipe->hours_usable && pipe->hours_error < 1 &&
+                 age < pipe->hours_horizon_s && pipe->rate > 0;
+    bool passes = hours && now * pipe->hours_high / pipe->rate >= limit;
+    return passes ? pipe->hours_horizon_s - age : (double)NAN;
+}
+
+static int32_t worst_pipeline(const struct manager *m)
+{
+    int32_t worst = 0, pipes = m->load.pipeline_count;
+    double most = -1;
+    for (int32_t c = 0; m->hottest >= 0 && c < pipes; c++) {
+        int32_t cell = m->hottest * pipes + c;
+        double load = m->planner->cell_work[cell] + m->planner->cell_read[cell];
+        load += m->pipes[c].lag_grows > 0 ? 1e6 : 0; /* who is late is worse off than who is busy */
+        worst = load > most ? c : worst;
+        most = load > most ? load : most;
+    }
+    return worst;
+}
+
+static void look(struct manager *m, struct seen *seen)
+{
+    const struct manager_options *o = &m->options;
+    *seen = (struct seen){.pipeline = worst_pipeline(m), .passes_s = NAN, .passes_full_s = NAN};
+    double hot = m->hottest >= 0 ? m->demand[m->hottest] : 0;
+    bool any = false, grows = false;
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        any =
+            any || (m->above_ns[l] >= 0 && m->now_ns - m->above_ns[l] >= manager_ns(o->sustain_s));
+    }
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        grows = grows || m->pipes[c].lag_grows >= 2;
+    }
+    seen->sustained = any;
+    m->full_samples = hot >= o->threshold_now ? m->full_samples + 1 : 0;
+    seen->urgent = m->full_samples >= 2 || grows; /* one sample may be a slip */
+    seen->passes_s = passes_after(m, seen->pipeline, hot, o->threshold);
+    seen->passes_full_s = passes_after(m, seen->pipeline, hot, o->threshold_now);
+    bool spare = has_spare(m) && !seen->sustained && !seen->urgent && !isfinite(seen->passes_s);
+    m->spare_ns = !spare ? -1 : (m->spare_ns < 0 ? m->now_ns : m->spare_ns);
+    seen->spare = spare && m->now_ns - m->spare_ns >= manager_ns(o->confirm_s);
+}
+
+bool manager_watch(struct manager *m, const struct load_input *load, const double *lag_s,
+                   struct seen *ret_seen)
+{
+    struct err_info info;
+    m->loaded = false;
+    if (load == NULL || load->part_count > m->parts_max || load->lane_count > m->lanes_max ||
+        load->lane_count < 1 || load->pipeline_count > m->pipelines_max) {
+        manager_gap(m, 1);
+        return false;
+    }
+    m->load = *load;
+    if (has_profiles(m)) {
+        for (int32_t i = 0; i < load->part_count; i++) {
+            m->parts[i] = load->parts[i];
+        }
+        m->load.parts = m->parts;
+        apply_profiles(m);
+    }
+    if (planner_load(m->planner, &m->load, &info) != ERR_OK) {
+        manager_gap(m, 1);
+        return false;
+    }
+    m->loaded = true;
+    m->pipeline_count = load->pipeline_count;
+    learn_rates(m);
+    learn_lags(m, lag_s);
+    learn_lanes(m);
+    m->layout = layout_of(&m->load, m->tuned);
+    look(m, ret_seen);
+    return true;
+}
