@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prm/tune.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "forecast/num.h"
+
+/* A trial that could save less than this share of the work is not made. */
+#define BOUND_LEAST 0.02
+
+/* What is tried of a number: so many times as much, and as little. */
+#define FACTOR 4.0
+
+/* Chance that any trial of a round is promoted though it is of no use. */
+#define LEVEL 0.05
+
+enum { BLOCKS_MAX = 32, BLOCKS_MIN = 6 };
+
+const char *tune_verdict_text(enum tune_verdict verdict)
+{
+    static const char *const texts[] = {
+        "promoted: it is significantly cheaper", "refused: it makes no difference worth having",
+        "refused: it is dearer", "refused: its output differs", "undecided: more must be measured"};
+    return texts[verdict];
+}
+
+uint64_t tune_signature(const struct tune_knob *knob, double value)
+{
+    struct {
+        uint64_t operator_name, name;
+        int64_t value_milli;
+    } words = {hash64(knob->operator_name.ptr, knob->operator_name.len),
+               hash64(knob->name.ptr, knob->name.len), llround(value * 1000)};
+    return hash64(&words, (ptrdiff_t)sizeof words);
+}
+
+/* --- which --- */
+
+static int by_bound(const void *a, const void *b)
+{
+    const struct tune_trial *x = a;
+    const struct tune_trial *y = b;
+    if (x->bound < y->bound || x->bound > y->bound) {
+        return x->bound > y->bound ? -1 : 1;
+    }
+    return x->knob != y->knob ? (x->knob < y->knob ? -1 : 1) : (x->value < y->value ? -1 : 1);
+}
+
+static bool is_useless(uint64_t signature, const uint64_t *useless, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (useless[i] == signature) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Values of a knob that are worth a look; returns how many. */
+static int32_t values_of(const struct tune_knob *knob, double values[2])
+{
+    if (knob->kind == TUNE_SWITCH) {
+        values[0] = knob->value > 0 ? 0 : 1;
+        return 1;
+    }
+    if (knob->kind == TUNE_ORDER) {
+        values[0] = 1; /* the order of tune_filter_order */
+        return knob->value > 0 ? 0 : 1;
+    }
+    int32_t count = 0;
+    double base = knob->value > 0 ? knob->value : 1;
+    double up = fmin(round(base * FACTOR), knob->max);
+    double down = fmax(round(base / FACTOR), knob->min);
+    if (up > knob->value) {
+        values[count++] = up;
+    }
+    if (down < knob->value) {
+        values[count++] = down;
+    }
+    return count;
+}
+
+int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t *useless,
+                    int32_t useless_count, struct tune_trial *ret_trials, int32_t cap)
+{
+    struct tune_trial all[2 * TUNE_KNOBS_MAX];
+    int32_t n = 0;
+    for (int32_t i = 0; i < count && i < TUNE_KNOBS_MAX; i++) {
+        const struct tune_knob *knob = &knobs[i];
+        double values[2], hint = isfinite(knob->hint) ? knob->hint : 0.5;
+        double bound = knob->operator_share * hint;
+        int32_t k = bound >= BOUND_LEAST ? values_of(knob, values) : 0;
+        for (int32_t v = 0; v < k; v++) {
+            if (!is_useless(tune_signature(knob, values[v]), useless, useless_count)) {
+                all[n++] = (struct tune_trial){.knob = i, .value = values[v], .bound = bound};
+            }
+        }
+    }
+    qsort(all, (size_t)n, sizeof *all, by_bound);
+    n = n < cap ? n : cap;
+    for (int32_t i = 0; i < n; i++) {
+        ret_trials[i] = all[i];
+    }
+    return n;
+}
+
+static double expected_cost(const struct tune_filter *filters, const int32_t *order, int32_t count)
+{
+    double reach = 1, cost = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const struct tune_filter *f = &filters[order != NULL ? order[i] : i];
+        cost += reach * f->cost_s;
+        reach *= f->pass;
+    }
+    return cost;
+}
+
+/* Cost for each record that it keeps from those behind it. */
+static double rank_of(const struct tune_filter *f)
+{
+    return f->pass < 1 ? f->cost_s / (1 - f->pass) : (double)INFINITY;
+}
+
+double tune_filter_order(const struct tune_filter *filters, int32_t count, int32_t *ret_order)
+{
+    for (int32_t i = 0; i < count; i++) {
+        int32_t at = i;
+        while (at > 0 && rank_of(&filters[ret_order[at - 1]]) > rank_of(&filters[i])) {
+            ret_order[at] = ret_order[at - 1];
+            at--;
+        }
+        ret_order[at] = i;
+    }
+    double now = expected_cost(filters, NULL, count);
+    return now > 0 ? expected_cost(filters, ret_order, count) / now : 1;
+}
+
+/* --- whether --- */
+
+/* Means of consecutive batches are nearly independent where single batches are not: the interval is made on blocks. */
+static int32_t block_ratios(const struct tune_measure *m, double *logs)
+{
+    int32_t blocks = m->count / 2 < BLOCKS_MAX ? m->count / 2 : BLOCKS_MAX, used = 0;
+    for (int32_t b = 0; b < blocks; b++) {
+        int32_t from = (int32_t)((int64_t)m->count * b / blocks);
+        int32_t to = (int32_t)((int64_t)m->count * (b + 1) / blocks);
+        double baseline = 0, candidate = 0;
+        for (int32_t i = from; i < to; i++) {
+            baseline += m->baseline_s[i];
+            candidate += m->candidate_s[i];
+        }
+        if (isfinite(baseline) && isfinite(candidate) && baseline > 0 && candidate > 0) {
+            logs[used++] = log(candidate / baseline);
+        }
+    }
+    return used;
+}
+
+struct tune_result tune_judge(const struct tune_measure *m, double least_gain)
+{
+    struct tune_result r = {
+        .verdict = TUNE_MORE, .ratio = NAN, .ratio_low = 0, .ratio_high = INFINITY};
+    double logs[BLOCKS_MAX], mean = 0, squares = 0;
+    if (!m->equal_output) {
+        r.verdict = TUNE_REFUSE_OUTPUT;
+        return r;
+    }
+    int32_t n = block_ratios(m, logs);
+    if (n < BLOCKS_MIN) {
+        return r;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        mean += logs[i] / n;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        squares += (logs[i] - mean) * (logs[i] - mean);
+    }
+    double level = LEVEL / (m->tried > 1 ? m->tried : 1);
+    double half = num_t_quantile(1 - level / 2, n - 1) * sqrt(squares / (n - 1) / n);
+    r.ratio = exp(mean);
+    r.ratio_low = exp(mean - half);
+    r.ratio_high = exp(mean + half);
+    if (r.ratio_high < 1 - least_gain) {
+        r.verdict = TUNE_PROMOTE;
+    } else if (r.ratio_low > 1) {
+        r.verdict = TUNE_REFUSE_WORSE;
+    } else if (r.ratio_low > 1 - least_gain) {
+        r.verdict = TUNE_REFUSE_USELESS;
+    }
+    return r;
+}

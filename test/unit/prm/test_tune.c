@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prm/tune.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "test.h"
+
+enum { BATCHES = 200 };
+
+static double baseline[BATCHES], candidate[BATCHES];
+
+/* Twins on the same batches: what a batch costs varies by half, the twins among each other by a tenth. */
+static struct tune_measure measure(struct rng *rng, int32_t count, double ratio)
+{
+    for (int32_t i = 0; i < count; i++) {
+        double batch = 1e-3 * exp(0.5 * rng_normal(rng));
+        baseline[i] = batch * exp(0.1 * rng_normal(rng));
+        candidate[i] = batch * ratio * exp(0.1 * rng_normal(rng));
+    }
+    return (struct tune_measure){.baseline_s = baseline,
+                                 .candidate_s = candidate,
+                                 .count = count,
+                                 .equal_output = true,
+                                 .tried = 4};
+}
+
+TEST(tune_promotes_what_is_better_and_refuses_what_is_not)
+{
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    struct tune_measure m = measure(&rng, BATCHES, 0.7);
+    struct tune_result r = tune_judge(&m, 0.03);
+    EXPECT_INT(r.verdict, TUNE_PROMOTE);
+    EXPECT(r.ratio_low < 0.7 && 0.7 < r.ratio_high && r.ratio_high - r.ratio_low < 0.1);
+    m = measure(&rng, BATCHES, 1);
+    EXPECT_INT(tune_judge(&m, 0.05).verdict, TUNE_REFUSE_USELESS);
+    m = measure(&rng, BATCHES, 1.2);
+    EXPECT_INT(tune_judge(&m, 0.03).verdict, TUNE_REFUSE_WORSE);
+    m = measure(&rng, BATCHES, 0.5);
+    m.equal_output = false;
+    EXPECT_INT(tune_judge(&m, 0.03).verdict, TUNE_REFUSE_OUTPUT);
+    m = measure(&rng, 8, 0.9);
+    EXPECT_INT(tune_judge(&m, 0.03).verdict, TUNE_MORE);
+    m.baseline_s = m.candidate_s = (double[8]){NAN, 0, 0, 0, 0, 0, 0, 0};
+    EXPECT_INT(tune_judge(&m, 0.03).verdict, TUNE_MORE);
+}
+
+/* Useless knobs: at most one round in twenty promotes any of its four. And intervals hold what they promise. */
+TEST(tune_seldom_promotes_what_is_of_no_use)
+{
+    struct rng rng;
+    int promoted = 0, covered = 0;
+    rng_init(&rng, test_seed());
+    for (int round = 0; round < 1000; round++) {
+        bool any = false;
+        for (int k = 0; k < 4; k++) {
+            struct tune_measure m = measure(&rng, 60, 1);
+            struct tune_result r = tune_judge(&m, 0);
+            any = any || r.verdict == TUNE_PROMOTE;
+            covered += r.ratio_low <= 1 && 1 <= r.ratio_high;
+        }
+        promoted += any;
+    }
+    EXPECT_MSG(promoted <= 50, "%d of 1000", promoted);
+    EXPECT_MSG(covered >= 4000 * 0.98, "%d of 4000", covered); /* at 1.25 % each: 98.75 % */
+}
+
+TEST(tune_tries_what_could_save_most_first)
+{
+    const struct tune_knob knobs[] = {
+        {STR("w"), STR("cache"), TUNE_NUMBER, 100, 16, 1 << 20, 0.6, 0.9},
+        {STR(""), STR("batch"), TUNE_NUMBER, 8, 1, 4096, 0.3, NAN},
+        {STR("k"), STR("combine"), TUNE_SWITCH, 0, 0, 1, 0.8, 0.7},
+        {STR("f"), STR("order"), TUNE_ORDER, 1, 0, 1, 0.5, 0.5},   /* as it should be already */
+        {STR("l"), STR("cache"), TUNE_NUMBER, 64, 64, 64, 0.5, 1}, /* no room */
+        {STR("m"), STR("x"), TUNE_SWITCH, 0, 0, 1, 0.01, 1}};      /* nothing to save */
+    struct tune_trial trials[16];
+    int32_t n = tune_trials(knobs, 6, NULL, 0, trials, 16);
+    EXPECT_INT(n, 5);
+    EXPECT_INT(trials[0].knob, 2);
+    EXPECT_NEAR(trials[0].value, 1, 0);
+    EXPECT_INT(trials[1].knob, 0);
+    EXPECT_NEAR(trials[1].value, 25, 0);
+    EXPECT_NEAR(trials[2].value, 400, 0);
+    EXPECT_INT(trials[3].knob, 1);
+    uint64_t useless = tune_signature(&knobs[2], 1);
+    EXPECT_INT(tune_trials(knobs, 6, &useless, 1, trials, 16), 4);
+    EXPECT_INT(trials[0].knob, 0);
+    EXPECT_INT(tune_trials(knobs, 6, NULL, 0, trials, 2), 2);
+}
+
+/* Against all orders. */
+TEST(tune_orders_filters_as_well_as_any_order_can_be)
+{
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int round = 0; round < 300; round++) {
+        struct tune_filter filters[5];
+        int32_t order[5], at[5] = {0};
+        for (int i = 0; i < 5; i++) {
+            filters[i] = (struct tune_filter){1e-7 * (0.1 + rng_unit(&rng)),
+                                              rng_chance(&rng, 0.1) ? 1 : rng_unit(&rng)};
+        }
+        double ratio = tune_filter_order(filters, 5, order), now = 0, best = 1e9, reach = 1;
+        for (int i = 0; i < 5; i++) {
+            now += reach * filters[i].cost_s;
+            reach *= filters[i].pass;
+        }
+        for (int p = 0; p < 3125; p++) {
+            int digits = p, used = 0;
+            double cost = 0;
+            reach = 1;
+            for (int i = 0; i < 5; i++, digits /= 5) {
+                at[i] = digits % 5;
+                used |= 1 << at[i];
+                cost += reach * filters[at[i]].cost_s;
+                reach *= filters[at[i]].pass;
+            }
+            best = used == 31 && cost < best ? cost : best;
+        }
+        EXPECT_MSG(fabs(ratio * now - best) <= 1e-9 * best, "round %d: %g, best %g", round,
+                   ratio * now, best);
+    }
+}
