@@ -312,7 +312,7 @@ void manager_end_shadow(struct manager *m)
     action->shard = m->shadow.shard;
     action->group_lo = m->shadow.group_lo;
     action->group_hi = m->shadow.group_hi;
-    m->shadow = (struct shadow){.id = 0};
+    m->shadow = (struct asked_shadow){.id = 0};
     m->state = m->state == MANAGER_STATE_SHADOWING ? MANAGER_STATE_WATCHING : m->state;
 }
 
@@ -343,11 +343,11 @@ static bool cast(struct manager *m, const struct seen *seen)
         return false;
     }
     struct manager_action *action = manager_say(m, MANAGER_ACTION_CAST);
-    m->shadow = (struct shadow){.id = m->next_shadow++,
-                                .shard = m->load.shards[part->shard].id,
-                                .group_lo = part->group_lo,
-                                .group_hi = part->group_hi,
-                                .since_ns = m->now_ns};
+    m->shadow = (struct asked_shadow){.id = m->next_shadow++,
+                                      .shard = m->load.shards[part->shard].id,
+                                      .group_lo = part->group_lo,
+                                      .group_hi = part->group_hi,
+                                      .since_ns = m->now_ns};
     action->shadow = m->shadow.id;
     action->shard = m->shadow.shard;
     action->group_lo = part->group_lo;
@@ -394,16 +394,16 @@ static bool cuts_right(const struct manager *m, const struct manager_profile *p)
 }
 
 /* Where the profile of the shadow's partition goes: over an older one of it, else over the oldest. */
-static struct profile *profile_slot(struct manager *m)
+static struct kept_profile *profile_slot(struct manager *m)
 {
     for (int32_t i = 0; i < MANAGER_PROFILES_MAX; i++) {
-        struct profile *p = &m->profiles[i];
+        struct kept_profile *p = &m->profiles[i];
         if (p->shard == m->shadow.shard && p->group_lo == m->shadow.group_lo &&
             p->group_hi == m->shadow.group_hi) {
             return p;
         }
     }
-    struct profile *p = &m->profiles[m->profile_next];
+    struct kept_profile *p = &m->profiles[m->profile_next];
     m->profile_next = (m->profile_next + 1) % MANAGER_PROFILES_MAX;
     return p;
 }
@@ -411,13 +411,14 @@ static struct profile *profile_slot(struct manager *m)
 /* The shadow is over; without an answer none is cast of that partition for as long as it would have lived. */
 static void learn_profile(struct manager *m, const struct manager_profile *profile)
 {
-    struct profile *to = profile_slot(m);
+    struct kept_profile *to = profile_slot(m);
     int64_t age_ns = manager_ns(m->options.profile_age_s);
     int64_t wait_ns = manager_ns(m->options.shadow_s);
-    *to = (struct profile){.shard = m->shadow.shard,
-                           .group_lo = m->shadow.group_lo,
-                           .group_hi = m->shadow.group_hi,
-                           .at_ns = m->now_ns - age_ns + (wait_ns < age_ns ? wait_ns : age_ns)};
+    *to =
+        (struct kept_profile){.shard = m->shadow.shard,
+                              .group_lo = m->shadow.group_lo,
+                              .group_hi = m->shadow.group_hi,
+                              .at_ns = m->now_ns - age_ns + (wait_ns < age_ns ? wait_ns : age_ns)};
     if (profile != NULL) {
         to->at_ns = m->now_ns;
         to->top_share = profile->top_share;
@@ -443,7 +444,7 @@ static void on_shadow_ended(struct manager *m, int64_t id)
         return;
     }
     learn_profile(m, NULL);
-    m->shadow = (struct shadow){.id = 0};
+    m->shadow = (struct asked_shadow){.id = 0};
     m->state = m->state == MANAGER_STATE_SHADOWING ? MANAGER_STATE_WATCHING : m->state;
 }
 

@@ -25,7 +25,7 @@ struct pipe {
     int64_t hours_at_ns;
 };
 
-struct profile {
+struct kept_profile {
     int64_t shard;
     uint32_t group_lo, group_hi;
     int64_t at_ns;
@@ -43,7 +43,7 @@ struct held {
     uint64_t layout; /* that it was planned on */
 };
 
-struct shadow {
+struct asked_shadow {
     int64_t id; /* 0: none */
     int64_t shard;
     uint32_t group_lo, group_hi;
@@ -95,8 +95,8 @@ struct manager {
     struct held held[MANAGER_PLANS_MAX];
     struct held *current; /* under way, or waiting for its verdict */
     struct held log;      /* what is logged and not kept */
-    struct shadow shadow;
-    struct profile profiles[MANAGER_PROFILES_MAX];
+    struct asked_shadow shadow;
+    struct kept_profile profiles[MANAGER_PROFILES_MAX];
     int32_t profile_next;
     struct tuning tunings[PLAN_TUNINGS_MAX];
     struct plan_tuning plan_tunings[PLAN_TUNINGS_MAX];

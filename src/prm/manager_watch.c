@@ -36,11 +36,11 @@ void manager_gap(struct manager *m, int64_t steps)
 
 /* --- profiles --- */
 
-static const struct profile *profile_of(const struct manager *m, int64_t shard, uint32_t lo,
-                                        uint32_t hi)
+static const struct kept_profile *profile_of(const struct manager *m, int64_t shard, uint32_t lo,
+                                             uint32_t hi)
 {
     for (int32_t i = 0; i < MANAGER_PROFILES_MAX; i++) {
-        const struct profile *p = &m->profiles[i];
+        const struct kept_profile *p = &m->profiles[i];
         if (p->group_hi != 0 && p->shard == shard && p->group_lo == lo && p->group_hi == hi) {
             return p;
         }
@@ -50,7 +50,7 @@ static const struct profile *profile_of(const struct manager *m, int64_t shard, 
 
 bool manager_has_profile(const struct manager *m, const struct load_part *part)
 {
-    const struct profile *p =
+    const struct kept_profile *p =
         profile_of(m, m->load.shards[part->shard].id, part->group_lo, part->group_hi);
     return p != NULL && m->now_ns - p->at_ns <= manager_ns(m->options.profile_age_s);
 }
@@ -63,7 +63,7 @@ static void apply_profiles(struct manager *m)
         if (part->shard < 0 || part->shard >= m->load.shard_count) {
             return; /* the planner refuses it */
         }
-        const struct profile *p =
+        const struct kept_profile *p =
             profile_of(m, m->load.shards[part->shard].id, part->group_lo, part->group_hi);
         if (p != NULL) {
             part->top_share = p->top_share > part->top_share ? p->top_share : part->top_share;
