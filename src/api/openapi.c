@@ -111,6 +111,23 @@ static void add_json_body(struct text *text, const struct route *route)
     text_add(text, STR("}}}}}"));
 }
 
+/* A profile: rows of these entities under these names. */
+static void profile_content(struct text *text)
+{
+    static const char *const lists[][2] = {
+        {"answers", "answer"},       {"operators", "operator"},         {"figures", "figure"},
+        {"heavy_keys", "heavy_key"}, {"percent_steps", "percent_step"}, {"examples", "example"}};
+    text_add(text, STR(",\"content\":{\"application/json\":{\"schema\":{\"type\":\"object\","
+                       "\"properties\":{\"shadow\":{\"$ref\":\"#/components/schemas/shadow\"}"));
+    for (ptrdiff_t i = 0; i < COUNT_OF(lists); i++) {
+        text_printf(text,
+                    ",\"%s\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/"
+                    "%s\"}}",
+                    lists[i][0], lists[i][1]);
+    }
+    text_add(text, STR("}}}}"));
+}
+
 static void add_success(struct text *text, const struct route *route)
 {
     text_printf(text, ",\"responses\":{\"%d\":{\"description\":\"done\"", route->status);
@@ -150,6 +167,9 @@ static void add_success(struct text *text, const struct route *route)
         break;
     case ANSWER_TEXT:
         text_add(text, STR(",\"content\":{\"application/yaml\":{}}"));
+        break;
+    case ANSWER_JSON:
+        profile_content(text);
         break;
     case ANSWER_EVENTS:
         text_add(text, STR(",\"content\":{\"text/event-stream\":{}}"));

@@ -130,9 +130,12 @@ static enum MHD_Result reply_rows(struct conn *conn)
     return send_out(conn, response, status);
 }
 
-static enum MHD_Result reply_text(struct conn *conn)
+static enum MHD_Result reply_text(struct conn *conn, const char *type)
 {
-    struct MHD_Response *response = make(conn, text_str(&conn->request.text), "application/yaml");
+    if (conn->request.text.cut) {
+        return reply_error(conn, ERR_LIMIT, "the answer is too large", NULL);
+    }
+    struct MHD_Response *response = make(conn, text_str(&conn->request.text), type);
     add_etag(response, &conn->request);
     return send_out(conn, response, conn->route->status);
 }
@@ -226,7 +229,9 @@ enum MHD_Result reply_control(struct conn *conn)
     case ANSWER_DETAIL:
         return reply_rows(conn);
     case ANSWER_TEXT:
-        return reply_text(conn);
+        return reply_text(conn, "application/yaml");
+    case ANSWER_JSON:
+        return reply_text(conn, json_type);
     case ANSWER_EVENTS:
         return reply_events(conn);
     case ANSWER_RECORDS:

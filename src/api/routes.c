@@ -406,6 +406,210 @@ static const struct param forecast_params[] = {
     PARAM_END,
 };
 
+/* --- shadows --- */
+
+#define SHADOW_IN_PATH \
+    { \
+        .name = "id", .source = PARAM_PATH, .type = PARAM_I64, .required = true, \
+        .offset = ARG(operation), .min = 1, .max = INT64_MAX, .help = "its number" \
+    }
+#define PERCENT_IN_BODY \
+    { \
+        .name = "percent", .source = PARAM_BODY, .type = PARAM_F64, .offset = ARG(percent), \
+        .min = 1, .max = 100, .help = "of the primary's records (left out: the pipeline's)" \
+    }
+#define STORE_IN_BODY \
+    { \
+        .name = "store", .source = PARAM_BODY, .type = PARAM_TEXT, .offset = ARG(store), .min = 1, \
+        .max = TEXT_CAP(store), \
+        .help = "where results go: memory, or a name of shadow_stores (left out: the pipeline's)" \
+    }
+#define IDEMPOTENCY \
+    { \
+        .name = "Idempotency-Key", .source = PARAM_HEADER, .type = PARAM_TEXT, \
+        .offset = ARG(idempotency_key), .min = 1, .max = CONTROL_IDEMPOTENCY_MAX, \
+        .help = \
+            "a second call with the same key begins nothing and is answered with the first one's" \
+    }
+#define SHADOW_ORDER(source_) \
+    {.name = "percent", \
+     .source = source_, \
+     .type = PARAM_F64, \
+     .offset = ARG(percent), \
+     .min = 1, \
+     .max = 100, \
+     .help = "of the primary's records (left out: the pipeline's)"}, \
+        {.name = "duration_seconds", \
+         .source = source_, \
+         .type = PARAM_F64, \
+         .offset = ARG(duration_seconds), \
+         .min = 10, \
+         .max = 86400, \
+         .help = "how long it lives at most (left out: the pipeline's)"}, \
+        {.name = "store", \
+         .source = source_, \
+         .type = PARAM_TEXT, \
+         .offset = ARG(store), \
+         .min = 1, \
+         .max = TEXT_CAP(store), \
+         .help = \
+             "where results go: memory, or a name of shadow_stores (left out: the pipeline's)"}, \
+        {.name = "sampling", \
+         .source = source_, \
+         .type = PARAM_CHOICE, \
+         .offset = ARG(sampling), \
+         .words = "key|record", \
+         .help = \
+             "all records of some keys (default), or some records: stages without state only"}, \
+        {.name = "transport", \
+         .source = source_, \
+         .type = PARAM_CHOICE, \
+         .offset = ARG(transport), \
+         .words = "view|queue", \
+         .help = \
+             "a second cursor on the log (default), or a scratch stream that carries the sample"}, \
+        {.name = "feed", \
+         .source = source_, \
+         .type = PARAM_CHOICE, \
+         .offset = ARG(feed), \
+         .words = "follow|backlog", \
+         .help = "records as they come (default), or drained at full speed: the maximum rate"}, \
+    { \
+        .name = "adaptive", .source = source_, .type = PARAM_FLAG, .offset = ARG(adaptive), \
+        .help = \
+            "true: ends as soon as its question is answered; the percentage follows what that takes" \
+    }
+#define SUBJECT_REQUIRED(source_) \
+    { \
+        .name = "partition", .source = source_, .type = PARAM_TEXT, .required = true, \
+        .offset = ARG(subject), .min = 1, .max = CONTROL_PARTITION_MAX, \
+        .help = "id of the primary: pipeline/stage/shard/lo-hi" \
+    }
+
+static const struct param shadow_start_params[] = {
+    SUBJECT_REQUIRED(PARAM_BODY),
+    SHADOW_ORDER(PARAM_BODY),
+    {.name = "twin",
+     .source = PARAM_BODY,
+     .type = PARAM_FLAG,
+     .offset = ARG(twin),
+     .help = "true: an identical one beside it tells the noise floor"},
+    IDEMPOTENCY,
+    PARAM_END,
+};
+
+static const struct param candidate_start_params[] = {
+    SUBJECT_REQUIRED(PARAM_QUERY),
+    SHADOW_ORDER(PARAM_QUERY),
+    {.name = "set",
+     .source = PARAM_QUERY,
+     .type = PARAM_TEXT,
+     .offset = ARG(settings),
+     .min = 3,
+     .max = CONTROL_SETTINGS_MAX,
+     .help = "operator.key=value, more of them separated by ';' (left out: the body is a "
+             "configuration)"},
+    {.name = "drop_state",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(drop_state),
+     .help = "true: state that its chain cannot go on with is left out: it begins cold"},
+    IDEMPOTENCY,
+    PARAM_END,
+};
+
+static const struct param shadow_get_params[] = {
+    SHADOW_IN_PATH,
+    {.name = "wait",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(wait_seconds),
+     .min = 0,
+     .max = CONTROL_WAIT_SECONDS_MAX,
+     .help = "seconds to wait for its end"},
+    PARAM_END,
+};
+
+static const struct param shadow_params[] = {SHADOW_IN_PATH, PARAM_END};
+
+static const struct param shadow_list_params[] = {
+    {.name = "active",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(active),
+     .help = "true: only those that have not ended"},
+    {.name = "limit",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(limit),
+     .min = 1,
+     .max = 1000,
+     .help = "newest ones first, at most (default 100)"},
+    PARAM_END,
+};
+
+static const struct param shadow_compare_params[] = {
+    SHADOW_IN_PATH,
+    {.name = "with",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .required = true,
+     .offset = ARG(other),
+     .min = 1,
+     .max = INT64_MAX,
+     .help = "number of the other one"},
+    PARAM_END,
+};
+
+static const struct param shadowing_set_params[] = {
+    PIPELINE_IN_PATH,
+    {.name = "automatic",
+     .source = PARAM_BODY,
+     .type = PARAM_CHOICE,
+     .offset = ARG(automatic),
+     .words = "off|on",
+     .help = "on: cast by threshold and forecast; by hand always"},
+    PERCENT_IN_BODY,
+    {.name = "threshold_ratio",
+     .source = PARAM_BODY,
+     .type = PARAM_F64,
+     .offset = ARG(threshold),
+     .min = 0,
+     .max = 10,
+     .help = "of lane, demand, memory or IO, from 0.01"},
+    {.name = "sustain_seconds",
+     .source = PARAM_BODY,
+     .type = PARAM_F64,
+     .offset = ARG(sustain_seconds),
+     .min = 0,
+     .max = 86400,
+     .help = "for so long"},
+    {.name = "duration_seconds",
+     .source = PARAM_BODY,
+     .type = PARAM_F64,
+     .offset = ARG(duration_seconds),
+     .min = 10,
+     .max = 86400,
+     .help = "how long one lives at most"},
+    STORE_IN_BODY,
+    {.name = "budget_ratio",
+     .source = PARAM_BODY,
+     .type = PARAM_F64,
+     .offset = ARG(budget_ratio),
+     .min = 0,
+     .max = 1,
+     .help = "of the pipeline's own CPU, for all its shadows, from 0.001"},
+    {.name = "budget_cores",
+     .source = PARAM_BODY,
+     .type = PARAM_F64,
+     .offset = ARG(budget_cores),
+     .min = 0,
+     .max = 64,
+     .help = "that they may always use, from 0.001"},
+    IF_MATCH("only if the settings' ETag still is this"),
+    PARAM_END,
+};
+
 const struct route routes[] = {
     {METHOD_GET, "/livez", ROLE_NONE, CONTROL_LIVE, BODY_NONE, ANSWER_CHECKS, &check_entity, 200,
      false, NULL, "live", "Whether the process does its work at all"},
@@ -487,6 +691,44 @@ const struct route routes[] = {
     {METHOD_GET, "/api/v1/forecasts", ROLE_VIEWER, CONTROL_FORECAST_LIST, BODY_NONE, ANSWER_LIST,
      &forecast_entity, 200, false, forecast_params, "forecast_list",
      "What is expected, with quantiles and how far off the last ones were"},
+    {METHOD_GET, "/api/v1/shadows", ROLE_VIEWER, CONTROL_SHADOW_LIST, BODY_NONE, ANSWER_LIST,
+     &shadow_entity, 200, false, shadow_list_params, "shadow_list", "Shadows, newest first"},
+    {METHOD_POST, "/api/v1/shadows", ROLE_OPERATOR, CONTROL_SHADOW_START, BODY_JSON, ANSWER_ROW,
+     &shadow_entity, 201, true, shadow_start_params, "shadow_start",
+     "Cast a shadow of a partition; answered when it is open"},
+    {METHOD_GET, "/api/v1/shadows/{id}", ROLE_VIEWER, CONTROL_SHADOW_GET, BODY_NONE, ANSWER_ROW,
+     &shadow_entity, 200, false, shadow_get_params, "shadow_show", "One shadow"},
+    {METHOD_DELETE, "/api/v1/shadows/{id}", ROLE_OPERATOR, CONTROL_SHADOW_STOP, BODY_NONE,
+     ANSWER_ROW, &shadow_entity, 202, true, shadow_params, "shadow_stop",
+     "End it; its profile stays"},
+    {METHOD_GET, "/api/v1/shadows/{id}/profile", ROLE_VIEWER, CONTROL_SHADOW_PROFILE, BODY_NONE,
+     ANSWER_JSON, NULL, 200, false, shadow_params, "shadow_profile",
+     "What it measured: answers, operators, figures with intervals, heavy keys"},
+    {METHOD_GET, "/api/v1/shadows/{id}/compare", ROLE_VIEWER, CONTROL_SHADOW_COMPARE, BODY_NONE,
+     ANSWER_LIST, &difference_entity, 200, false, shadow_compare_params, "shadow_compare",
+     "Figures of two profiles side by side"},
+    {METHOD_GET, "/api/v1/candidates", ROLE_VIEWER, CONTROL_CANDIDATE_LIST, BODY_NONE, ANSWER_LIST,
+     &shadow_entity, 200, false, shadow_list_params, "candidate_list", "Candidates, newest first"},
+    {METHOD_POST, "/api/v1/candidates", ROLE_OPERATOR, CONTROL_CANDIDATE_START, BODY_TEXT,
+     ANSWER_ROW, &shadow_entity, 201, true, candidate_start_params, "candidate_start",
+     "Try other settings, or another configuration, beside a baseline twin on the same sample"},
+    {METHOD_GET, "/api/v1/candidates/{id}", ROLE_VIEWER, CONTROL_CANDIDATE_GET, BODY_NONE,
+     ANSWER_ROW, &shadow_entity, 200, false, shadow_get_params, "candidate_show", "One candidate"},
+    {METHOD_DELETE, "/api/v1/candidates/{id}", ROLE_OPERATOR, CONTROL_CANDIDATE_STOP, BODY_NONE,
+     ANSWER_ROW, &shadow_entity, 202, true, shadow_params, "candidate_stop",
+     "End it; what it showed stays"},
+    {METHOD_GET, "/api/v1/candidates/{id}/profile", ROLE_VIEWER, CONTROL_CANDIDATE_PROFILE,
+     BODY_NONE, ANSWER_JSON, NULL, 200, false, shadow_params, "candidate_profile",
+     "What it measured, and which results differ"},
+    {METHOD_GET, "/api/v1/candidates/{id}/text", ROLE_VIEWER, CONTROL_CANDIDATE_TEXT, BODY_NONE,
+     ANSWER_TEXT, NULL, 200, false, shadow_params, "candidate_text",
+     "The configuration that it runs by: what promotes it"},
+    {METHOD_GET, "/api/v1/pipelines/{pipeline}/shadowing", ROLE_VIEWER, CONTROL_SHADOWING_GET,
+     BODY_NONE, ANSWER_ROW, &shadowing_entity, 200, false, pipeline_params, "shadowing_show",
+     "How its partitions get shadows"},
+    {METHOD_PUT, "/api/v1/pipelines/{pipeline}/shadowing", ROLE_OPERATOR, CONTROL_SHADOWING_SET,
+     BODY_JSON, ANSWER_ROW, &shadowing_entity, 200, true, shadowing_set_params, "shadowing_set",
+     "Change that, until the next start; what is left out stays"},
     {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,
      false, event_params, "event_stream", "What happens, as server-sent events"},
     {.path = NULL},

@@ -46,6 +46,7 @@ enum answer_kind {
     ANSWER_CHECKS,  /* {"ok": ..., "checks": [row, ...]}; 503 if one is not ok */
     ANSWER_DETAIL,  /* a row, and lists of rows that belong to it as members */
     ANSWER_TEXT,    /* a configuration */
+    ANSWER_JSON,    /* an object that control has written */
     ANSWER_EVENTS,  /* server-sent events, without end */
     ANSWER_METRICS, /* Prometheus text */
     ANSWER_OPENAPI  /* the document; control is not asked */

@@ -186,6 +186,67 @@ static const struct cli_option sample_options[] = {
     OPTIONS_END,
 };
 
+#define SHADOW_OPTIONS \
+    {"percent", 0,    CLI_F64, \
+     "P",       NULL, "of the primary's records, 1 to 100 (left out: the pipeline's)"}, \
+        {"duration", 0,    CLI_DURATION, \
+         "TIME",     NULL, "how long it lives at most, 10s to 24h (left out: the pipeline's)"}, \
+        {"store", \
+         0, \
+         CLI_TEXT, \
+         "NAME", \
+         NULL, \
+         "where results go: memory, or a name of shadow_stores (left out: the pipeline's)"}, \
+        {"sampling",   0,     CLI_CHOICE, \
+         "key|record", "key", "all records of some keys, or some records of stages without state"}, \
+        {"transport", 0, \
+         CLI_CHOICE,  "view|queue", \
+         "view",      "a second cursor on the log, or a scratch stream that carries the sample"}, \
+        {"feed",     0, \
+         CLI_CHOICE, "follow|backlog", \
+         "follow",   "records as they come, or drained at full speed: the maximum rate"}, \
+        {"adaptive", 0, CLI_FLAG, NULL, NULL, "end as soon as the question is answered"}, \
+    { \
+        "idempotency-key", 0, CLI_TEXT, "KEY", NULL, "the same key again begins nothing" \
+    }
+
+static const struct cli_option shadow_start_options[] = {
+    SHADOW_OPTIONS,
+    {"twin", 0, CLI_FLAG, NULL, NULL, "an identical one beside it: tells the noise floor"},
+    OPTIONS_END,
+};
+
+static const struct cli_option candidate_start_options[] = {
+    SHADOW_OPTIONS,
+    {"set", 0, CLI_TEXT, "OPERATOR.KEY=VALUE", NULL,
+     "a setting to try; more of them separated by ';'"},
+    {"file", 'f', CLI_TEXT, "FILE", NULL, "another configuration to try"},
+    {"drop-state", 0, CLI_FLAG, NULL, NULL, "leave out state that its chain cannot go on with"},
+    OPTIONS_END,
+};
+
+static const struct cli_option shadow_list_options[] = {
+    {"active", 0, CLI_FLAG, NULL, NULL, "only those that have not ended"},
+    OPTIONS_END,
+};
+
+static const struct cli_option candidate_show_options[] = {
+    {"text", 0, CLI_FLAG, NULL, NULL, "the configuration that it runs by: what promotes it"},
+    OPTIONS_END,
+};
+
+static const struct cli_option shadowing_options[] = {
+    {"automatic", 0, CLI_CHOICE, "off|on", NULL, "cast by threshold and forecast, or by hand only"},
+    {"percent", 0, CLI_F64, "P", NULL, "of the primary's records, 1 to 100"},
+    {"threshold", 0, CLI_F64, "RATIO", NULL, "of lane, demand, memory or IO, 0.01 to 10"},
+    {"sustain", 0, CLI_DURATION, "TIME", NULL, "for so long, to 24h"},
+    {"duration", 0, CLI_DURATION, "TIME", NULL, "how long one lives at most, 10s to 24h"},
+    {"store", 0, CLI_TEXT, "NAME", NULL, "where results go: memory, or a name of shadow_stores"},
+    {"budget", 0, CLI_F64, "RATIO", NULL, "of the pipeline's own CPU, for all its shadows"},
+    {"budget-cores", 0, CLI_F64, "CORES", NULL, "that they may always use"},
+    OPTIONS_END,
+};
+
 static const struct cli_option top_options[] = {
     {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
     {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
@@ -314,6 +375,35 @@ const struct cli_verb cli_verbs[] = {
      NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"operation cancel", verb_operation_cancel, "stop a change and undo what can be undone", "ID",
      NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow start", verb_shadow_start, "cast a shadow of a partition", "PARTITION",
+     shadow_start_options, CLI_CLIENT | CLI_OUTPUT,
+     "PARTITION is pipeline/stage/shard/lo-hi, as partition list shows it. Nothing of the live path "
+     "changes."},
+    {"shadow list", verb_shadow_list, "list shadows, newest first", "", shadow_list_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow show", verb_shadow_show, "show a shadow", "ID", NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow profile", verb_shadow_profile,
+     "show what a shadow measured: which operator limits, what a split could do", "ID", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow stop", verb_shadow_stop, "end a shadow; its profile stays", "ID", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow compare", verb_shadow_compare, "show the figures of two profiles side by side",
+     "ID OTHER", NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow settings", verb_shadow_settings,
+     "show how a pipeline's partitions get shadows, or change it", "PIPELINE", shadowing_options,
+     CLI_CLIENT | CLI_OUTPUT, "What is changed holds until the next start."},
+    {"candidate start", verb_candidate_start,
+     "try other settings, or another configuration, beside a baseline on the same sample",
+     "PARTITION", candidate_start_options, CLI_CLIENT | CLI_OUTPUT,
+     "candidate start count/window/0/0-4096 --set l.cache=1MiB\n"
+     "candidate start count/window/0/0-4096 --file next.yaml"},
+    {"candidate list", verb_shadow_list, "list candidates, newest first", "", shadow_list_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"candidate show", verb_candidate_show,
+     "show what a candidate costs and which results differ from the baseline's", "ID",
+     candidate_show_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"candidate stop", verb_shadow_stop, "end a candidate; what it showed stays", "ID", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
     {"top", verb_top, "watch pipelines, nodes, lanes, partitions and changes", "", top_options,
      CLI_CLIENT, NULL},
     {"log repair", verb_log_repair, "tell what is wrong with a data folder's log", "DATA",

@@ -12,6 +12,7 @@
 #include "control/manager_shell.h"
 #include "control/monitor.h"
 #include "control/own_stream.h"
+#include "control/shadows_priv.h"
 
 enum { ROUNDS_MAX = 1000, SCRATCH_MAX = 256 << 20 };
 
@@ -168,6 +169,20 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_OPERATION_CANCEL] = operation_cancel_begin,
     [CONTROL_SAMPLE_LIST] = sample_list_begin,
     [CONTROL_FORECAST_LIST] = forecast_list_begin,
+    [CONTROL_SHADOW_LIST] = shadow_list_begin,
+    [CONTROL_SHADOW_GET] = shadow_get_begin,
+    [CONTROL_SHADOW_START] = figures_begin,
+    [CONTROL_SHADOW_STOP] = shadow_stop_begin,
+    [CONTROL_SHADOW_PROFILE] = shadow_profile_begin,
+    [CONTROL_SHADOW_COMPARE] = shadow_compare_begin,
+    [CONTROL_CANDIDATE_LIST] = shadow_list_begin,
+    [CONTROL_CANDIDATE_GET] = shadow_get_begin,
+    [CONTROL_CANDIDATE_START] = figures_begin,
+    [CONTROL_CANDIDATE_STOP] = shadow_stop_begin,
+    [CONTROL_CANDIDATE_PROFILE] = shadow_profile_begin,
+    [CONTROL_CANDIDATE_TEXT] = candidate_text_begin,
+    [CONTROL_SHADOWING_GET] = shadowing_get_begin,
+    [CONTROL_SHADOWING_SET] = shadowing_set_begin,
     [CONTROL_EVENTS] = events_begin,
     [CONTROL_LIVE] = health_answer,
     [CONTROL_READY] = health_answer,
@@ -299,6 +314,8 @@ int64_t control_step(void *ctx, int64_t now_ns)
     next_ns = earlier(next_ns, read_step(control));
     next_ns = earlier(next_ns, figures_step(control));
     next_ns = earlier(next_ns, manager_run(control));
+    next_ns = earlier(next_ns, shadows_step(control));
+    next_ns = earlier(next_ns, shadows_answer(control));
     next_ns = earlier(next_ns, operations_step(control));
     next_ns = earlier(next_ns, own_streams_step(control));
     next_ns = earlier(next_ns, operations_answer(control));
@@ -338,8 +355,12 @@ enum err control_new(const struct control_options *options, struct control **ret
     mailbox_init(&control->completions, control->waker);
     mailbox_init(&control->lane_replies, control->waker);
     mailbox_init(&control->details, control->waker);
+    mailbox_init(&control->shadow_replies, control->waker);
+    mailbox_init(&control->shadow_details, control->waker);
     mailbox_init(&control->history_done, control->waker);
     mailbox_init(&control->forecaster_done, control->waker);
+    control->stores = options->stores;
+    control->store_count = options->store_count;
     control->history = options->history;
     control->forecaster = options->forecaster;
     control->pool = MEM_NEW_ARRAY(struct job, JOBS_MAX);
@@ -367,6 +388,8 @@ enum err control_new(const struct control_options *options, struct control **ret
     control->lane_count = node_runtime_lane_count(runtime);
     control->lanes = MEM_NEW_ARRAY(struct lane_view, control->lane_count);
     own_streams_init(control);
+    shadows_init(&control->shadows);
+    shadows_watch_init(control);
     control->monitor = monitor_new(control);
     control->manager = manager_shell_new(control);
     *ret_control = control;
@@ -395,6 +418,7 @@ void control_free(struct control *control)
     json_reader_free(control->key_json);
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
+    shadows_free(control);
     manager_shell_free(control->manager);
     monitor_free(control->monitor);
     own_streams_release(control);

@@ -31,6 +31,12 @@ struct control_past {
     double step_s; /* divides 300 */
 };
 
+/* Where shadows put their results. */
+struct control_store {
+    struct str name;
+    struct shadowstore *store;
+};
+
 struct control_options {
     const struct config *config; /* outlives control */
     struct log *log;
@@ -43,6 +49,8 @@ struct control_options {
     struct forecaster *forecaster; /* outlives control. NULL: nothing is forecast */
     const struct control_past
         *past; /* of the one pipeline, instead of the view's; outlives control. NULL: none */
+    const struct control_store *stores; /* [store_count]; outlive control */
+    int32_t store_count;
     double shadow_budget; /* as in node_runtime_options: the shadow lane's, to begin with */
     int64_t shadow_memory_bytes;
 };

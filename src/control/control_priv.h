@@ -6,6 +6,7 @@
 #include "control/control.h"
 #include "control/dedupe.h"
 #include "control/operations.h"
+#include "control/shadows.h"
 #include "log/record_batch.h"
 #include "pipeline/json.h"
 
@@ -94,7 +95,7 @@ struct read_slot {
 };
 
 /* Streams of control's own whose records are rows (own_stream.h). */
-enum own_stream_id { OWN_SAMPLES, OWN_DECISIONS, OWN_STREAM_COUNT };
+enum own_stream_id { OWN_SAMPLES, OWN_DECISIONS, OWN_SHADOWS, OWN_STREAM_COUNT };
 struct own_stream;
 struct history;
 struct forecaster;
@@ -203,6 +204,17 @@ struct control {
     job_fn own_created;
     struct monitor *monitor;
     struct manager_shell *manager;
+    /* shadows */
+    struct shadows shadows;
+    struct shadow_watch watch;
+    struct mailbox shadow_replies, shadow_details;
+    struct shadow_command shadow_limits;
+    bool shadow_limits_out, shadows_resolved;
+    const struct control_store *stores;
+    int32_t store_count;
+    double shadow_budget; /* of a core, as the lane was told */
+    int32_t shadows_unreadable;
+    struct job_list shadow_waiters;
     /* events */
     struct event *events; /* [EVENTS_KEPT], a ring */
     int64_t event_count;  /* ever */
@@ -298,6 +310,31 @@ void texts_free(struct control *control);           /* after it */
 void sample_list_begin(struct job *job);
 void forecast_list_begin(struct job *job);
 bool views_take(struct control *control); /* what the view and the forecaster have answered */
+
+/* shadows_run.c, shadows_ask.c */
+void shadow_list_begin(struct job *job);
+void shadow_get_begin(struct job *job);
+void shadow_start_begin(struct job *job); /* figures are fresh */
+void shadow_stop_begin(struct job *job);
+void shadow_profile_begin(struct job *job);
+void shadow_compare_begin(struct job *job);
+void candidate_text_begin(struct job *job);
+void shadowing_get_begin(struct job *job);
+void shadowing_set_begin(struct job *job);
+struct control_rows shadowing_rows(struct control *control, struct control_request *request);
+int64_t shadows_step(struct control *control);   /* next deadline */
+int64_t shadows_answer(struct control *control); /* those that wait; next deadline */
+void shadows_take_record(struct control *control, struct str value); /* at start */
+void shadows_free(struct control *control); /* before own streams and the runtime */
+
+/* For the manager. A forecast of what a partition will use, as a ratio; counts for two minutes. */
+void shadows_forecast(struct control *control, int32_t stage, const struct partition_place *place,
+                      double ratio);
+/* Casts a shadow. Errors: CONFLICT (it has one that was not asked for by a person), LIMIT (over budget), UNSUPPORTED. */
+ATTR_NODISCARD enum err shadows_cast(struct control *control, int32_t stage,
+                                     const struct partition_place *place,
+                                     const struct shadow_order *order, int64_t *ret_id,
+                                     struct err_info *info);
 
 /* events.c */
 void event_add(struct control *control, const char *kind, const char *subject, const char *state,

@@ -83,6 +83,30 @@ static const struct field step_fields[] = {STEP_COLUMNS(FIELD_ROW)};
 #define ROW struct correlation_row
 static const struct field correlation_fields[] = {CORRELATION_COLUMNS(FIELD_ROW)};
 #undef ROW
+#define ROW struct shadow_row
+static const struct field shadow_fields[] = {SHADOW_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct shadowing_row
+static const struct field shadowing_fields[] = {SHADOWING_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct operator_row
+static const struct field operator_fields[] = {OPERATOR_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct figure_row
+static const struct field figure_fields[] = {FIGURE_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct answer_row
+static const struct field answer_fields[] = {ANSWER_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct percent_step_row
+static const struct field percent_step_fields[] = {PERCENT_STEP_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct example_row
+static const struct field example_fields[] = {EXAMPLE_COLUMNS(FIELD_ROW)};
+#undef ROW
+#define ROW struct difference_row
+static const struct field difference_fields[] = {DIFFERENCE_COLUMNS(FIELD_ROW)};
+#undef ROW
 
 #define ENTITY_TABLE(name_, FIELDS, help_) \
     const struct entity name_##_entity = {.name = #name_, \

@@ -346,6 +346,131 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, threshold_ratio, NONE, TABLE, "that chance reaches in one of 50 tries, over all lags") \
     X(I64, samples, NONE, TABLE, "pairs that were compared")
 
+#define SHADOW_COLUMNS(X) \
+    X(I64, id, NONE, TABLE, "its number") \
+    X(TEXT, kind, NONE, TABLE, "shadow or candidate") \
+    X(TEXT, partition, NONE, TABLE, "the primary: pipeline/stage/shard/lo-hi") \
+    X(TEXT, pipeline, NONE, WIDE, "pipeline") \
+    X(TEXT, state, NONE, TABLE, "wanted, opening, warming, measuring, paused, ending, ended") \
+    X(TEXT, outcome, NONE, TABLE, \
+      "answered, duration, request, resources, layout_changed, restart, refused, failed; empty: not " \
+      "yet") \
+    X(BOOL, partial, NONE, WIDE, "it ended before its question was answered or its time over") \
+    X(TEXT, cause, NONE, TABLE, "person, lane, demand, memory, io, forecast or manager") \
+    X(F64, percent, NONE, TABLE, "of the primary's records, as wanted now") \
+    X(F64, reached_ratio, NONE, WIDE, "of the primary's records, as came") \
+    X(F64, completeness_ratio, NONE, TABLE, "of the sample: measured") \
+    X(I64, records, NONE, TABLE, "measured") \
+    X(I64, dropped, NONE, WIDE, "records passed over") \
+    X(TEXT, limits, NONE, TABLE, "operator that costs most; empty: not known yet") \
+    X(F64, limits_share_ratio, NONE, TABLE, "of the chain's CPU") \
+    X(F64, limits_share_low_ratio, NONE, WIDE, "95 % interval of it") \
+    X(F64, limits_share_high_ratio, NONE, WIDE, "95 % interval of it") \
+    X(F64, cost_ratio, NONE, TABLE, "CPU of a record against the twin's; null: it has none") \
+    X(F64, cost_low_ratio, NONE, WIDE, "95 % interval of it") \
+    X(F64, cost_high_ratio, NONE, WIDE, "95 % interval of it") \
+    X(TEXT, verdict, NONE, TABLE, "open, known; of a candidate: better, worse, same") \
+    X(F64, age_seconds, NONE, TABLE, "since it was opened; of an ended one: how long it lived") \
+    X(F64, duration_seconds, NONE, WIDE, "how long it may live") \
+    X(TEXT, sampling, NONE, WIDE, "key or record") \
+    X(TEXT, transport, NONE, WIDE, "view or queue") \
+    X(TEXT, feed, NONE, WIDE, "follow or backlog") \
+    X(BOOL, twin, NONE, WIDE, "a second one runs beside it") \
+    X(BOOL, adaptive, NONE, WIDE, "it ends when its question is answered") \
+    X(TEXT, store, NONE, WIDE, "where its results go") \
+    X(TEXT, settings, NONE, WIDE, "of a candidate: what is set otherwise") \
+    X(TEXT, began, NONE, WIDE, "when it was wanted") \
+    X(TEXT, ended, NONE, WIDE, "when it ended; empty: not yet") \
+    X(TEXT, who, NONE, WIDE, "token that asked for it; empty: nobody did") \
+    X(TEXT, idempotency_key, NONE, WIDE, "of the call that asked for it") \
+    X(TEXT, reason, NONE, TABLE, "in words, why it ended")
+
+#define SHADOWING_COLUMNS(X) \
+    X(TEXT, name, LABEL, TABLE, "pipeline") \
+    X(BOOL, automatic, GAUGE, TABLE, "cast by threshold and forecast; by hand always") \
+    X(F64, percent, NONE, TABLE, "of the primary's records") \
+    X(F64, threshold_ratio, NONE, TABLE, "of lane, demand, memory or IO, above which one is cast") \
+    X(F64, sustain_seconds, NONE, TABLE, "for so long") \
+    X(F64, duration_seconds, NONE, TABLE, "how long one lives at most") \
+    X(TEXT, store, NONE, TABLE, "where results go") \
+    X(F64, budget_ratio, NONE, TABLE, "of the pipeline's own CPU, for all its shadows") \
+    X(F64, budget_cores, NONE, TABLE, "that they may always use") \
+    X(F64, allowed_cores, GAUGE, TABLE, "that they may use now") \
+    X(I64, running, GAUGE, TABLE, "shadows and candidates that run") \
+    X(I64, begun, COUNTER, TABLE, "since the start of the process") \
+    X(I64, answered, COUNTER, WIDE, "ended with an answer") \
+    X(I64, yielded, COUNTER, WIDE, "ended for the live path's need") \
+    X(I64, failed, COUNTER, WIDE, "that could not go on, or could not be begun") \
+    X(BOOL, pressed, GAUGE, WIDE, "the live path needs what shadows use")
+
+#define OPERATOR_COLUMNS(X) \
+    X(TEXT, name, NONE, TABLE, "operator") \
+    X(TEXT, type, NONE, TABLE, "its type") \
+    X(F64, share_ratio, NONE, TABLE, "of the chain's CPU") \
+    X(F64, share_low_ratio, NONE, TABLE, "95 % interval of it") \
+    X(F64, share_high_ratio, NONE, TABLE, "95 % interval of it") \
+    X(F64, cost_us, NONE, TABLE, "CPU in us, for each record that the partition takes in") \
+    X(F64, cost_low_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, cost_high_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, service_us, NONE, TABLE, "CPU in us, for each row that reaches it") \
+    X(F64, service_low_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, service_high_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, selectivity, NONE, TABLE, "rows out / rows in") \
+    X(F64, selectivity_low, NONE, WIDE, "95 % interval of it") \
+    X(F64, selectivity_high, NONE, WIDE, "95 % interval of it") \
+    X(F64, p50_us, NONE, TABLE, "latency of a row in it, us: median") \
+    X(F64, p90_us, NONE, WIDE, "90th percentile") \
+    X(F64, p99_us, NONE, TABLE, "99th percentile") \
+    X(F64, p99_low_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, p99_high_us, NONE, WIDE, "95 % interval of it") \
+    X(F64, p999_us, NONE, TABLE, "99.9th percentile") \
+    X(I64, rows_in, NONE, TABLE, "rows that it took") \
+    X(I64, rows_out, NONE, WIDE, "rows that it gave") \
+    X(I64, in_bytes, NONE, WIDE, "bytes of the rows that it took") \
+    X(I64, out_bytes, NONE, WIDE, "bytes of the rows that it gave") \
+    X(I64, rejected, NONE, TABLE, "rows to the dead-letter stream") \
+    X(I64, late, NONE, WIDE, "rows behind the watermark") \
+    X(I64, waits, NONE, WIDE, "times a dependency was down") \
+    X(I64, state_bytes, NONE, TABLE, "keyed state of the sample") \
+    X(I64, state_entries, NONE, WIDE, "entries of it")
+
+#define FIGURE_COLUMNS(X) \
+    X(I64, shadow, NONE, WIDE, "number of the shadow") \
+    X(TEXT, name, NONE, TABLE, "what was measured") \
+    X(F64, value, NONE, TABLE, "value") \
+    X(F64, low, NONE, TABLE, "95 % interval of it; null: none can be told") \
+    X(F64, high, NONE, TABLE, "95 % interval of it") \
+    X(TEXT, unit, NONE, TABLE, "unit") \
+    X(F64, samples, NONE, TABLE, "records or calls that it rests on")
+
+#define ANSWER_COLUMNS(X) \
+    X(TEXT, question, NONE, TABLE, "what is asked of a profile") \
+    X(TEXT, answer, NONE, TABLE, "in words, with intervals")
+
+#define PERCENT_STEP_COLUMNS(X) \
+    X(F64, after_seconds, NONE, TABLE, "since it was opened") \
+    X(F64, from_percent, NONE, TABLE, "of the records before") \
+    X(F64, to_percent, NONE, TABLE, "of the records after") \
+    X(TEXT, reason, NONE, TABLE, "why") \
+    X(F64, low, NONE, TABLE, "interval that was judged") \
+    X(F64, high, NONE, TABLE, "interval that was judged") \
+    X(F64, samples, NONE, TABLE, "records that it rested on")
+
+#define EXAMPLE_COLUMNS(X) \
+    X(TEXT, kind, NONE, TABLE, "differing, missing or extra") \
+    X(TEXT, key, NONE, TABLE, "of the result") \
+    X(I64, time_ms, NONE, TABLE, "event time of it, since 1970") \
+    X(TEXT, candidate, NONE, TABLE, "its beginning; empty: there is none") \
+    X(TEXT, baseline, NONE, TABLE, "the baseline's")
+
+#define DIFFERENCE_COLUMNS(X) \
+    X(TEXT, name, NONE, TABLE, "figure") \
+    X(F64, first, NONE, TABLE, "of the first shadow") \
+    X(F64, second, NONE, TABLE, "of the second") \
+    X(F64, change_ratio, NONE, TABLE, "second / first - 1") \
+    X(BOOL, apart, NONE, TABLE, "their intervals do not touch") \
+    X(TEXT, unit, NONE, TABLE, "unit")
+
 /* name, X-list, help; the row's struct is `struct <name>_row`, its table `<name>_entity`. */
 #define ENTITY_LIST(E) \
     E(stream, STREAM_COLUMNS, "a named, durable sequence of records") \
@@ -370,7 +495,15 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     E(plan, PLAN_COLUMNS, "changes that belong together, priced") \
     E(option, OPTION_COLUMNS, "one of the plans weighed for a decision") \
     E(step, STEP_COLUMNS, "one change of a plan") \
-    E(correlation, CORRELATION_COLUMNS, "a series that follows another")
+    E(correlation, CORRELATION_COLUMNS, "a series that follows another") \
+    E(shadow, SHADOW_COLUMNS, "a temporary sampled twin of a partition, or a candidate") \
+    E(shadowing, SHADOWING_COLUMNS, "how a pipeline's partitions get shadows") \
+    E(operator, OPERATOR_COLUMNS, "an operator of a chain, as a shadow measured it") \
+    E(figure, FIGURE_COLUMNS, "one figure of a profile, with its interval") \
+    E(answer, ANSWER_COLUMNS, "what a profile says, in words") \
+    E(percent_step, PERCENT_STEP_COLUMNS, "a judgement of the adaptive percentage") \
+    E(example, EXAMPLE_COLUMNS, "a result that differs between twins") \
+    E(difference, DIFFERENCE_COLUMNS, "a figure of two profiles")
 
 #define FIELD_C_TEXT struct str
 #define FIELD_C_I64  int64_t

@@ -287,7 +287,8 @@ static void answer_figures(struct control *control, struct control_request *requ
     request->figures[3] = lane_rows(control, request);
     request->figures[4] = node_rows(control, request);
     request->figures[5] = layout_rows(control, request);
-    request->figures[6] = (struct control_rows){.entity = NULL};
+    request->figures[6] = shadowing_rows(control, request);
+    request->figures[7] = (struct control_rows){.entity = NULL};
 }
 
 /* An order, or a question that says itself when it is answered. */
@@ -307,6 +308,10 @@ static bool goes_on(struct job *job)
     case CONTROL_NODE_DRAIN:
     case CONTROL_PIPELINE_REPLACE:
         operation_begin(job);
+        return true;
+    case CONTROL_SHADOW_START:
+    case CONTROL_CANDIDATE_START:
+        shadow_start_begin(job);
         return true;
     default:
         return false;

@@ -30,6 +30,8 @@ static const struct kept tables[] = {
     {&decision_entity, "\"id\"", NULL, 100000, false},
     {&option_entity, "\"decision\",\"option\"", NULL, 1000000, false},
     {&step_entity, "\"decision\",\"step\"", NULL, 1000000, false},
+    {&shadow_entity, "\"id\"", NULL, 100000, false},
+    {&figure_entity, "\"shadow\",\"name\"", NULL, 1000000, false},
 };
 
 struct table {

@@ -48,9 +48,14 @@ static void take_record(struct control *control, struct str value)
 
 static void read_next(struct job *job, int64_t offset);
 
-static void own_ready(struct job *job)
+static void shadows_known(struct job *job)
 {
     start_serve(job->control);
+}
+
+static void own_ready(struct job *job)
+{
+    own_stream_replay(job->control->own[OWN_SHADOWS], job, shadows_take_record, shadows_known);
 }
 
 static void take_records(struct job *job)

@@ -14,6 +14,7 @@ static const struct {
 } specs[OWN_STREAM_COUNT] = {
     [OWN_SAMPLES] = {"sc.samples", 28 * DAY_MS, 256LL << 20},
     [OWN_DECISIONS] = {"sc.decisions", 400 * DAY_MS, 64LL << 20},
+    [OWN_SHADOWS] = {SHADOWS_STREAM, 400 * DAY_MS, 64LL << 20},
 };
 
 void own_streams_init(struct control *control)

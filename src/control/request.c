@@ -16,5 +16,12 @@ void control_args_init(struct control_args *args)
         .producer_sequence = -1,
         .sample_kind = -1,
         .series = -1,
+        .percent = NAN,
+        .duration_seconds = NAN,
+        .threshold = NAN,
+        .sustain_seconds = NAN,
+        .budget_ratio = NAN,
+        .budget_cores = NAN,
+        .automatic = -1,
     };
 }

@@ -41,10 +41,24 @@ enum control_kind {
     CONTROL_OPERATION_CANCEL,
     CONTROL_SAMPLE_LIST, /* args.sample_kind, subject, since_seconds, rolled, limit -> sample rows */
     CONTROL_FORECAST_LIST, /* args.subject, series -> forecast rows */
-    CONTROL_EVENTS,        /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
-    CONTROL_LIVE,          /* -> check rows; err UNAVAILABLE if any is not ok */
-    CONTROL_READY,         /* the same */
-    CONTROL_FIGURES,       /* -> `figures`: rows of several entities, for metrics */
+    CONTROL_SHADOW_LIST,   /* args.active, limit -> shadow rows */
+    CONTROL_SHADOW_GET, /* args.operation: its number; wait_seconds: for its end -> one shadow row */
+    CONTROL_SHADOW_START, /* args.subject, percent ... -> one shadow row */
+    CONTROL_SHADOW_STOP,
+    CONTROL_SHADOW_PROFILE, /* -> text: JSON */
+    CONTROL_SHADOW_COMPARE, /* args.operation, other -> difference rows */
+    CONTROL_CANDIDATE_LIST,
+    CONTROL_CANDIDATE_GET,
+    CONTROL_CANDIDATE_START, /* body: another configuration, or args.settings */
+    CONTROL_CANDIDATE_STOP,
+    CONTROL_CANDIDATE_PROFILE,
+    CONTROL_CANDIDATE_TEXT, /* -> text: the configuration that it runs by */
+    CONTROL_SHADOWING_GET,  /* args.pipeline -> one shadowing row, etag */
+    CONTROL_SHADOWING_SET,
+    CONTROL_EVENTS,  /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
+    CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
+    CONTROL_READY,   /* the same */
+    CONTROL_FIGURES, /* -> `figures`: rows of several entities, for metrics */
     CONTROL_KIND_COUNT
 };
 
@@ -58,7 +72,9 @@ enum {
     CONTROL_WAIT_SECONDS_MAX = 30,
     CONTROL_SAMPLES_MAX = 20000, /* in one answer */
     CONTROL_ARENA_MAX = 64 << 20,
-    CONTROL_FIGURES_MAX = 8,
+    CONTROL_FIGURES_MAX = 10,
+    CONTROL_STORE_MAX = 64,
+    CONTROL_SETTINGS_MAX = 240,
     CONTROL_RANGE_MAX = 16,
     CONTROL_PARTITION_MAX = 255, /* an id, as text */
     CONTROL_PLACE_MAX = 15,
@@ -106,6 +122,16 @@ struct control_args {
     int64_t series;                          /* enum forecast_series; -1: all */
     int64_t since_seconds;                   /* how far back; 0: no limit */
     bool rolled;                             /* five-minute means */
+    /* shadows; NaN: not given */
+    double percent, duration_seconds, threshold, sustain_seconds, budget_ratio, budget_cores;
+    int64_t sampling;  /* 0 key, 1 record */
+    int64_t transport; /* 0 view, 1 queue */
+    int64_t feed;      /* 0 follow, 1 backlog */
+    int64_t automatic; /* 0 off, 1 on; -1: not given */
+    bool twin, adaptive;
+    int64_t other; /* number of another shadow */
+    char store[CONTROL_STORE_MAX + 1];
+    char settings[CONTROL_SETTINGS_MAX + 1]; /* "operator.key=value; ..." */
 };
 
 /* Who asks; goes into the audit record of orders. */

@@ -101,8 +101,9 @@ static enum err read_nodes(struct loader *loader, const struct yaml_node *node)
 static enum err read_shadowing(struct loader *loader, const struct yaml_node *node,
                                struct shadowing_spec *spec)
 {
-    static const char *const known[] = {"percent",  "threshold", "sustain",
-                                        "duration", "store",     NULL};
+    static const char *const known[] = {"automatic",    "percent",  "threshold",
+                                        "sustain",      "duration", "budget",
+                                        "budget_cores", "store",    NULL};
     struct err_info *info = loader->info;
     enum err err = yaml_only_keys(node, known, info);
     if (err == ERR_OK) {
@@ -118,7 +119,19 @@ static enum err read_shadowing(struct loader *loader, const struct yaml_node *no
     }
     const struct yaml_node *duration = yaml_get(node, "duration");
     if (err == ERR_OK && duration != NULL) {
-        err = yaml_duration_ns(duration, SECOND_NS, DAY_NS, &spec->duration_ns, info);
+        err = yaml_duration_ns(duration, 10 * SECOND_NS, DAY_NS, &spec->duration_ns, info);
+    }
+    const struct yaml_node *automatic = yaml_get(node, "automatic");
+    if (err == ERR_OK && automatic != NULL) {
+        err = yaml_bool(automatic, &spec->automatic, info);
+    }
+    const struct yaml_node *budget = yaml_get(node, "budget");
+    if (err == ERR_OK && budget != NULL) {
+        err = yaml_ratio(budget, 0.001, 1, &spec->budget_share, info);
+    }
+    const struct yaml_node *cores = yaml_get(node, "budget_cores");
+    if (err == ERR_OK && cores != NULL) {
+        err = yaml_f64(cores, 0.001, 64, &spec->budget_cores, info);
     }
     const struct yaml_node *store = yaml_get(node, "store");
     return err == ERR_OK && store != NULL ? config_store_named(loader, store, &spec->store) : err;
@@ -164,6 +177,9 @@ static enum err read_pipeline(struct loader *loader, const struct yaml_node *key
                       .threshold = 0.7,
                       .sustain_ns = 60 * SECOND_NS,
                       .duration_ns = 600 * SECOND_NS,
+                      .automatic = true,
+                      .budget_share = 0.05,
+                      .budget_cores = 0.1,
                       .store = STR("memory")},
     };
     const struct yaml_node *objective = yaml_get(node, "objective");

@@ -111,7 +111,10 @@ struct shadowing_spec {
     int32_t percent;     /* 1..100, default 10 */
     double threshold;    /* of utilisation, default 0.7 */
     int64_t sustain_ns;  /* default 60 s */
-    int64_t duration_ns; /* default 10 min */
+    int64_t duration_ns; /* 10 s..1 d, default 10 min */
+    bool automatic;      /* cast by threshold and forecast too, default true */
+    double budget_share; /* of the pipeline's CPU, for all its shadows; default 0.05 */
+    double budget_cores; /* that they may use in any case; default 0.1 */
     struct str store;    /* name of one of config.shadow_stores */
 };
 

@@ -13,6 +13,7 @@ int32_t looks_numbers(int32_t columns)
     return (LOOKS_BATCHES_MAX + 1) * columns;
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): it is kept and written
 void looks_init(struct looks *looks, double *memory, int32_t columns)
 {
     CHECK(columns >= 1 && columns <= LOOKS_COLUMNS_MAX);
@@ -26,6 +27,15 @@ void looks_clear(struct looks *looks)
     looks->per = 1;
     looks->total = 0;
     memset(looks->sums, 0, sizeof(double) * (size_t)looks_numbers(looks->columns));
+}
+
+void looks_copy(struct looks *to, const struct looks *from)
+{
+    double *sums = to->sums;
+    CHECK(to->columns == from->columns);
+    memcpy(sums, from->sums, sizeof(double) * (size_t)looks_numbers(to->columns));
+    *to = *from;
+    to->sums = sums;
 }
 
 static double *batch(const struct looks *looks, int32_t index)
@@ -197,7 +207,7 @@ void quantile_bounds(double q, double n, double confidence, double *ret_low, dou
     }
 }
 
-struct estimate stratified(const struct stratum *strata, int32_t count)
+struct estimate stratified(const struct stratum_figure *strata, int32_t count)
 {
     struct estimate whole = {.value = 0};
     double below = 0, above = 0;

@@ -44,6 +44,9 @@ void looks_init(struct looks *looks, double *memory, int32_t columns);
 /* Forgets all looks: what comes is not like what was. */
 void looks_clear(struct looks *looks);
 
+/* Makes `to` what `from` is; both have as many columns, each its own memory. */
+void looks_copy(struct looks *to, const struct looks *from);
+
 /* One look: row[columns], finite. */
 void looks_add(struct looks *looks, const double *row);
 
@@ -77,10 +80,10 @@ void quantile_bounds(double q, double n, double confidence, double *ret_low, dou
  *   share    of the whole, >= 0; together 1
  *   part     its figure with interval; n 0: nothing of it was seen, which leaves the whole unknown unless its share is 0
  * Source: Cochran 1977 section 5.3; intervals are joined as independent, each end by itself (Zou and Donner 2008). */
-struct stratum {
+struct stratum_figure {
     double share;
     struct estimate part;
 };
-struct estimate stratified(const struct stratum *strata, int32_t count);
+struct estimate stratified(const struct stratum_figure *strata, int32_t count);
 
 #endif

@@ -10,24 +10,21 @@
 
 const double profile_quantiles[PROFILE_QUANTILES] = {0.5, 0.9, 0.99, 0.999};
 
-/* Columns of the looks: those of the whole, then those of each operator. */
+/* Columns of the sample's batches: those of the whole, then those of each operator. */
 enum column {
     COLUMN_ROWS,
-    COLUMN_BYTES_IN,
     COLUMN_ROWS_OUT,
-    COLUMN_BYTES_OUT,
     COLUMN_WORK,
     COLUMN_READ,
     COLUMN_CHAIN, /* CPU of all operators */
-    COLUMN_PRIMARY_ROWS,
-    COLUMN_PRIMARY_WORK,
-    COLUMN_PRIMARY_READ,
-    COLUMN_PRIMARY_ALL, /* work and reading */
     COLUMNS_OF_WHOLE
 };
-enum operator_column { OPERATOR_IN, OPERATOR_OUT, OPERATOR_CPU, COLUMNS_OF_OPERATOR };
+enum operator_column { OPERATOR_ROWS, OPERATOR_CPU, COLUMNS_OF_OPERATOR };
 static_assert(COLUMNS_OF_WHOLE + COLUMNS_OF_OPERATOR * PROFILE_OPERATORS_MAX <= LOOKS_COLUMNS_MAX,
               "they fit");
+
+/* Of the looks at the primary. */
+enum primary_column { PRIMARY_ROWS, PRIMARY_WORK, PRIMARY_READ, PRIMARY_ALL, PRIMARY_COLUMNS };
 
 static int32_t columns_of(int32_t operator_count)
 {
@@ -41,72 +38,79 @@ static int32_t column_of(int32_t op, enum operator_column column)
 
 int32_t profile_numbers(int32_t operator_count)
 {
-    int32_t columns = columns_of(operator_count);
-    return looks_numbers(columns) + columns;
+    return 2 * looks_numbers(columns_of(operator_count)) + looks_numbers(PRIMARY_COLUMNS);
 }
 
 void profile_looks_init(struct profile_looks *looks, double *memory, int32_t operator_count)
 {
     CHECK(operator_count >= 0 && operator_count <= PROFILE_OPERATORS_MAX);
     int32_t columns = columns_of(operator_count);
-    *looks = (struct profile_looks){.operator_count = operator_count,
-                                    .memory = memory,
-                                    .last = memory + looks_numbers(columns)};
-    looks_init(&looks->looks, memory, columns);
+    *looks = (struct profile_looks){.operator_count = operator_count};
+    looks_init(&looks->sample, memory, columns);
+    looks_init(&looks->kept, memory + looks_numbers(columns), columns);
+    looks_init(&looks->primary, memory + (ptrdiff_t)2 * looks_numbers(columns), PRIMARY_COLUMNS);
 }
 
-static void as_row(const struct profile_counters *c, double *row)
+/* --- what comes in --- */
+
+void profile_begin_sample(struct profile_looks *looks)
 {
-    row[COLUMN_ROWS] = (double)c->rows_in;
-    row[COLUMN_BYTES_IN] = (double)c->bytes_in;
-    row[COLUMN_ROWS_OUT] = (double)c->rows_out;
-    row[COLUMN_BYTES_OUT] = (double)c->bytes_out;
-    row[COLUMN_WORK] = (double)c->work_cpu_ns;
-    row[COLUMN_READ] = (double)c->read_cpu_ns;
+    looks_copy(&looks->sample, &looks->kept);
+}
+
+void profile_keep(struct profile_looks *looks)
+{
+    looks_copy(&looks->kept, &looks->sample);
+}
+
+void profile_add_group(struct profile_looks *looks, const struct profile_group *group)
+{
+    double row[LOOKS_COLUMNS_MAX];
+    row[COLUMN_ROWS] = group->rows;
+    row[COLUMN_ROWS_OUT] = group->rows_out;
+    row[COLUMN_WORK] = group->work_ns;
+    row[COLUMN_READ] = group->read_ns;
     row[COLUMN_CHAIN] = 0;
-    row[COLUMN_PRIMARY_ROWS] = (double)c->primary_rows;
-    row[COLUMN_PRIMARY_WORK] = (double)c->primary_work_cpu_ns;
-    row[COLUMN_PRIMARY_READ] = (double)c->primary_read_cpu_ns;
-    row[COLUMN_PRIMARY_ALL] = row[COLUMN_PRIMARY_WORK] + row[COLUMN_PRIMARY_READ];
-    for (int32_t i = 0; i < c->operator_count; i++) {
-        const struct operator_counters *op = &c->operators[i];
-        row[column_of(i, OPERATOR_IN)] = (double)op->rows_in;
-        row[column_of(i, OPERATOR_OUT)] = (double)op->rows_out;
-        row[column_of(i, OPERATOR_CPU)] = (double)op->cpu_ns;
-        row[COLUMN_CHAIN] += (double)op->cpu_ns;
+    for (int32_t i = 0; i < looks->operator_count; i++) {
+        row[column_of(i, OPERATOR_ROWS)] = group->operator_rows[i];
+        row[column_of(i, OPERATOR_CPU)] = group->operator_ns[i];
+        row[COLUMN_CHAIN] += group->operator_ns[i];
     }
+    looks_add(&looks->sample, row);
 }
 
-void profile_look(struct profile_looks *looks, const struct profile_counters *counters)
+double profile_rows(const struct profile_looks *looks)
 {
-    double now[LOOKS_COLUMNS_MAX], gained[LOOKS_COLUMNS_MAX];
-    bool fallen = false;
-    CHECK(counters->operator_count == looks->operator_count);
-    as_row(counters, now);
-    for (int32_t c = 0; c < looks->looks.columns; c++) {
-        gained[c] = now[c] - looks->last[c];
-        fallen = fallen || gained[c] < 0;
-        looks->last[c] = now[c];
+    return looks_sum(&looks->sample, COLUMN_ROWS);
+}
+
+void profile_look_primary(struct profile_looks *looks, const struct profile_primary *now)
+{
+    int64_t rows = now->rows - looks->last.rows;
+    int64_t work_ns = now->work_ns - looks->last.work_ns;
+    int64_t read_ns = now->read_ns - looks->last.read_ns;
+    bool fallen = rows < 0 || work_ns < 0 || read_ns < 0;
+    if (looks->begun && rows == 0 && !fallen) {
+        return; /* what it spent meanwhile belongs to the records to come */
     }
     if (looks->begun && !fallen) {
-        looks_add(&looks->looks, gained);
+        looks_add(&looks->primary, (double[]){(double)rows, (double)work_ns, (double)read_ns,
+                                              (double)work_ns + (double)read_ns});
     }
+    looks->last = *now;
     looks->begun = true;
 }
 
-void profile_skip(struct profile_looks *looks)
-{
-    looks->begun = false;
-}
-
 /* --- figures --- */
+
+static const struct estimate unknown = {.value = NUM_NAN, .low = NUM_NAN, .high = NUM_NAN, .n = 0};
 
 static void latency_of(const struct histogram *latency, struct estimate *quantiles)
 {
     for (int q = 0; q < PROFILE_QUANTILES; q++) {
         double low = 0, high = 1;
         if (latency == NULL || latency->count == 0) {
-            quantiles[q] = (struct estimate){NUM_NAN, NUM_NAN, NUM_NAN, 0};
+            quantiles[q] = unknown;
             continue;
         }
         double n = (double)latency->count;
@@ -119,15 +123,26 @@ static void latency_of(const struct histogram *latency, struct estimate *quantil
     }
 }
 
+/* Rows out of rows in: a share has an interval, more than one row of a row has none. */
+static struct estimate selectivity_of(const struct operator_counters *c)
+{
+    double in = (double)c->rows_in, out = (double)c->rows_out;
+    if (!(in > 0)) {
+        return unknown;
+    }
+    return out <= in ? share_estimate(out, 0, in, LOOKS_CONFIDENCE)
+                     : (struct estimate){out / in, NUM_NAN, NUM_NAN, in};
+}
+
 static void operator_of(const struct looks *looks, int32_t i, const struct operator_counters *c,
                         struct operator_profile *ret)
 {
-    int32_t in = column_of(i, OPERATOR_IN), cpu = column_of(i, OPERATOR_CPU);
+    int32_t cpu = column_of(i, OPERATOR_CPU);
     ret->cost_ns = looks_ratio(looks, cpu, COLUMN_ROWS, LOOKS_CONFIDENCE);
-    ret->service_ns = looks_ratio(looks, cpu, in, LOOKS_CONFIDENCE);
+    ret->service_ns = looks_ratio(looks, cpu, column_of(i, OPERATOR_ROWS), LOOKS_CONFIDENCE);
     ret->share = looks_ratio(looks, cpu, COLUMN_CHAIN, LOOKS_CONFIDENCE);
     ret->share.n = looks_sum(looks, COLUMN_ROWS);
-    ret->selectivity = looks_ratio(looks, column_of(i, OPERATOR_OUT), in, LOOKS_CONFIDENCE);
+    ret->selectivity = selectivity_of(c);
     latency_of(c->latency, ret->latency_ns);
 }
 
@@ -164,26 +179,46 @@ static void find_costly(const struct looks *looks, int32_t count, int32_t *ret_f
     *ret_second = second;
 }
 
-static void find_limit(const struct looks *looks, struct profile *profile)
+/* The share of the costliest operator less that of the next. */
+static struct estimate lead_of(const struct looks *looks, int32_t count, double confidence,
+                               int32_t *ret_first)
 {
     int32_t second = -1;
-    find_costly(looks, profile->operator_count, &profile->limits, &second);
-    profile->limits_by = (struct estimate){NUM_NAN, NUM_NAN, NUM_NAN, 0};
+    find_costly(looks, count, ret_first, &second);
+    if (*ret_first < 0) {
+        return unknown;
+    }
+    struct difference_columns of = {
+        column_of(*ret_first, OPERATOR_CPU),
+        second >= 0 ? column_of(second, OPERATOR_CPU) : -1,
+    };
+    struct estimate lead = looks_estimate(looks, share_difference, &of, false, confidence);
+    lead.n = looks_sum(looks, COLUMN_ROWS);
+    return lead;
+}
+
+void profile_question(const struct profile_looks *looks, double confidence,
+                      struct estimate *ret_cost, bool *ret_clear)
+{
+    int32_t first = -1;
+    *ret_cost = looks_ratio(&looks->sample, COLUMN_WORK, COLUMN_ROWS, confidence);
+    *ret_clear = lead_of(&looks->sample, looks->operator_count, confidence, &first).low > 0;
+}
+
+static void find_limit(const struct looks *looks, struct profile *profile)
+{
+    profile->limits_by =
+        lead_of(looks, profile->operator_count, LOOKS_CONFIDENCE, &profile->limits);
     profile->without_ratio = NUM_NAN;
     if (profile->limits < 0) {
         return;
     }
-    struct difference_columns of = {
-        column_of(profile->limits, OPERATOR_CPU),
-        second >= 0 ? column_of(second, OPERATOR_CPU) : -1,
-    };
-    profile->limits_by = looks_estimate(looks, share_difference, &of, false, LOOKS_CONFIDENCE);
-    profile->limits_by.n = looks_sum(looks, COLUMN_ROWS);
     profile->limits_clear = profile->limits_by.low > 0;
     /* Of the primary's cost, the operator's share of the chain's part goes away; reading and outputs stay. */
     double chain = looks_sum(looks, COLUMN_CHAIN) / looks_sum(looks, COLUMN_WORK);
-    double share = profile->operators[profile->limits].share.value * (chain < 1 ? chain : 1) *
-                   (1 - profile->read_share.value);
+    double read = profile->read_share.value >= 0 ? profile->read_share.value : 0;
+    double share = profile->operators[profile->limits].share.value * (chain < 1 ? chain : 1);
+    share *= 1 - read;
     profile->without_ratio = share < 1 ? 1 / (1 - share) : NUM_NAN;
 }
 
@@ -195,62 +230,49 @@ static struct estimate rate_of(struct estimate cost_ns, double capacity)
                              .n = cost_ns.n};
 }
 
+static struct estimate per_record(int64_t sum, int64_t rows)
+{
+    return (struct estimate){rows > 0 ? (double)sum / (double)rows : NUM_NAN, NUM_NAN, NUM_NAN,
+                             (double)rows};
+}
+
 void profile_of(const struct profile_looks *looks, const struct profile_counters *counters,
                 double capacity, struct profile *ret_profile)
 {
-    const struct looks *l = &looks->looks;
+    const struct looks *sample = &looks->sample, *primary = &looks->primary;
     CHECK(capacity > 0 && counters->operator_count == looks->operator_count);
     *ret_profile = (struct profile){.operator_count = looks->operator_count};
     for (int32_t i = 0; i < looks->operator_count; i++) {
-        operator_of(l, i, &counters->operators[i], &ret_profile->operators[i]);
+        operator_of(sample, i, &counters->operators[i], &ret_profile->operators[i]);
     }
-    ret_profile->work_ns = looks_ratio(l, COLUMN_WORK, COLUMN_ROWS, LOOKS_CONFIDENCE);
-    ret_profile->bytes_in = looks_ratio(l, COLUMN_BYTES_IN, COLUMN_ROWS, LOOKS_CONFIDENCE);
-    ret_profile->bytes_out = looks_ratio(l, COLUMN_BYTES_OUT, COLUMN_ROWS, LOOKS_CONFIDENCE);
-    ret_profile->rows_out = looks_ratio(l, COLUMN_ROWS_OUT, COLUMN_ROWS, LOOKS_CONFIDENCE);
+    ret_profile->work_ns = looks_ratio(sample, COLUMN_WORK, COLUMN_ROWS, LOOKS_CONFIDENCE);
+    ret_profile->rows_out = looks_ratio(sample, COLUMN_ROWS_OUT, COLUMN_ROWS, LOOKS_CONFIDENCE);
+    ret_profile->bytes_in = per_record(counters->bytes_in, counters->rows_in);
+    ret_profile->bytes_out = per_record(counters->bytes_out, counters->rows_in);
     ret_profile->primary_work_ns =
-        looks_ratio(l, COLUMN_PRIMARY_WORK, COLUMN_PRIMARY_ROWS, LOOKS_CONFIDENCE);
+        looks_ratio(primary, PRIMARY_WORK, PRIMARY_ROWS, LOOKS_CONFIDENCE);
     ret_profile->primary_read_ns =
-        looks_ratio(l, COLUMN_PRIMARY_READ, COLUMN_PRIMARY_ROWS, LOOKS_CONFIDENCE);
-    ret_profile->read_share =
-        looks_ratio(l, COLUMN_PRIMARY_READ, COLUMN_PRIMARY_ALL, LOOKS_CONFIDENCE);
-    ret_profile->read_share.n = looks_sum(l, COLUMN_PRIMARY_ROWS);
-    ret_profile->rate_max = rate_of(
-        looks_ratio(l, COLUMN_PRIMARY_ALL, COLUMN_PRIMARY_ROWS, LOOKS_CONFIDENCE), capacity);
-    find_limit(l, ret_profile);
+        looks_ratio(primary, PRIMARY_READ, PRIMARY_ROWS, LOOKS_CONFIDENCE);
+    ret_profile->read_share = looks_ratio(primary, PRIMARY_READ, PRIMARY_ALL, LOOKS_CONFIDENCE);
+    ret_profile->read_share.n = looks_sum(primary, PRIMARY_ROWS);
+    ret_profile->rate_max =
+        rate_of(looks_ratio(primary, PRIMARY_ALL, PRIMARY_ROWS, LOOKS_CONFIDENCE), capacity);
+    find_limit(sample, ret_profile);
 }
 
 /* --- twins --- */
 
 enum { TWIN_ROWS, TWIN_CPU, TWIN_BASE_ROWS, TWIN_BASE_CPU, TWIN_COLUMNS };
 
-void twin_looks_init(struct twin_looks *looks)
+void twin_begin(struct twin_looks *looks)
 {
-    *looks = (struct twin_looks){.begun = false};
     looks_init(&looks->looks, looks->memory, TWIN_COLUMNS);
 }
 
-void twin_look(struct twin_looks *looks, int64_t rows, int64_t cpu_ns, int64_t baseline_rows,
-               int64_t baseline_cpu_ns)
+void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,
+              double baseline_cpu_ns)
 {
-    double now[TWIN_COLUMNS] = {(double)rows, (double)cpu_ns, (double)baseline_rows,
-                                (double)baseline_cpu_ns};
-    double gained[TWIN_COLUMNS];
-    bool fallen = false;
-    for (int c = 0; c < TWIN_COLUMNS; c++) {
-        gained[c] = now[c] - looks->last[c];
-        fallen = fallen || gained[c] < 0;
-        looks->last[c] = now[c];
-    }
-    if (looks->begun && !fallen) {
-        looks_add(&looks->looks, gained);
-    }
-    looks->begun = true;
-}
-
-void twin_skip(struct twin_looks *looks)
-{
-    looks->begun = false;
+    looks_add(&looks->looks, (double[]){rows, cpu_ns, baseline_rows, baseline_cpu_ns});
 }
 
 struct estimate twin_ratio(const struct twin_looks *looks, double confidence)

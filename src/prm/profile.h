@@ -16,42 +16,58 @@ extern const double profile_quantiles[PROFILE_QUANTILES]; /* 0.5, 0.9, 0.99, 0.9
 
 /* Counters of one operator since the figures began, as node counts them. */
 struct operator_counters {
-    char name[PROFILE_NAME_MAX + 1];
-    char type[PROFILE_NAME_MAX + 1];
-    int64_t rows_in, rows_out, bytes_in, bytes_out, cpu_ns, errors, late;
-    int64_t state_bytes, state_entries; /* now */
-    const struct histogram *latency;    /* ns of a call; NULL: not measured */
+    int64_t rows_in, rows_out;
+    const struct histogram *latency; /* ns of a call, weighted by rows; NULL: not measured */
 };
 
+/* Counters of the whole, at the same time. */
 struct profile_counters {
-    int64_t rows_in, bytes_in, rows_out, bytes_out;
-    int64_t work_cpu_ns, read_cpu_ns;
+    int64_t rows_in, bytes_in, rows_out, bytes_out; /* of the sample */
     int32_t operator_count;
     const struct operator_counters *operators;
-    /* of the primary, at the same time */
-    int64_t primary_rows, primary_read, primary_work_cpu_ns, primary_read_cpu_ns;
 };
 
-/* The looks at one shadow. */
+/* A batch of the sample: what came of one stretch of the input. Twins on the same sample have the same stretches. */
+struct profile_group {
+    double rows, rows_out, work_ns, read_ns;
+    const double *operator_rows, *operator_ns; /* [operator_count] */
+};
+
+/* What the primary has gained between two looks at its always-on counters. */
+struct profile_primary {
+    int64_t rows, work_ns, read_ns;
+};
+
+/* Batches of the sample, and looks at the primary. Points into the owner's memory. */
 struct profile_looks {
-    struct looks looks;
+    struct looks sample, kept, primary; /* kept: of samples before the present one */
     int32_t operator_count;
     bool begun;
-    double *last;   /* [columns] */
-    double *memory; /* heap of the owner: profile_numbers() */
+    struct profile_primary last;
 };
 
+/* Numbers that an owner must have for it. */
 int32_t profile_numbers(int32_t operator_count);
 
 /*   memory   [profile_numbers(operator_count)], outlives it */
 void profile_looks_init(struct profile_looks *looks, double *memory, int32_t operator_count);
 
-/* Adds what the counters have gained since the last call; the first call, and one in which a counter has fallen (the
- * shadow was opened again, or its primary), only say where they stand. */
-void profile_look(struct profile_looks *looks, const struct profile_counters *counters);
+/* The groups of the present sample come anew, all of them, as node tells them again and again: begin, then add each that is
+ * whole. Before another sample takes its place, keep() makes them stay. */
+void profile_begin_sample(struct profile_looks *looks);
+void profile_add_group(struct profile_looks *looks, const struct profile_group *group);
+void profile_keep(struct profile_looks *looks);
 
-/* Where they stand is not known any more: the next look only says so. After a pause. */
-void profile_skip(struct profile_looks *looks);
+/* Records of the sample that the figures rest on. */
+double profile_rows(const struct profile_looks *looks);
+
+/* Adds what the primary's counters have gained since the last call; the first call, and one in which a counter has fallen
+ * (it was opened again), only say where they stand. */
+void profile_look_primary(struct profile_looks *looks, const struct profile_primary *now);
+
+/* What the stopping rule asks, at a confidence: CPU of a record, and whether it is clear which operator limits. */
+void profile_question(const struct profile_looks *looks, double confidence,
+                      struct estimate *ret_cost, bool *ret_clear);
 
 struct operator_profile {
     struct estimate cost_ns;                       /* CPU of a record that the partition takes in */
@@ -81,18 +97,16 @@ struct profile {
 void profile_of(const struct profile_looks *looks, const struct profile_counters *counters,
                 double capacity, struct profile *ret_profile);
 
-/* The same sample through two chains, looked at together. Not to be copied: its looks point into it. */
+/* The same sample through two chains, in pairs of groups. Not to be copied: its looks point into it. */
 struct twin_looks {
     struct looks looks; /* columns: rows and CPU of either */
-    bool begun;
-    double last[4];
     double memory[(LOOKS_BATCHES_MAX + 1) * 4];
 };
 
-void twin_looks_init(struct twin_looks *looks);
-void twin_look(struct twin_looks *looks, int64_t rows, int64_t cpu_ns, int64_t baseline_rows,
-               int64_t baseline_cpu_ns);
-void twin_skip(struct twin_looks *looks);
+/* Begins anew: pairs come all at once, again and again. */
+void twin_begin(struct twin_looks *looks);
+void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,
+              double baseline_cpu_ns);
 
 /* CPU of a record against the baseline's: 1 is the same, 0.8 a fifth less. */
 struct estimate twin_ratio(const struct twin_looks *looks, double confidence);

@@ -22,7 +22,7 @@
  *     v          LOST           ||       |                            |
  *   MEASURING ------------------+|-------+                            |
  *     |                          |                                    |
- *     | ANSWERED, STOP, LAYOUT, the duration, the guard               |
+ *     | ANSWERED, STOP, LAYOUT, SHORT, BROKEN, the duration, the guard|
  *     +--------------> ENDING ---+ <----------------------------------+
  *                              CLOSED
  *
@@ -35,6 +35,8 @@
  *   WARMING   WARM                    MEASURING -
  *   WARMING, MEASURING, PAUSED
  *             STOP, LAYOUT, ANSWERED  ENDING    CLOSE
+ *             SHORT (its lane has no memory for it), BROKEN (it cannot go on there)
+ *                                     ENDING    CLOSE
  *             LOST                    ENDED     -
  *   ENDING    CLOSED, LOST            ENDED     -
  *   any       RESTART                 ENDED     -
@@ -81,6 +83,8 @@
     X(ANSWERED, "answered") \
     X(STOP, "stop") \
     X(LAYOUT, "layout") \
+    X(SHORT, "short") \
+    X(BROKEN, "broken") \
     X(LOST, "lost") \
     X(CLOSED, "closed") \
     X(RESTART, "restart")

@@ -14,8 +14,7 @@
     X(ONE_KEY, "one_key", "one key is about half of the load or more: no split helps") \
     X(ONE_GROUP, "one_group", "one key group has nearly all of the load: no split helps") \
     X(READING, "reading", \
-      "reading, which a split does not divide, is most of the cost: a split cannot help; re-key into " \
-      "a stream with more shards") \
+      "a split cannot help: reading is most of the cost; re-key into a stream with more shards") \
     X(NARROW, "narrow", "the partition is one key group wide: it cannot be split")
 
 enum split_verdict {

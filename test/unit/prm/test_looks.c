@@ -184,8 +184,8 @@ TEST(strata_are_weighted_by_what_they_are_of_the_whole)
             looks_add(&rest, b);
             looks_add(&plain, (double[]){a[0] + b[0], a[1] + b[1]});
         }
-        struct stratum strata[] = {{0.3, looks_ratio(&heavy, 1, 0, 0.95)},
-                                   {0.7, looks_ratio(&rest, 1, 0, 0.95)}};
+        struct stratum_figure strata[] = {{0.3, looks_ratio(&heavy, 1, 0, 0.95)},
+                                          {0.7, looks_ratio(&rest, 1, 0, 0.95)}};
         double truth = 0.3 * 100 + 0.7 * 900;
         struct estimate e = stratified(strata, 2), p = looks_ratio(&plain, 1, 0, 0.95);
         held += e.low <= truth && truth <= e.high;
@@ -193,8 +193,8 @@ TEST(strata_are_weighted_by_what_they_are_of_the_whole)
     }
     EXPECT_MSG(held >= 925, "%d of 1000", held);
     EXPECT_INT(plain_held, 0);
-    struct stratum unseen[] = {{0.5, {1, 1, 1, 10}},
-                               {0.5, {(double)NAN, (double)NAN, (double)NAN, 0}}};
+    struct stratum_figure unseen[] = {{0.5, {1, 1, 1, 10}},
+                                      {0.5, {(double)NAN, (double)NAN, (double)NAN, 0}}};
     EXPECT(isnan(stratified(unseen, 2).value));
     unseen[1].share = 0;
     EXPECT_NEAR(stratified(unseen, 2).value, 0.5, 1e-12);

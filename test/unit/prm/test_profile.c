@@ -2,7 +2,6 @@
 #include "prm/profile.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "base/rng.h"
 #include "test.h"
@@ -13,12 +12,15 @@ struct bench_run {
     struct rng rng;
     struct operator_counters operators[OPERATORS];
     struct profile_counters counters;
+    struct profile_primary primary;
     struct histogram latency;
     double costs[OPERATORS]; /* ns a record that comes in */
 };
 
 static struct bench_run run;
-static double memory[(LOOKS_BATCHES_MAX + 2) * (16 + 3 * OPERATORS)];
+static struct profile_looks looks;
+static struct profile profile;
+static double memory[(LOOKS_BATCHES_MAX + 1) * (2 * (5 + 2 * OPERATORS) + 4)];
 
 static void begin(double parse, double filter, double window)
 {
@@ -26,58 +28,56 @@ static void begin(double parse, double filter, double window)
     rng_init(&run.rng, test_seed());
     run.counters.operators = run.operators;
     run.counters.operator_count = OPERATORS;
-    for (int i = 0; i < OPERATORS; i++) {
-        IGNORE_RESULT(snprintf(run.operators[i].name, sizeof(run.operators[i].name), "op%d", i));
-    }
     run.operators[0].latency = &run.latency;
-    CHECK(profile_numbers(OPERATORS) <= (int32_t)COUNT_OF(memory));
+    CHECK(profile_numbers(OPERATORS) == (int32_t)COUNT_OF(memory));
+    profile_looks_init(&looks, memory, OPERATORS);
 }
 
-/* A second goes by: rows come, half of them pass the filter. */
+/* A stretch of the input: half of its rows pass the filter. The primary has ten times as many. */
 static void go_on(void)
 {
-    int64_t rows = 800 + (int64_t)rng_below(&run.rng, 400);
+    double rows = 800 + (double)rng_below(&run.rng, 400);
+    double in[OPERATORS], ns[OPERATORS];
+    struct profile_group group = {
+        .rows = rows, .rows_out = rows / 2, .operator_rows = in, .operator_ns = ns};
     for (int i = 0; i < OPERATORS; i++) {
-        struct operator_counters *op = &run.operators[i];
-        double noise = 1 + 0.1 * rng_normal(&run.rng);
-        int64_t in = i < 2 ? rows : rows / 2;
-        op->rows_in += in;
-        op->rows_out += i == 0 ? in : rows / 2;
-        op->cpu_ns += (int64_t)((double)rows * run.costs[i] * noise);
-        run.counters.work_cpu_ns += (int64_t)((double)rows * run.costs[i] * noise);
+        in[i] = i < 2 ? rows : rows / 2;
+        ns[i] = rows * run.costs[i] * (1 + 0.1 * rng_normal(&run.rng));
+        group.work_ns += ns[i];
+        run.operators[i].rows_in += (int64_t)in[i];
+        run.operators[i].rows_out += (int64_t)(i == 0 ? in[i] : rows / 2);
     }
+    group.work_ns += rows * 100; /* outputs */
+    group.read_ns = rows * 50;
     histogram_add(&run.latency, 1000 + (int64_t)rng_below(&run.rng, 1000), 1);
-    run.counters.rows_in += rows;
-    run.counters.bytes_in += rows * 100;
-    run.counters.rows_out += rows / 2;
-    run.counters.work_cpu_ns += rows * 100; /* outputs */
-    run.counters.read_cpu_ns += rows * 50;
-    run.counters.primary_rows += 10 * rows;
-    run.counters.primary_work_cpu_ns += 10 * rows * 800;
-    run.counters.primary_read_cpu_ns += 10 * rows * 200;
+    run.counters.rows_in += (int64_t)rows;
+    run.counters.bytes_in += (int64_t)rows * 100;
+    run.primary.rows += 10 * (int64_t)rows;
+    run.primary.work_ns += 10 * (int64_t)rows * 800;
+    run.primary.read_ns += 10 * (int64_t)rows * 200;
+    profile_add_group(&looks, &group);
+    profile_look_primary(&looks, &run.primary);
 }
 
 TEST(profile_names_the_operator_that_limits_and_by_how_much)
 {
-    struct profile_looks looks;
-    static struct profile profile;
     begin(600, 100, 200);
-    profile_looks_init(&looks, memory, OPERATORS);
+    profile_look_primary(&looks, &run.primary);
     for (int i = 0; i < 60; i++) {
-        profile_look(&looks, &run.counters);
         go_on();
     }
-    profile_look(&looks, &run.counters);
     profile_of(&looks, &run.counters, 0.5, &profile);
     EXPECT_INT(profile.limits, 0);
     EXPECT(profile.limits_clear);
     EXPECT_NEAR(profile.limits_by.value, (600.0 - 200) / 900, 0.02);
     EXPECT(profile.limits_by.low < profile.limits_by.value);
     EXPECT_NEAR(profile.operators[0].cost_ns.value, 600, 15);
-    EXPECT(profile.operators[0].cost_ns.low < 600 && 600 < profile.operators[0].cost_ns.high + 10);
+    EXPECT(profile.operators[0].cost_ns.low < 610 && 590 < profile.operators[0].cost_ns.high);
     EXPECT_NEAR(profile.operators[2].cost_ns.value, 200, 6);
     EXPECT_NEAR(profile.operators[2].service_ns.value, 400, 12); /* of the half that reaches it */
     EXPECT_NEAR(profile.operators[1].selectivity.value, 0.5, 0.01);
+    EXPECT(profile.operators[1].selectivity.low < 0.5 &&
+           profile.operators[1].selectivity.high > 0.49);
     EXPECT_NEAR(profile.operators[0].share.value, 600.0 / 900, 0.02);
     EXPECT_NEAR(profile.bytes_in.value, 100, 1e-6);
     EXPECT_NEAR(profile.primary_work_ns.value, 800, 1e-6);
@@ -93,51 +93,54 @@ TEST(profile_names_the_operator_that_limits_and_by_how_much)
 
 TEST(profile_does_not_name_one_of_two_equals)
 {
-    struct profile_looks looks;
-    static struct profile profile;
     begin(300, 100, 301);
-    profile_looks_init(&looks, memory, OPERATORS);
     for (int i = 0; i < 40; i++) {
-        profile_look(&looks, &run.counters);
         go_on();
     }
     profile_of(&looks, &run.counters, 1, &profile);
     EXPECT(profile.limits == 0 || profile.limits == 2);
     EXPECT(!profile.limits_clear);
+    struct estimate cost;
+    bool clear = true;
+    profile_question(&looks, 0.95, &cost, &clear);
+    EXPECT(!clear);
+    EXPECT_NEAR(cost.value, 801, 30);
 }
 
-TEST(profile_takes_no_gain_over_a_pause_or_a_new_start)
+TEST(profile_keeps_earlier_samples_beside_the_present_one)
 {
-    struct profile_looks looks;
     begin(100, 100, 100);
-    profile_looks_init(&looks, memory, OPERATORS);
-    profile_look(&looks, &run.counters);
-    go_on();
-    profile_look(&looks, &run.counters);
-    EXPECT_INT(looks.looks.total, 1);
-    profile_skip(&looks);
-    go_on();
-    profile_look(&looks, &run.counters);
-    EXPECT_INT(looks.looks.total, 1);
-    struct operator_counters kept[OPERATORS];
-    for (int i = 0; i < OPERATORS; i++) {
-        kept[i] = run.operators[i];
-        run.operators[i].rows_in = 0; /* opened again: counters begin anew */
+    for (int i = 0; i < 10; i++) {
+        go_on();
     }
-    profile_look(&looks, &run.counters);
-    EXPECT_INT(looks.looks.total, 1);
+    double first = profile_rows(&looks);
+    profile_keep(&looks);
+    for (int round = 0; round < 3; round++) { /* the same sample is told again and again */
+        profile_begin_sample(&looks);
+        EXPECT_NEAR(profile_rows(&looks), first, 1e-6);
+        go_on();
+        EXPECT(profile_rows(&looks) > first && profile_rows(&looks) < first + 1300);
+    }
+}
+
+TEST(profile_takes_no_gain_of_a_primary_that_was_opened_again)
+{
+    begin(100, 100, 100);
+    profile_look_primary(&looks, &run.primary);
     go_on();
-    profile_look(&looks, &run.counters);
-    EXPECT_INT(looks.looks.total, 2);
-    EXPECT(kept[0].rows_in > 0);
+    EXPECT_INT(looks.primary.total, 1);
+    profile_look_primary(&looks, &run.primary); /* nothing came: no look */
+    EXPECT_INT(looks.primary.total, 1);
+    run.primary = (struct profile_primary){.rows = 10, .work_ns = 10, .read_ns = 10};
+    profile_look_primary(&looks, &run.primary);
+    EXPECT_INT(looks.primary.total, 1);
+    go_on();
+    EXPECT_INT(looks.primary.total, 2);
 }
 
 TEST(profile_of_nothing_knows_nothing)
 {
-    struct profile_looks looks;
-    static struct profile profile;
     begin(1, 1, 1);
-    profile_looks_init(&looks, memory, OPERATORS);
     profile_of(&looks, &run.counters, 1, &profile);
     EXPECT_INT(profile.limits, -1);
     EXPECT(!profile.limits_clear);
@@ -146,23 +149,19 @@ TEST(profile_of_nothing_knows_nothing)
 
 TEST(twins_cancel_what_is_common_to_both)
 {
-    static struct twin_looks looks;
-    int64_t rows = 0, cpu = 0, base_cpu = 0;
+    static struct twin_looks twins;
     struct rng rng;
     rng_init(&rng, test_seed());
-    twin_looks_init(&looks);
+    twin_begin(&twins);
     for (int i = 0; i < 100; i++) {
-        twin_look(&looks, rows, cpu, rows, base_cpu);
         double weather = 1 + 0.4 * rng_unit(&rng);
-        rows += 1000;
-        cpu += (int64_t)(1000 * 300 * weather * (1 + 0.01 * rng_normal(&rng)));
-        base_cpu += (int64_t)(1000 * 400 * weather * (1 + 0.01 * rng_normal(&rng)));
+        twin_add(&twins, 1000, 1000 * 300 * weather * (1 + 0.01 * rng_normal(&rng)), 1000,
+                 1000 * 400 * weather * (1 + 0.01 * rng_normal(&rng)));
     }
-    struct estimate ratio = twin_ratio(&looks, 0.95);
+    struct estimate ratio = twin_ratio(&twins, 0.95);
     EXPECT_NEAR(ratio.value, 0.75, 0.01);
     EXPECT(ratio.high - ratio.low < 0.02);
-    EXPECT_NEAR(ratio.n, 99000, 0.5);
-    twin_skip(&looks);
-    twin_look(&looks, rows + 1000000, cpu, rows, base_cpu);
-    EXPECT_NEAR(twin_ratio(&looks, 0.95).n, 99000, 0.5);
+    EXPECT_NEAR(ratio.n, 100000, 0.5);
+    twin_begin(&twins);
+    EXPECT(isnan(twin_ratio(&twins, 0.95).value));
 }

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A pipeline's text with other settings: the text is read as a tree, the settings are put in where they belong, the tree is
+ * written again. So a setting is whatever the file may say, and a candidate that did well is promoted with its text. */
+#include "base/yaml.h"
+#include "control/shadows_priv.h"
+#include "pipeline/config.h"
+
+/* The tree is this file's own, made by yaml_parse in the caller's arena: what it points to may be written. */
+static struct yaml_node *child(const struct yaml_node *map, const char *key)
+{
+    for (int32_t i = 0; map != NULL && map->kind == YAML_MAP && i < map->count; i++) {
+        if (str_is(map->keys[i]->text, key)) {
+            return map->items[i];
+        }
+    }
+    return NULL;
+}
+
+static struct yaml_node *named(const struct yaml_node *list, struct str name)
+{
+    for (int32_t i = 0; list != NULL && list->kind == YAML_LIST && i < list->count; i++) {
+        const struct yaml_node *own = yaml_get(list->items[i], "name");
+        if (own != NULL && str_equal(own->text, name)) {
+            return list->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* The settings of an operator of a chain: [{window: {name: w, ...}}]; without a name it is called as its type. */
+static struct yaml_node *operator_of(const struct yaml_node *chain, struct str name)
+{
+    for (int32_t i = 0; chain != NULL && chain->kind == YAML_LIST && i < chain->count; i++) {
+        const struct yaml_node *item = chain->items[i];
+        if (item->kind != YAML_MAP || item->count != 1 || item->items[0]->kind != YAML_MAP) {
+            continue;
+        }
+        const struct yaml_node *own = yaml_get(item->items[0], "name");
+        if (str_equal(own != NULL ? own->text : item->keys[0]->text, name)) {
+            return item->items[0];
+        }
+    }
+    return NULL;
+}
+
+static struct yaml_node *scalar(struct arena *arena, struct str text)
+{
+    struct yaml_node *node = ARENA_NEW(arena, struct yaml_node);
+    *node = (struct yaml_node){.kind = YAML_SCALAR,
+                               .file = "set",
+                               .line = 1,
+                               .column = 1,
+                               .text = {arena_dup(arena, text.ptr, text.len), text.len}};
+    return node;
+}
+
+static void put(struct arena *arena, struct yaml_node *map, struct str key, struct yaml_node *value)
+{
+    for (int32_t i = 0; i < map->count; i++) {
+        if (str_equal(map->keys[i]->text, key)) {
+            map->items[i] = value;
+            return;
+        }
+    }
+    struct yaml_node **keys = ARENA_NEW_ARRAY(arena, struct yaml_node *, map->count + 1);
+    struct yaml_node **items = ARENA_NEW_ARRAY(arena, struct yaml_node *, map->count + 1);
+    for (int32_t i = 0; i < map->count; i++) {
+        keys[i] = map->keys[i];
+        items[i] = map->items[i];
+    }
+    keys[map->count] = scalar(arena, key);
+    items[map->count] = value;
+    map->keys = keys;
+    map->items = items;
+    map->count++;
+}
+
+/* One setting: "w.cache=1MiB", or "p.settings.level=3" for what is nested. */
+static enum err put_setting(struct arena *arena, const struct yaml_node *chain, struct str setting,
+                            struct err_info *info)
+{
+    struct str value = setting;
+    struct str path = str_cut(&value, '=');
+    struct str rest = path;
+    struct str name = str_cut(&rest, '.');
+    if (value.ptr == NULL || rest.ptr == NULL || rest.len == 0 || name.len == 0) {
+        return err_set(info, ERR_INVALID, "'%.*s' is no setting: one is like operator.key=value",
+                       STR_ARG(setting));
+    }
+    struct yaml_node *at = operator_of(chain, name);
+    if (at == NULL) {
+        return err_set(info, ERR_NOT_FOUND, "the stage has no operator '%.*s' to set",
+                       STR_ARG(name));
+    }
+    struct str key = str_cut(&rest, '.');
+    while (rest.ptr != NULL) {
+        struct yaml_node *next = child(at, arena_dup(arena, key.ptr, key.len));
+        if (next == NULL || next->kind != YAML_MAP) {
+            return err_set(info, ERR_NOT_FOUND, "'%.*s' has no part '%.*s' with settings in it",
+                           STR_ARG(name), STR_ARG(key));
+        }
+        at = next;
+        key = str_cut(&rest, '.');
+    }
+    put(arena, at, key, scalar(arena, value));
+    return ERR_OK;
+}
+
+/* --- the tree, written as flow YAML --- */
+
+/* Plain words stay plain, as numbers and durations in quotes would be strings; all else is a string and gets quotes. */
+static bool is_plain(const struct yaml_node *node)
+{
+    bool plain = !node->quoted;
+    for (ptrdiff_t i = 0; i < node->text.len && plain; i++) {
+        char c = node->text.ptr[i];
+        plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                c == '_' || c == '.' || c == '/' || c == '+' || (c == '%' && i > 0) ||
+                (c == '-' && node->text.len > 1);
+    }
+    return plain;
+}
+
+static void write_scalar(struct text *to, const struct yaml_node *node)
+{
+    if (is_plain(node)) {
+        text_add(to, node->text);
+    } else {
+        text_json_str(to, node->text);
+    }
+}
+
+/* Its depth is the text's: YAML_DEPTH_MAX. */
+static void write_node(struct text *to, const struct yaml_node *node) // NOLINT(misc-no-recursion)
+{
+    if (node->kind == YAML_SCALAR) {
+        write_scalar(to, node);
+        return;
+    }
+    bool map = node->kind == YAML_MAP;
+    text_add(to, map ? STR("{") : STR("["));
+    for (int32_t i = 0; i < node->count; i++) {
+        text_add(to, i > 0 ? STR(", ") : STR(""));
+        if (map) {
+            write_scalar(to, node->keys[i]);
+            text_add(to, STR(": "));
+        }
+        write_node(to, node->items[i]);
+    }
+    text_add(to, map ? STR("}") : STR("]"));
+}
+
+/* The sections of the file, a line each. */
+static struct str write_text(struct arena *arena, const struct yaml_node *root)
+{
+    struct text text;
+    text_init(&text, arena);
+    for (int32_t i = 0; i < root->count; i++) {
+        write_scalar(&text, root->keys[i]);
+        text_add(&text, STR(": "));
+        write_node(&text, root->items[i]);
+        text_add(&text, STR("\n"));
+    }
+    return text_str(&text);
+}
+
+enum err candidate_text(struct arena *arena, struct str text, struct str pipeline, struct str stage,
+                        const char *settings, struct str *ret_text, struct err_info *info)
+{
+    const struct yaml_node *root = NULL;
+    enum err err = yaml_parse(arena, "in force", text, &root, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct yaml_node *pipelines = yaml_get(root, "pipelines");
+    const struct yaml_node *own = child(pipelines, arena_dup(arena, pipeline.ptr, pipeline.len));
+    const struct yaml_node *at = named(yaml_get(own, "stages"), stage);
+    const struct yaml_node *chain = at != NULL ? yaml_get(at, "chain") : NULL;
+    struct str rest = str_trim(str_of(settings));
+    while (rest.ptr != NULL && err == ERR_OK) {
+        struct str setting = str_trim(str_cut(&rest, ';'));
+        err = setting.len > 0 ? put_setting(arena, chain, setting, info) : ERR_OK;
+    }
+    if (err == ERR_OK) {
+        *ret_text = write_text(arena, root);
+    }
+    return err;
+}

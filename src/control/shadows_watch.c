@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/* When a shadow is cast by itself, when one must yield, what all of a pipeline's may use. Triggers look at what the monitor
+ * measured; guards look once a second while a shadow runs. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "control/monitor.h"
+#include "control/shadows_priv.h"
+
+enum { WATCHED_FIRST = 64 };
+#define GUARD_NS    1000000000LL
+#define FORECAST_NS (120 * 1000000000LL) /* an older one is none */
+#define QUIET_NS    (600 * 1000000000LL) /* between two automatic shadows of a partition */
+
+void shadows_watch_init(struct control *control)
+{
+    struct shadow_watch *watch = &control->watch;
+    const struct config *config = control->config;
+    watch->count = config->pipeline_count;
+    watch->all = MEM_NEW_ARRAY(struct shadowing, watch->count > 0 ? watch->count : 1);
+    for (int32_t i = 0; i < watch->count; i++) {
+        const struct pipeline_plan *plan = config->pipelines[i];
+        struct shadowing *shadowing = &watch->all[i];
+        struct shadow_settings settings = shadow_settings_default();
+        settings.percent = plan->shadowing.percent;
+        settings.threshold = plan->shadowing.threshold;
+        settings.sustain_ns = plan->shadowing.sustain_ns;
+        settings.duration_ns = plan->shadowing.duration_ns;
+        settings.automatic = plan->shadowing.automatic;
+        settings.budget_share = plan->shadowing.budget_share;
+        settings.budget_cores = plan->shadowing.budget_cores;
+        *shadowing = (struct shadowing){.pipeline = plan->name, .settings = settings};
+        IGNORE_RESULT(snprintf(shadowing->store, sizeof(shadowing->store), "%.*s",
+                               STR_ARG(plan->shadowing.store))); /* checked by the configuration */
+    }
+}
+
+void shadows_watch_free(struct control *control)
+{
+    mem_free(control->watch.all);
+    mem_free(control->watch.parts);
+}
+
+struct shadowing *shadowing_of(struct control *control, struct str pipeline)
+{
+    for (int32_t i = 0; i < control->watch.count; i++) {
+        if (str_equal(control->watch.all[i].pipeline, pipeline)) {
+            return &control->watch.all[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- triggers --- */
+
+static uint64_t watched_id(int32_t stage, uint32_t shard, uint32_t lo, uint32_t hi)
+{
+    uint32_t id[4] = {(uint32_t)stage, shard, lo, hi};
+    return hash64(id, (ptrdiff_t)sizeof(id));
+}
+
+static struct watched *find_watched(struct shadow_watch *watch, uint64_t id)
+{
+    for (int32_t i = 0; i < watch->part_count; i++) {
+        if (watch->parts[i].id == id) {
+            return &watch->parts[i];
+        }
+    }
+    if (watch->part_count == watch->part_cap) {
+        int32_t cap = watch->part_cap > 0 ? 2 * watch->part_cap : WATCHED_FIRST;
+        struct watched *parts = MEM_NEW_ARRAY(struct watched, cap);
+        if (watch->part_count > 0) {
+            memcpy(parts, watch->parts, sizeof(*parts) * (size_t)watch->part_count);
+        }
+        mem_free(watch->parts);
+        watch->parts = parts;
+        watch->part_cap = cap;
+    }
+    struct watched *watched = &watch->parts[watch->part_count++];
+    *watched = (struct watched){.id = id};
+    shadow_trigger_init(&watched->trigger);
+    return watched;
+}
+
+static void forget_unseen(struct shadow_watch *watch)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < watch->part_count; i++) {
+        if (watch->parts[i].seen) {
+            watch->parts[kept] = watch->parts[i];
+            watch->parts[kept++].seen = false;
+        }
+    }
+    watch->part_count = kept;
+}
+
+void shadows_forecast(struct control *control, int32_t stage, const struct partition_place *place,
+                      double ratio)
+{
+    struct watched *watched = find_watched(
+        &control->watch, watched_id(stage, place->shard, place->group_lo, place->group_hi));
+    watched->forecast = ratio;
+    watched->forecast_ns = control->now_ns;
+}
+
+/* Casts one of its own accord; a refusal is an event, not a failure. */
+static void cast(struct control *control, struct shadowing *shadowing, int32_t stage,
+                 const struct partition_place *place, enum life_cause cause)
+{
+    struct err_info info;
+    struct shadow_order order = {.cause = cause,
+                                 .percent = shadowing->settings.percent,
+                                 .duration_ns = shadowing->settings.duration_ns,
+                                 .adaptive = true};
+    memcpy(order.store, shadowing->store, sizeof(shadowing->store));
+    struct shadow_entry *entry = shadow_entry_new(control, NULL);
+    enum err err = shadow_order_cast(control, stage, place, &order, entry, &info);
+    if (err == ERR_OK) {
+        shadow_begin(control, entry);
+        return;
+    }
+    event_add(control, "shadow", entry->partition, "refused", 0, info.text);
+    shadow_run_free(entry);
+    mem_free(entry);
+}
+
+enum err shadows_cast(struct control *control, int32_t stage, const struct partition_place *place,
+                      const struct shadow_order *order, int64_t *ret_id, struct err_info *info)
+{
+    struct shadow_entry *entry = shadow_entry_new(control, NULL);
+    enum err err = shadow_order_cast(control, stage, place, order, entry, info);
+    if (err != ERR_OK) {
+        shadow_run_free(entry);
+        mem_free(entry);
+        return err;
+    }
+    shadow_begin(control, entry);
+    *ret_id = entry->id;
+    return ERR_OK;
+}
+
+static const struct partition_place *place_of(const struct control *control,
+                                              const struct monitored *part)
+{
+    const struct partition_map *map = node_runtime_map(control->runtime, part->stage);
+    const struct partition_place *place =
+        &map->places[partition_map_find(map, part->shard, part->group_lo)];
+    return place->group_lo == part->group_lo && place->group_hi == part->group_hi ? place : NULL;
+}
+
+static void look_at_part(struct control *control, const struct monitored *part)
+{
+    struct shadowing *shadowing =
+        shadowing_of(control, node_runtime_stage(control->runtime, part->stage)->plan->pipeline);
+    struct watched *watched = find_watched(
+        &control->watch, watched_id(part->stage, part->shard, part->group_lo, part->group_hi));
+    const struct partition_place *place = place_of(control, part);
+    enum life_cause cause = LIFE_CAUSE_PERSON;
+    bool fresh = watched->forecast_ns != 0 && control->now_ns - watched->forecast_ns < FORECAST_NS;
+    struct shadow_load load = {.lane = control->monitor->lanes[part->lane].m.utilisation,
+                               .demand = part->m.demand,
+                               .memory = part->m.memory,
+                               .io = part->m.io_ratio,
+                               .forecast = fresh ? watched->forecast : (double)NAN};
+    watched->seen = true;
+    if (shadowing == NULL || place == NULL || !part->running ||
+        !shadow_trigger_look(&watched->trigger, &shadowing->settings, &load, control->now_ns,
+                             &cause)) {
+        return;
+    }
+    shadow_trigger_rest(&watched->trigger, control->now_ns,
+                        shadowing->settings.duration_ns + QUIET_NS);
+    cast(control, shadowing, part->stage, place, cause);
+}
+
+/* --- guards --- */
+
+static void add_use(struct control *control, const struct monitored *part)
+{
+    struct shadowing *shadowing =
+        shadowing_of(control, node_runtime_stage(control->runtime, part->stage)->plan->pipeline);
+    if (shadowing != NULL) {
+        shadowing->cores +=
+            part->m.service * part->m.work_cost_s + part->m.read * part->m.read_cost_s;
+    }
+}
+
+static void look_at_guard(struct control *control, struct shadowing *shadowing)
+{
+    const struct pipeline_plan *plan =
+        config_pipeline(config_in_force(control, shadowing->pipeline), shadowing->pipeline);
+    int64_t oldest_ns = 0, state_bytes = 0;
+    for (int32_t l = 0; l < control->lane_count; l++) {
+        const struct lane_view *view = &control->lanes[l];
+        for (int32_t p = 0; p < view->report_count; p++) {
+            const struct partition_report *report = &view->reports[p];
+            const struct stage *stage = node_runtime_stage(control->runtime, report->stage);
+            if (!str_equal(stage->plan->pipeline, shadowing->pipeline)) {
+                continue;
+            }
+            int64_t lag_ns = report->figures.lag_ns;
+            oldest_ns = lag_ns > oldest_ns ? lag_ns : oldest_ns;
+            state_bytes += report->figures.state_bytes;
+        }
+    }
+    shadow_guard_look(&shadowing->guard, oldest_ns, plan->objective_ns,
+                      (double)state_bytes / (double)plan->memory_bytes);
+}
+
+static void look_at_parts(struct control *control)
+{
+    const struct monitor *monitor = control->monitor;
+    for (int32_t i = 0; i < control->watch.count; i++) {
+        control->watch.all[i].cores = 0;
+    }
+    for (int32_t i = 0; i < monitor->part_count; i++) {
+        add_use(control, &monitor->parts[i]);
+    }
+    for (int32_t i = 0; i < monitor->part_count; i++) {
+        look_at_part(control, &monitor->parts[i]);
+    }
+    forget_unseen(&control->watch);
+}
+
+int64_t shadows_watch(struct control *control)
+{
+    struct shadow_watch *watch = &control->watch;
+    if (control->monitor->taken_ns != watch->taken_ns && control->monitor->taken_count > 0) {
+        watch->taken_ns = control->monitor->taken_ns;
+        look_at_parts(control);
+    }
+    if (shadows_active(&control->shadows, NULL) == 0) {
+        return CLOCK_NEVER;
+    }
+    if (watch->asked && control->lanes_out == 0) {
+        watch->asked = false;
+        for (int32_t i = 0; i < watch->count; i++) {
+            look_at_guard(control, &watch->all[i]);
+        }
+    }
+    if (control->now_ns >= watch->look_ns) {
+        watch->look_ns = control->now_ns + GUARD_NS;
+        watch->asked = figures_ask(control);
+    }
+    return watch->look_ns;
+}
