@@ -54,8 +54,36 @@ static enum err add_plan(struct chain_builder *b, const struct yaml_node *node,
     return ERR_OK;
 }
 
+/* The last encode of the stage before: what it wrote is in the records. NULL: there is none, or rows were made behind it. */
+static const struct parse_plan *encoded_by(const struct stage_plan *before)
+{
+    const struct parse_plan *found = NULL;
+    for (int32_t i = 0; i < before->operator_count; i++) {
+        const struct parse_plan *encode = encode_plan_of(before->operators[i]);
+        found = encode != NULL ? encode : before->operators[i]->value_intact ? found : NULL;
+    }
+    return found;
+}
+
+/* Reads columns back that `parse` tells where to find, the first ones of the chain. */
+static enum err read_back_by(struct chain_builder *b, const struct yaml_node *node, int32_t input,
+                             struct str name, const struct parse_plan *parse)
+{
+    struct operator_plan *plan = plan_new(b, &operator_parse, name, input);
+    plan->schema.count = parse->field_count;
+    for (int32_t f = 0; f < parse->field_count; f++) {
+        plan->schema.names[f] = parse->fields[f].name;
+        plan->schema.types[f] = parse->fields[f].type;
+    }
+    plan->value_intact = true;
+    plan->columns_read = 0;
+    plan->column_from = operator_columns_kept(b->loader->arena, &b->schemas[input]);
+    plan->compiled = (void *)(uintptr_t)parse; /* read only */
+    return add_plan(b, node, plan);
+}
+
 /* The columns of the stage before are read back from its records: by its own parse where it passed them on as they came,
- * else from the objects that it wrote. A chain that begins with a parse of its own takes over. */
+ * else from the objects, or at the places, that it wrote. A chain that begins with a parse of its own takes over. */
 static enum err add_read_back(struct chain_builder *b, const struct yaml_node *node, int32_t input)
 {
     const struct stage_input *from = &b->stage->inputs[input];
@@ -67,16 +95,13 @@ static enum err add_read_back(struct chain_builder *b, const struct yaml_node *n
     struct arena *arena = b->loader->arena;
     struct str name = input == 0 ? STR("sc.input") : STR("sc.input2");
     if (!last->value_intact) {
-        if (last->schema.count == 0) {
-            return ERR_OK;
-        }
-        struct operator_plan *plan = plan_new(b, &operator_parse, name, input);
-        plan->schema = last->schema;
-        plan->value_intact = true;
-        plan->columns_read = 0;
-        plan->column_from = operator_columns_kept(arena, &b->schemas[input]);
-        plan->compiled = parse_plan_of_schema(arena, &last->schema);
-        return add_plan(b, node, plan);
+        return last->schema.count == 0
+                   ? ERR_OK
+                   : read_back_by(b, node, input, name, parse_plan_of_schema(arena, &last->schema));
+    }
+    const struct parse_plan *encoded = encoded_by(before);
+    if (encoded != NULL) {
+        return read_back_by(b, node, input, name, encoded);
     }
     for (int32_t i = 0; i < before->operator_count; i++) {
         const struct operator_plan *parse = before->operators[i];

@@ -448,8 +448,11 @@ static struct column *add_columns(const struct operator_instance *op, struct bat
     uint8_t *unused_null = NULL;
     for (int32_t f = 0; f < op->plan->field_count; f++) {
         if ((op->used >> f & 1) != 0) {
-            int32_t c = batch_add_column(batch, op->plan->fields[f].type, true);
-            memset(batch->columns[c].null, 1, (size_t)batch->count);
+            bool nulls = op->plan->format != PARSE_RAW; // a raw record holds every field
+            int32_t c = batch_add_column(batch, op->plan->fields[f].type, nulls);
+            if (nulls) {
+                memset(batch->columns[c].null, 1, (size_t)batch->count);
+            }
             continue;
         }
         if (unused_null == NULL) {
@@ -471,13 +474,13 @@ static int32_t read_rows(const struct operator_instance *op, const struct batch 
         return json_read_rows(op->reader, op->shape, plan->strict, batch->value, batch->sel,
                               batch->sel_count, columns, batch->arena, reasons);
     }
+    if (plan->format == PARSE_RAW) {
+        return parse_raw_rows(plan, op->used, batch, columns, reasons);
+    }
     int32_t bad = 0;
     for (int32_t k = 0; k < batch->sel_count; k++) {
         int32_t row = batch->sel[k];
-        reasons[row] =
-            plan->format == PARSE_CSV
-                ? parse_csv_row(plan, op->used, batch->value[row], columns, row, batch->arena)
-                : parse_raw_row(plan, op->used, batch->value[row], columns, row, batch->arena);
+        reasons[row] = parse_csv_row(plan, op->used, batch->value[row], columns, row, batch->arena);
         bad += reasons[row] != NULL ? 1 : 0;
     }
     return bad;

@@ -58,8 +58,11 @@ struct parse_plan {
 /* One record into row `row` of the columns of the used fields (bit i of `used`: field i). NULL, or why it is bad. */
 const char *parse_csv_row(const struct parse_plan *plan, uint64_t used, struct str value,
                           struct column *columns, int32_t row, struct arena *arena);
-const char *parse_raw_row(const struct parse_plan *plan, uint64_t used, struct str value,
-                          struct column *columns, int32_t row, struct arena *arena);
+
+/* The selected rows into the columns of the used fields, which need no null maps: nothing is null in a raw record. `reasons`
+ * of all rows is written: NULL, or why the row is bad; returns how many are. */
+int32_t parse_raw_rows(const struct parse_plan *plan, uint64_t used, const struct batch *batch,
+                       struct column *columns, const char **reasons);
 
 /* Builds the tree of the used fields' paths. INVALID: a path leads through another field. */
 ATTR_NODISCARD enum err parse_json_shape(const struct parse_plan *plan, uint64_t used,
@@ -73,6 +76,9 @@ ATTR_NODISCARD enum err parse_read_fields(struct compile_context *ctx,
 /* The name of a type. */
 ATTR_NODISCARD enum err parse_read_type(struct compile_context *ctx, const struct yaml_node *node,
                                         enum value_type *ret_type);
+
+/* How to read what an encode wrote; NULL: `plan` is no encode. */
+const struct parse_plan *encode_plan_of(const struct operator_plan *plan);
 
 /* A parse that reads the columns `schema` back from the objects that encode_json wrote: what stands between two stages. */
 struct parse_plan *parse_plan_of_schema(struct arena *arena, const struct schema *schema);

@@ -1,101 +1,217 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Fields at fixed offsets of a binary value. */
+/* Fields at fixed offsets of a binary value, a field at a time: each is one short loop over all rows. */
 #include <math.h>
 
 #include "pipeline/op_parse.h"
 
-/* `bytes` (1..8) bytes as an unsigned number. */
-static uint64_t load(const unsigned char *p, int32_t bytes, bool big_endian)
+/* The rows that are read, and where what is wrong with them goes. */
+struct raw_rows {
+    const struct str *value;
+    const int32_t *rows;
+    int32_t count;
+    const char **reasons;
+    int32_t bad;
+};
+
+static void mark_bad(struct raw_rows *of, int32_t row, const char *reason)
 {
-    uint64_t value = 0;
-    for (int32_t i = 0; i < bytes; i++) {
-        value = value << 8 | p[big_endian ? i : bytes - 1 - i];
+    of->bad += of->reasons[row] == NULL;
+    of->reasons[row] = of->reasons[row] == NULL ? reason : of->reasons[row];
+}
+
+/* to[row] = E, in which `at` is where the row's field begins. */
+#define EACH_ROW(E) \
+    for (int32_t k = 0; k < of->count; k++) { \
+        int32_t row = of->rows[k]; \
+        const char *at = of->value[row].ptr + offset; \
+        E; \
     }
-    return value;
-}
 
-static int64_t sign_extend(uint64_t value, int32_t bytes)
-{
-    int32_t shift = 64 - 8 * bytes;
-    return (int64_t)(value << shift) >> shift;
-}
+/* Numbers of the type T, widened as T is. */
+#define READ_INTS(T) EACH_ROW(T n; memcpy(&n, at, sizeof n); to[row] = (int64_t)n)
 
-static bool read_number(const struct parse_field *field, uint64_t bits, struct column *column,
-                        int32_t row)
+/* The same of more than one byte, in either order. */
+#define READ_WIDE_INTS(T, SWAP) \
+    do { \
+        if (field->raw_big_endian) { \
+            EACH_ROW(T n; memcpy(&n, at, sizeof n); to[row] = (int64_t)(T)SWAP(n)) \
+        } else { \
+            READ_INTS(T); \
+        } \
+    } while (0)
+
+static void read_ints(const struct parse_field *field, const struct raw_rows *of, int64_t *to)
 {
+    ptrdiff_t offset = field->raw_offset;
     switch (field->raw_type) {
     case RAW_I8:
+        READ_INTS(int8_t);
+        break;
+    case RAW_U8:
+        READ_INTS(uint8_t);
+        break;
     case RAW_I16:
+        READ_WIDE_INTS(int16_t, __builtin_bswap16);
+        break;
+    case RAW_U16:
+        READ_WIDE_INTS(uint16_t, __builtin_bswap16);
+        break;
     case RAW_I32:
+        READ_WIDE_INTS(int32_t, __builtin_bswap32);
+        break;
+    case RAW_U32:
+    case RAW_F32:
+        READ_WIDE_INTS(uint32_t, __builtin_bswap32);
+        break;
     case RAW_I64:
     case RAW_TIME:
-        COLUMN_I64(column)[row] = sign_extend(bits, field->raw_bytes);
-        return true;
-    case RAW_U8:
-    case RAW_U16:
-    case RAW_U32:
     case RAW_U64:
-        COLUMN_I64(column)[row] = (int64_t)bits;
-        return bits <= INT64_MAX;
-    case RAW_F32: {
-        uint32_t half = (uint32_t)bits;
-        float value;
-        memcpy(&value, &half, sizeof(value));
-        COLUMN_F64(column)[row] = (double)value;
-        return isfinite(value);
-    }
-    case RAW_F64: {
-        double value;
-        memcpy(&value, &bits, sizeof(value));
-        COLUMN_F64(column)[row] = value;
-        return isfinite(value);
-    }
+    case RAW_F64:
+        READ_WIDE_INTS(uint64_t, __builtin_bswap64);
+        break;
     case RAW_BOOL:
-        COLUMN_BOOL(column)[row] = (uint8_t)bits;
-        return bits <= 1;
     case RAW_STR:
     case RAW_TYPE_COUNT:
         break;
     }
-    return false;
+}
+
+/* Whether the condition BAD of the bits that were read holds for any row, and then for which. */
+#define REFUSE(BAD) \
+    do { \
+        bool any_ = false; \
+        for (int32_t k = 0; k < of->count; k++) { \
+            int64_t n = bits[of->rows[k]]; \
+            any_ |= (BAD); \
+        } \
+        for (int32_t k = 0; any_ && k < of->count; k++) { \
+            int64_t n = bits[of->rows[k]]; \
+            if (BAD) { \
+                mark_bad(of, of->rows[k], field->reason); \
+            } \
+        } \
+    } while (0)
+
+/* Infinite, or no number: all bits of the exponent are set. */
+static bool is_special(int64_t bits)
+{
+    const int64_t exponent = INT64_C(0x7ff) << 52;
+    return (bits & exponent) == exponent;
+}
+
+static void read_number(const struct parse_field *field, struct raw_rows *of, struct column *column)
+{
+    int64_t *bits = COLUMN_I64(column); // doubles, too, are eight bytes there
+    read_ints(field, of, bits);
+    if (field->raw_type == RAW_F32) {
+        for (int32_t k = 0; k < of->count; k++) {
+            uint32_t half = (uint32_t)bits[of->rows[k]];
+            float value;
+            memcpy(&value, &half, sizeof value);
+            COLUMN_F64(column)[of->rows[k]] = (double)value;
+        }
+    }
+    if (field->type == VALUE_F64) {
+        REFUSE(is_special(n));
+    } else if (field->raw_type == RAW_U64) {
+        REFUSE(n < 0);
+    }
+}
+
+static void read_bools(const struct parse_field *field, struct raw_rows *of, struct column *column)
+{
+    ptrdiff_t offset = field->raw_offset;
+    uint8_t *to = COLUMN_BOOL(column);
+    EACH_ROW(to[row] = (uint8_t)*at; if (to[row] > 1) { mark_bad(of, row, field->reason); })
+}
+
+/* Any of eight bytes is 0 or not ASCII; a borrow may say so of a byte too many, never of one too few. */
+static bool eight_are_odd(uint64_t w)
+{
+    const uint64_t tops = UINT64_C(0x8080808080808080);
+    return (((w - UINT64_C(0x0101010101010101)) | w) & tops) != 0;
+}
+
+/* Whether all bytes are ASCII and none is 0: then there is nothing to look for. */
+static bool is_plain(const char *at, int32_t bytes)
+{
+    bool odd = bytes < 8;
+    uint64_t w;
+    for (int32_t i = 0; i + 8 <= bytes; i += 8) {
+        memcpy(&w, at + i, sizeof w);
+        odd |= eight_are_odd(w);
+    }
+    if (bytes >= 8) {
+        memcpy(&w, at + bytes - 8, sizeof w);
+        odd |= eight_are_odd(w);
+    }
+    return !odd;
 }
 
 /* Up to the first NUL: fixed places are filled up with them. */
-static bool read_text(const char *p, int32_t bytes, struct column *column, int32_t row)
+static void read_texts(const struct parse_field *field, struct raw_rows *of, struct column *column)
 {
-    const char *end = memchr(p, 0, (size_t)bytes);
-    struct str text = {p, end != NULL ? end - p : bytes};
-    COLUMN_STR(column)[row] = text;
-    return utf8_valid(text);
-}
-
-const char *parse_raw_row(const struct parse_plan *plan, uint64_t used, struct str value,
-                          struct column *columns, int32_t row, struct arena *arena)
-{
-    IGNORE_RESULT(arena); /* nothing is copied */
-    if (value.ptr == NULL) {
-        return "no value";
-    }
-    for (int32_t f = 0; f < plan->field_count; f++) {
-        const struct parse_field *field = &plan->fields[f];
-        bool is_used = (used >> f & 1) != 0;
-        if ((is_used || plan->strict) && value.len < field->raw_offset + field->raw_bytes) {
-            return "raw: the value is too short";
-        }
-        if (!is_used) {
+    ptrdiff_t offset = field->raw_offset;
+    int32_t bytes = field->raw_bytes;
+    struct str *to = COLUMN_STR(column);
+    for (int32_t k = 0; k < of->count; k++) {
+        int32_t row = of->rows[k];
+        const char *at = of->value[row].ptr + offset;
+        to[row] = (struct str){at, bytes};
+        if (is_plain(at, bytes)) {
             continue;
         }
-        const char *p = value.ptr + field->raw_offset;
-        bool good = field->raw_type == RAW_STR
-                        ? read_text(p, field->raw_bytes, &columns[f], row)
-                        : read_number(field,
-                                      load((const unsigned char *)p, field->raw_bytes,
-                                           field->raw_big_endian),
-                                      &columns[f], row);
-        if (!good) {
-            return field->reason;
+        const char *end = memchr(at, 0, (size_t)bytes);
+        to[row].len = end != NULL ? end - at : bytes;
+        if (!utf8_valid(to[row])) {
+            mark_bad(of, row, field->reason);
         }
-        columns[f].null[row] = 0;
     }
-    return NULL;
+}
+
+/* Leaves out the rows that are too short for what is read of them. */
+static void take_long_enough(struct raw_rows *of, ptrdiff_t bytes, int32_t *rows)
+{
+    int32_t kept = 0;
+    for (int32_t k = 0; k < of->count; k++) {
+        int32_t row = of->rows[k];
+        const struct str *value = &of->value[row];
+        rows[kept] = row;
+        kept += value->ptr != NULL && value->len >= bytes;
+        if (UNLIKELY(value->ptr == NULL || value->len < bytes)) {
+            mark_bad(of, row, value->ptr == NULL ? "no value" : "raw: the value is too short");
+        }
+    }
+    of->rows = rows;
+    of->count = kept;
+}
+
+int32_t parse_raw_rows(const struct parse_plan *plan, uint64_t used, const struct batch *batch,
+                       struct column *columns, const char **reasons)
+{
+    struct raw_rows of = {
+        .value = batch->value, .rows = batch->sel, .count = batch->sel_count, .reasons = reasons};
+    ptrdiff_t bytes = 0;
+    for (int32_t f = 0; f < plan->field_count; f++) {
+        const struct parse_field *field = &plan->fields[f];
+        ptrdiff_t end = (ptrdiff_t)field->raw_offset + field->raw_bytes;
+        bytes = ((used >> f & 1) != 0 || plan->strict) && end > bytes ? end : bytes;
+    }
+    memset(reasons, 0, (size_t)batch->count * sizeof *reasons);
+    take_long_enough(&of, bytes,
+                     arena_new_raw(batch->arena, batch->count, (ptrdiff_t)sizeof(int32_t)));
+    for (int32_t f = 0; f < plan->field_count; f++) {
+        const struct parse_field *field = &plan->fields[f];
+        if ((used >> f & 1) == 0) {
+            continue;
+        }
+        if (field->raw_type == RAW_STR) {
+            read_texts(field, &of, &columns[f]);
+        } else if (field->raw_type == RAW_BOOL) {
+            read_bools(field, &of, &columns[f]);
+        } else {
+            read_number(field, &of, &columns[f]);
+        }
+    }
+    return of.bad;
 }

@@ -6,8 +6,19 @@
 
 /* The one list of operator types. */
 static const struct operator_type *const types[] = {
-    &operator_parse,  &operator_filter, &operator_map,  &operator_flat_map, &operator_key_by,
-    &operator_plugin, &operator_window, &operator_join, &operator_dedupe,   &operator_lookup,
+    // clang-format off
+    &operator_parse,
+    &operator_filter,
+    &operator_map,
+    &operator_flat_map,
+    &operator_encode,
+    &operator_key_by,
+    &operator_plugin,
+    &operator_window,
+    &operator_join,
+    &operator_dedupe,
+    &operator_lookup,
+    // clang-format on
 };
 
 const struct operator_type *operator_type_find(struct str name)

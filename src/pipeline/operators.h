@@ -9,6 +9,7 @@ extern const struct operator_type operator_parse;
 extern const struct operator_type operator_filter;
 extern const struct operator_type operator_map;
 extern const struct operator_type operator_flat_map;
+extern const struct operator_type operator_encode;
 extern const struct operator_type operator_key_by;
 extern const struct operator_type operator_plugin;
 extern const struct operator_type operator_window;

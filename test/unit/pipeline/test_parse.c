@@ -182,6 +182,138 @@ TEST(raw_fields_stand_at_their_offsets)
         cases, COUNT_OF(cases));
 }
 
+TEST(raw_numbers_of_every_width_and_order)
+{
+    static const struct record_case cases[] = {
+        {TEXT("\x80\x80\xFE\xFF\xFF\xFE\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFE"
+              "\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE"
+              "\x3F\xF8\0\0\0\0\0\0\x05\0\0\0\0\0\0\0"),
+         "{\"a\":-128,\"b\":128,\"c\":-2,\"d\":65534,\"e\":-2,\"f\":4294967294,\"g\":-2,\"h\":-2,"
+         "\"i\":1.5,\"j\":5}"},
+    };
+    check_cases(
+        "[{parse: {format: raw, fields: {a: {type: i8, offset: 0}, b: {type: u8, offset: 1}, "
+        "c: {type: i16, offset: 2}, d: {type: u16, offset: 4, endian: big}, e: {type: i32, offset: 6}, "
+        "f: {type: u32, offset: 10, endian: big}, g: {type: i64, offset: 14}, "
+        "h: {type: i64, offset: 22, endian: big}, i: {type: f64, offset: 30, endian: big}, "
+        "j: {type: u64, offset: 38}}}}, {map: {}}]",
+        cases, COUNT_OF(cases));
+    static const struct record_case bad[] = {
+        {TEXT("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0\0\0\0\0\0\xF0\x3F"), "!field 'u' is no int"},
+        {TEXT("\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\xF0\x7F"), "!field 'f' is no float"},
+        {TEXT("\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\xF8\xFF"), "!field 'f' is no float"},
+        {TEXT("\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\xF0\xBF"), "{\"u\":1,\"f\":-1}"},
+    };
+    check_cases(
+        "[{parse: {format: raw, fields: {u: {type: u64, offset: 0}, f: {type: f64, offset: 8}}}}, "
+        "{map: {}}]",
+        bad, COUNT_OF(bad));
+}
+
+TEST(raw_texts_end_at_their_first_zero_or_their_place)
+{
+    static const struct record_case cases[] = {
+        {TEXT("abcdefghijk"), "{\"s\":\"abcdefghijk\"}"},
+        {TEXT("abcdefghij\0"), "{\"s\":\"abcdefghij\"}"},
+        {TEXT("a\0cdefghijk"), "{\"s\":\"a\"}"},
+        {TEXT("\0\0\0\0\0\0\0\0\0\0\0"), "{\"s\":\"\"}"},
+        {TEXT("abcdefgh\xC3\xA9k"), "{\"s\":\"abcdefgh\xC3\xA9k\"}"},
+        {TEXT("abcdefghij\xC3"), "!field 's' is no string"},
+        {TEXT("\xC3\0cdefghijk"), "!field 's' is no string"},
+        {TEXT("abcdefghij"), "!raw: the value is too short"},
+    };
+    check_cases(
+        "[{parse: {format: raw, fields: {s: {type: string, offset: 0, length: 11}}}}, {map: {}}]",
+        cases, COUNT_OF(cases));
+}
+
+#define ENCODE \
+    "[{parse: {fields: {b: bool, i: int, u: int, f: float, s: string}}}, " \
+    "{encode: {format: raw, fields: {b: {type: bool, offset: 0}, u: {type: u16, offset: 2, endian: big}, " \
+    "f: {type: f32, offset: 4}, i: {type: i16, offset: 8}, s: {type: string, offset: 10, length: 3}}}}"
+
+TEST(encode_puts_fields_at_their_offsets_with_zeros_between)
+{
+    struct fixture f;
+    EXPECT(open_chain(&f, ENCODE "]"));
+    struct str value = STR("{\"b\":true,\"i\":-2,\"u\":65534,\"f\":0.5,\"s\":\"ab\"}");
+    EXPECT(run(&f, &value, 1) == ERR_OK);
+    static const char wanted[] = "\x01\0\xFF\xFE\0\0\0\x3F\xFE\xFF"
+                                 "ab";
+    struct str got = fixture_value(&f, OUTPUT_MAIN, 0);
+    EXPECT_INT(got.len, (ptrdiff_t)sizeof wanted);
+    EXPECT(memcmp(got.ptr, wanted, sizeof wanted) == 0);
+    fixture_close(&f);
+}
+
+TEST(encode_rejects_what_has_no_place)
+{
+    static const struct record_case cases[] = {
+        {TEXT("{\"b\":false,\"i\":-32769,\"u\":0,\"f\":0,\"s\":\"\"}"),
+         "!encode: field 'i' is null or does not fit its place"},
+        {TEXT("{\"b\":false,\"i\":0,\"u\":65536,\"f\":0,\"s\":\"\"}"),
+         "!encode: field 'u' is null or does not fit its place"},
+        {TEXT("{\"b\":false,\"i\":0,\"u\":-1,\"f\":0,\"s\":\"\"}"),
+         "!encode: field 'u' is null or does not fit its place"},
+        {TEXT("{\"b\":false,\"i\":0,\"u\":0,\"f\":1e39,\"s\":\"\"}"),
+         "!encode: field 'f' is null or does not fit its place"},
+        {TEXT("{\"b\":false,\"i\":0,\"u\":0,\"f\":0,\"s\":\"abcd\"}"),
+         "!encode: field 's' is null or does not fit its place"},
+        {TEXT("{\"b\":false,\"i\":0,\"u\":0,\"f\":0,\"s\":\"a\\u0000\"}"),
+         "!encode: field 's' is null or does not fit its place"},
+        {TEXT("{\"i\":0,\"u\":0,\"f\":0,\"s\":\"\"}"),
+         "!encode: field 'b' is null or does not fit its place"},
+    };
+    check_cases(ENCODE "]", cases, COUNT_OF(cases));
+}
+
+TEST(encode_is_read_back_by_the_next_stage)
+{
+    static const char *const yaml =
+        "version: 1\nstreams: {in: {shards: 1}, out: {}}\npipelines:\n  p:\n    stages:\n"
+        "      - {name: a, from: in, chain: " ENCODE ", {key_by: {key: s}}]}\n"
+        "      - {name: b, chain: [{map: {select: [s, u, i, f, b]}}], to: out}\n";
+    struct fixture f;
+    EXPECT_MSG(fixture_open(&f, yaml, 0), "%s", f.info.text);
+    struct str values[] = {STR("{\"b\":true,\"i\":-2,\"u\":65534,\"f\":0.5,\"s\":\"ab\"}"),
+                           STR("{\"b\":false,\"i\":5,\"u\":7,\"f\":-1,\"s\":\"abc\"}")};
+    EXPECT(run(&f, values, 2) == ERR_OK);
+    struct str written[2] = {fixture_value(&f, OUTPUT_MAIN, 0), fixture_value(&f, OUTPUT_MAIN, 1)};
+    struct fixture g;
+    EXPECT_MSG(fixture_open(&g, yaml, 1), "%s", g.info.text);
+    EXPECT(run(&g, written, 2) == ERR_OK);
+    EXPECT_STR(fixture_value(&g, OUTPUT_MAIN, 0),
+               STR("{\"s\":\"ab\",\"u\":65534,\"i\":-2,\"f\":0.5,\"b\":true}"));
+    EXPECT_STR(fixture_value(&g, OUTPUT_MAIN, 1),
+               STR("{\"s\":\"abc\",\"u\":7,\"i\":5,\"f\":-1,\"b\":false}"));
+    fixture_close(&g);
+    fixture_close(&f);
+}
+
+TEST(encode_says_what_is_wrong_with_its_fields)
+{
+    static const struct {
+        const char *encode, *wrong;
+    } cases[] = {
+        {"{fields: {n: {type: i64, offset: 0}}}", "encode wants 'format: raw'"},
+        {"{format: raw, fields: {m: {type: i64, offset: 0}}}", "there is no field 'm' here"},
+        {"{format: raw, fields: {n: {type: f64, offset: 0}}}", "field 'n' is int here"},
+        {"{format: raw, fields: {n: {type: i64, offset: 0}, s: {type: string, offset: 7, length: 4}}}",
+         "the places of 'n' and 's' overlap"},
+    };
+    for (ptrdiff_t i = 0; i < COUNT_OF(cases); i++) {
+        struct fixture f;
+        struct arena arena;
+        arena_init(&arena, 1 << 20);
+        const char *chain = arena_printf(
+            &arena, "[{parse: {fields: {n: int, s: string}}}, {encode: %s}]", cases[i].encode);
+        EXPECT(!fixture_open(&f, fixture_yaml(&arena, chain), 0));
+        EXPECT_MSG(strstr(f.info.text, cases[i].wrong) != NULL, "%s", f.info.text);
+        fixture_close(&f);
+        arena_release(&arena);
+    }
+}
+
 TEST(flat_map_makes_rows_of_arrays_and_parts)
 {
     struct fixture f;

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+/* encode: writes fields at fixed offsets of a binary value, which the record has from then on: what parse reads with the
+ * format raw, a field at a time. Between two stages it takes the place of JSON. */
+#include <math.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "pipeline/hint.h"
+#include "pipeline/op_parse.h"
+
+struct encode_plan {
+    struct parse_plan *raw; /* places and types; also how the next stage reads the value */
+    int32_t columns[BATCH_COLUMNS_MAX]; /* of its fields */
+    int32_t bytes;                      /* of a value */
+};
+
+struct operator_instance {
+    struct operator_env *env;
+    const struct encode_plan *plan;
+};
+
+const struct parse_plan *encode_plan_of(const struct operator_plan *plan)
+{
+    return plan->type == &operator_encode ? ((const struct encode_plan *)plan->compiled)->raw
+                                          : NULL;
+}
+
+static enum err check_format(struct compile_context *ctx)
+{
+    static const char *const known[] = {"name", "input", "format", "fields", NULL};
+    enum err err = yaml_only_keys(ctx->node, known, ctx->info);
+    const struct yaml_node *format = yaml_get(ctx->node, "format");
+    if (err == ERR_OK && (format == NULL || !str_is(format->text, "raw"))) {
+        return yaml_fail(ctx->info, format != NULL ? format : ctx->node,
+                         "encode wants 'format: raw'; without an encode rows are written as JSON");
+    }
+    return err;
+}
+
+/* Finds the column of each field and sees that it has the field's type. */
+static enum err match_columns(struct compile_context *ctx, const struct yaml_node *fields,
+                              struct encode_plan *encode, uint64_t *ret_read)
+{
+    const struct schema *in = ctx->in[0];
+    for (int32_t f = 0; f < encode->raw->field_count; f++) {
+        struct parse_field *field = &encode->raw->fields[f];
+        int32_t column = schema_find(in, field->name);
+        if (column < 0) {
+            struct hint hint;
+            hint_of_names(&hint, field->name, in->names, in->count);
+            return yaml_fail(ctx->info, fields->keys[f], "there is no field '%.*s' here%s",
+                             STR_ARG(field->name), hint.text);
+        }
+        if (in->types[column] != field->type) {
+            return yaml_fail(ctx->info, fields->items[f], "field '%.*s' is %s here",
+                             STR_ARG(field->name), value_type_name(in->types[column]));
+        }
+        field->reason =
+            arena_printf(ctx->arena, "encode: field '%.*s' is null or does not fit its place",
+                         STR_ARG(field->name));
+        encode->columns[f] = column;
+        *ret_read |= UINT64_C(1) << column;
+        int32_t end = field->raw_offset + field->raw_bytes;
+        encode->bytes = end > encode->bytes ? end : encode->bytes;
+    }
+    return ERR_OK;
+}
+
+static enum err check_places(struct compile_context *ctx, const struct yaml_node *fields,
+                             const struct parse_plan *raw)
+{
+    for (int32_t f = 0; f < raw->field_count; f++) {
+        for (int32_t other = 0; other < f; other++) {
+            const struct parse_field *a = &raw->fields[other];
+            const struct parse_field *b = &raw->fields[f];
+            if (a->raw_offset < b->raw_offset + b->raw_bytes &&
+                b->raw_offset < a->raw_offset + a->raw_bytes) {
+                return yaml_fail(ctx->info, fields->items[f],
+                                 "the places of '%.*s' and '%.*s' overlap", STR_ARG(a->name),
+                                 STR_ARG(b->name));
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err encode_compile(struct compile_context *ctx, struct operator_plan *plan)
+{
+    struct encode_plan *encode = ARENA_NEW(ctx->arena, struct encode_plan);
+    const struct yaml_node *fields = yaml_get(ctx->node, "fields");
+    encode->raw = ARENA_NEW(ctx->arena, struct parse_plan);
+    encode->raw->format = PARSE_RAW;
+    encode->raw->trusted = true;
+    uint64_t read = 0;
+    enum err err = check_format(ctx);
+    err = err == ERR_OK ? parse_read_fields(ctx, fields, encode->raw) : err;
+    err = err == ERR_OK ? check_places(ctx, fields, encode->raw) : err;
+    err = err == ERR_OK ? match_columns(ctx, fields, encode, &read) : err;
+    if (err != ERR_OK) {
+        return err;
+    }
+    plan->schema = *ctx->in[0];
+    plan->value_intact = true; // what it wrote is the record's value now
+    plan->columns_read = read;
+    plan->column_from = operator_columns_kept(ctx->arena, ctx->in[0]);
+    plan->compiled = encode;
+    return ERR_OK;
+}
+
+static enum err encode_open(const struct operator_plan *plan, struct operator_env *env,
+                            struct operator_instance **ret_op, struct err_info *info)
+{
+    IGNORE_RESULT(info); /* cannot fail */
+    struct operator_instance *op = MEM_NEW(struct operator_instance);
+    op->env = env;
+    op->plan = plan->compiled;
+    *ret_op = op;
+    return ERR_OK;
+}
+
+static void encode_close(struct operator_instance *op)
+{
+    mem_free(op);
+}
+
+/* Where the values of a batch's selected rows are being written, one behind the other. */
+struct raw_out {
+    char *at;
+    ptrdiff_t stride_bytes;
+    const int32_t *rows;
+    int32_t count;
+    const char **reasons; /* by row */
+    int32_t bad;
+};
+
+static void mark_bad(struct raw_out *out, int32_t row, const char *reason)
+{
+    out->bad += out->reasons[row] == NULL;
+    out->reasons[row] = out->reasons[row] == NULL ? reason : out->reasons[row];
+}
+
+/* Writes the expression E of `n`, the row's number, as a T; what does not satisfy FITS is bad. */
+#define PUT_INTS(T, E, FITS) \
+    do { \
+        bool odd_ = false; \
+        char *at_ = out->at + field->raw_offset; \
+        for (int32_t k = 0; k < out->count; k++, at_ += out->stride_bytes) { \
+            int64_t n = from[out->rows[k]]; \
+            T v_ = (T)(E); \
+            odd_ |= !(FITS); \
+            memcpy(at_, &v_, sizeof v_); \
+        } \
+        for (int32_t k = 0; odd_ && k < out->count; k++) { \
+            int64_t n = from[out->rows[k]]; \
+            if (!(FITS)) { \
+                mark_bad(out, out->rows[k], field->reason); \
+            } \
+        } \
+    } while (0)
+
+#define PUT_WIDE_INTS(T, U, SWAP) \
+    do { \
+        if (field->raw_big_endian) { \
+            PUT_INTS(U, SWAP((U)n), n == (int64_t)(T)n); \
+        } else { \
+            PUT_INTS(U, n, n == (int64_t)(T)n); \
+        } \
+    } while (0)
+
+static void put_ints(const struct parse_field *field, const int64_t *from, struct raw_out *out)
+{
+    switch (field->raw_type) {
+    case RAW_I8:
+        PUT_INTS(int8_t, n, n == (int64_t)(int8_t)n);
+        break;
+    case RAW_U8:
+        PUT_INTS(uint8_t, n, n == (int64_t)(uint8_t)n);
+        break;
+    case RAW_I16:
+        PUT_WIDE_INTS(int16_t, uint16_t, __builtin_bswap16);
+        break;
+    case RAW_U16:
+        PUT_WIDE_INTS(uint16_t, uint16_t, __builtin_bswap16);
+        break;
+    case RAW_I32:
+        PUT_WIDE_INTS(int32_t, uint32_t, __builtin_bswap32);
+        break;
+    case RAW_U32:
+    case RAW_F32: /* its bits */
+        PUT_WIDE_INTS(uint32_t, uint32_t, __builtin_bswap32);
+        break;
+    case RAW_I64:
+    case RAW_TIME:
+    case RAW_F64: /* its bits */
+        PUT_WIDE_INTS(int64_t, uint64_t, __builtin_bswap64);
+        break;
+    case RAW_U64:
+        if (field->raw_big_endian) {
+            PUT_INTS(uint64_t, __builtin_bswap64((uint64_t)n), n >= 0);
+        } else {
+            PUT_INTS(uint64_t, n, n >= 0);
+        }
+        break;
+    case RAW_BOOL:
+    case RAW_STR:
+    case RAW_TYPE_COUNT:
+        break;
+    }
+}
+
+static void put_bools(const struct parse_field *field, const struct column *column,
+                      struct raw_out *out)
+{
+    char *at = out->at + field->raw_offset;
+    for (int32_t k = 0; k < out->count; k++, at += out->stride_bytes) {
+        *at = (char)COLUMN_BOOL(column)[out->rows[k]];
+    }
+}
+
+/* A float as the bits of its narrower self, in the numbers' column. */
+static void put_halves(const struct parse_field *field, const struct column *column,
+                       struct raw_out *out, struct batch *batch)
+{
+    int64_t *bits = arena_new_raw(batch->arena, batch->count, (ptrdiff_t)sizeof *bits);
+    for (int32_t k = 0; k < out->count; k++) {
+        int32_t row = out->rows[k];
+        float half = (float)COLUMN_F64(column)[row];
+        uint32_t word;
+        memcpy(&word, &half, sizeof word);
+        bits[row] = (int64_t)word;
+        if (!isfinite(half) && !column_is_null(column, row)) {
+            mark_bad(out, row, field->reason);
+        }
+    }
+    put_ints(field, bits, out);
+}
+
+static void put_texts(const struct parse_field *field, const struct column *column,
+                      struct raw_out *out)
+{
+    char *at = out->at + field->raw_offset;
+    for (int32_t k = 0; k < out->count; k++, at += out->stride_bytes) {
+        int32_t row = out->rows[k];
+        if (column_is_null(column, row)) {
+            continue;
+        }
+        struct str text = COLUMN_STR(column)[row];
+        // A byte that is 0 would end it for who reads it back.
+        if (text.len > field->raw_bytes ||
+            (text.len > 0 && memchr(text.ptr, 0, (size_t)text.len) != NULL)) {
+            mark_bad(out, row, field->reason);
+        } else if (text.len > 0) {
+            memcpy(at, text.ptr, (size_t)text.len);
+        }
+    }
+}
+
+static void put_field(const struct parse_field *field, const struct column *column,
+                      struct raw_out *out, struct batch *batch)
+{
+    for (int32_t k = 0; column->null != NULL && k < out->count; k++) {
+        if (column->null[out->rows[k]] != 0) {
+            mark_bad(out, out->rows[k], field->reason);
+        }
+    }
+    if (field->raw_type == RAW_STR) {
+        put_texts(field, column, out);
+    } else if (field->raw_type == RAW_BOOL) {
+        put_bools(field, column, out);
+    } else if (field->raw_type == RAW_F32) {
+        put_halves(field, column, out, batch);
+    } else {
+        put_ints(field, COLUMN_I64(column), out);
+    }
+}
+
+static enum err encode_process(struct operator_instance *op, int input, struct batch *batch,
+                               struct batch_list *next, struct err_info *info)
+{
+    IGNORE_RESULT(input); /* all rows are alike */
+    IGNORE_RESULT(info);  /* cannot fail: what does not fit is rejected */
+    const struct encode_plan *plan = op->plan;
+    ptrdiff_t bytes = (ptrdiff_t)plan->bytes * batch->sel_count + JSON_PADDING;
+    struct raw_out out = {
+        .at = arena_new(batch->arena, bytes, 1), // zeros: what stands between fields
+        .stride_bytes = plan->bytes,
+        .rows = batch->sel,
+        .count = batch->sel_count,
+        .reasons = (const char **)arena_new(batch->arena, batch->count, sizeof(char *)),
+    };
+    for (int32_t f = 0; f < plan->raw->field_count; f++) {
+        put_field(&plan->raw->fields[f], &batch->columns[plan->columns[f]], &out, batch);
+    }
+    struct str *value = arena_new_raw(batch->arena, batch->count, sizeof *value);
+    for (int32_t k = 0; k < out.count; k++) {
+        value[out.rows[k]] = (struct str){out.at + k * out.stride_bytes, out.stride_bytes};
+    }
+    if (out.bad > 0) {
+        operator_reject_reasons(op->env, batch, out.reasons); // with the values that they came with
+    }
+    batch->value = value;
+    if (batch->sel_count > 0) {
+        batch_list_add(next, batch);
+    }
+    return ERR_OK;
+}
+
+const struct operator_type operator_encode = {
+    .name = "encode",
+    .compile = encode_compile,
+    .open = encode_open,
+    .close = encode_close,
+    .process = encode_process,
+};
