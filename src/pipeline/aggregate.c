@@ -324,6 +324,13 @@ const char *aggregate_list_add(const struct aggregate_list *list,
     return NULL;
 }
 
+int32_t aggregate_list_idle(const struct aggregate_list *list, const struct aggregate_input *input,
+                            const int32_t *sel, int32_t count, const struct cell *cell)
+{
+    bool alone = list->count == 1 && list->top == 0 && cell->tail_len <= CELL_TAIL_BYTES_MAX;
+    return alone ? top_idle(&list->items[0], &input->of[0], sel, count, cell) : 0;
+}
+
 /* --- merging --- */
 
 static void sum_f64_merge(const struct aggregate_list *list, const struct aggregate *item,

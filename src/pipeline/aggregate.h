@@ -94,6 +94,11 @@ void aggregate_list_add_plain(const struct aggregate_list *list,
 const char *aggregate_list_add(const struct aggregate_list *list,
                                const struct aggregate_input *input, int32_t row, struct cell *cell);
 
+/* How many of the rows sel[0..count), from the first on, would change nothing in the cell and be rejected by nothing: a
+ * quick look, 0 if it finds none. */
+int32_t aggregate_list_idle(const struct aggregate_list *list, const struct aggregate_input *input,
+                            const int32_t *sel, int32_t count, const struct cell *cell);
+
 /* Adds all that `from` holds to `into`. */
 void aggregate_list_merge(const struct aggregate_list *list, struct cell *into,
                           const struct cell *from);
@@ -135,6 +140,8 @@ bool quantile_read(const struct aggregate_list *list, const struct aggregate *it
 /* aggregate_top.c */
 void top_add(const struct aggregate_list *list, const struct aggregate *item,
              const struct aggregate_input *input, int32_t row, int64_t sortable, struct cell *cell);
+int32_t top_idle(const struct aggregate *item, const struct column *of, const int32_t *sel,
+                 int32_t count, const struct cell *cell);
 void top_merge(const struct aggregate_list *list, const struct aggregate *item, struct cell *into,
                const struct cell *from);
 int32_t top_count(const struct aggregate *item, const struct cell *cell);

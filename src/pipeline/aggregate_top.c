@@ -192,6 +192,21 @@ void top_add(const struct aggregate_list *list, const struct aggregate *item,
     }
 }
 
+int32_t top_idle(const struct aggregate *item, const struct column *of, const int32_t *sel,
+                 int32_t count, const struct cell *cell)
+{
+    const struct top_head *head = top_head_of(item, cell);
+    if (of->type == VALUE_F64 || head->entries < item->n) {
+        return 0;
+    }
+    const int64_t *values = COLUMN_I64(of);
+    int32_t i = 0;
+    while (i < count && (column_is_null(of, sel[i]) || values[sel[i]] < head->worst)) {
+        i++;
+    }
+    return i;
+}
+
 void top_merge(const struct aggregate_list *list, const struct aggregate *item, struct cell *into,
                const struct cell *from)
 {

@@ -63,25 +63,74 @@ static void add_to_cell(struct operator_instance *op, const struct batch *batch,
     }
 }
 
-/* Adds rows sel[0..count) to the cells (key, time[row]). */
-static void add_rows(struct operator_instance *op, const struct batch *batch, const int32_t *sel,
-                     int32_t count)
+/* Finds the runs of rows sel[0..count) that go to one cell (key, time[row]); returns how many there are. */
+static int32_t find_runs(struct window_piece *piece, const struct batch *batch, const int32_t *sel,
+                         int32_t count)
+{
+    int32_t runs = 0;
+    int32_t last = -1;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t row = sel[i];
+        bool same = last >= 0 && batch->hash[row] == batch->hash[last] &&
+                    piece->time[row] == piece->time[last] &&
+                    str_equal(batch->key[row], batch->key[last]);
+        if (!same) {
+            piece->first[runs] = row;
+            piece->length[runs++] = 0;
+        }
+        piece->length[runs - 1]++;
+        last = row;
+    }
+    return runs;
+}
+
+/* A cell for each row instead of one for each run. */
+static void spread_payloads(struct window_piece *piece, int32_t runs, int32_t count)
+{
+    for (int32_t run = runs - 1; run >= 0 && count > run + 1; run--) {
+        void *payload = piece->payload[run];
+        for (int32_t k = 0; k < piece->length[run]; k++) {
+            piece->payload[--count] = payload;
+        }
+    }
+}
+
+/* Adds rows of one cell. */
+static void add_run(struct operator_instance *op, const struct batch *batch, const int32_t *rows,
+                    int32_t count, void *payload)
+{
+    const struct aggregate_list *list = &op->window->aggregates;
+    struct cell cell =
+        window_cell(op, op->spaces[WINDOW_CELLS], batch->hash[rows[0]], payload, batch->arena);
+    for (int32_t i = aggregate_list_idle(list, &op->input, rows, count, &cell); i < count;
+         i += 1 + aggregate_list_idle(list, &op->input, rows + i + 1, count - i - 1, &cell)) {
+        const char *reason = aggregate_list_add(list, &op->input, rows[i], &cell);
+        if (reason != NULL) {
+            operator_reject(op->env, batch, rows[i], reason);
+        }
+    }
+}
+
+/* Adds rows sel[0..count) to the cells (key, time[row]), a run of rows of one cell at a time. Returns how many runs there
+ * are: their first rows, and whether their cells are new, are in the piece. */
+static int32_t add_rows(struct operator_instance *op, const struct batch *batch, const int32_t *sel,
+                        int32_t count)
 {
     struct window_piece *piece = op->piece;
     const struct aggregate_list *list = &op->window->aggregates;
-    struct state_space *space = op->spaces[WINDOW_CELLS];
+    int32_t runs = find_runs(piece, batch, sel, count);
+    state_upsert_many(op->spaces[WINDOW_CELLS], piece->first, runs, batch->hash, batch->key,
+                      piece->time, piece->payload, piece->created);
     if (list->plain) {
-        state_upsert_many(space, sel, count, batch->hash, batch->key, piece->time, piece->payload,
-                          NULL);
+        spread_payloads(piece, runs, count);
         aggregate_list_add_plain(list, &op->input, sel, count, piece->payload);
-        return;
+        return runs;
     }
     // Tails may move, payloads do not: nothing is upserted between here and the end.
-    state_upsert_many(space, sel, count, batch->hash, batch->key, piece->time, piece->payload,
-                      NULL);
-    for (int32_t i = 0; i < count; i++) {
-        add_to_cell(op, batch, sel[i], space, piece->payload[i]);
+    for (int32_t run = 0, at = 0; run < runs; at += piece->length[run], run++) {
+        add_run(op, batch, sel + at, piece->length[run], piece->payload[run]);
     }
+    return runs;
 }
 
 static void process_tumbling(struct operator_instance *op, const struct batch *batch)
@@ -105,7 +154,8 @@ static void process_tumbling(struct operator_instance *op, const struct batch *b
         piece->time[row] = start;
         piece->sel[count++] = row;
     }
-    add_rows(op, batch, piece->sel, count);
+    IGNORE_RESULT(
+        add_rows(op, batch, piece->sel, count)); // no timers: cells are found by their time
 }
 
 /* A row that is late for some of its windows only: into a cell of each of the others. */
@@ -125,23 +175,19 @@ static void add_partly_late(struct operator_instance *op, const struct batch *ba
     }
 }
 
-/* Arms the first open window of each pane that a row of this batch is in. */
-static void arm_hopping(struct operator_instance *op, const struct batch *batch, int32_t count)
+/* Arms the first open window of each pane that a row of this batch made the cell of; the other cells are under a timer
+ * already (H1). */
+static void arm_hopping(struct operator_instance *op, const struct batch *batch, int32_t runs)
 {
     const struct window_plan *window = op->window;
-    struct window_piece *piece = op->piece;
-    struct str last_key = {0};
-    int64_t last_pane = INT64_MIN;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t row = piece->sel[i];
-        int64_t pane = piece->time[row];
-        if (pane == last_pane && str_equal(batch->key[row], last_key)) {
+    const struct window_piece *piece = op->piece;
+    for (int32_t i = 0; i < runs; i++) {
+        if (piece->created[i] == 0) {
             continue;
         }
-        last_key = batch->key[row];
-        last_pane = pane;
-        int64_t end = window_floor(pane - window->size_ms, window->slide_ms) + window->slide_ms +
-                      window->size_ms;
+        int32_t row = piece->first[i];
+        int64_t end = window_floor(piece->time[row] - window->size_ms, window->slide_ms) +
+                      window->slide_ms + window->size_ms;
         if (end <= op->watermark_ms) { // windows that are closed already
             end += window_floor(op->watermark_ms - end, window->slide_ms) + window->slide_ms;
         }
@@ -175,8 +221,7 @@ static void process_hopping(struct operator_instance *op, const struct batch *ba
             piece->sel[count++] = row;
         }
     }
-    arm_hopping(op, batch, count);
-    add_rows(op, batch, piece->sel, count);
+    arm_hopping(op, batch, add_rows(op, batch, piece->sel, count));
 }
 
 static void process_session(struct operator_instance *op, const struct batch *batch)
