@@ -199,6 +199,7 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
     struct node_runtime_options options = {.config = config,
                                            .log = engine->log,
                                            .clock = &engine->clock,
+                                           .fs = engine->options.files,
                                            .tuning = engine->options.tuning,
                                            .shadow_budget = 1,
                                            .shadow_memory_bytes =

@@ -14,10 +14,11 @@ enum { ENGINE_THINGS_MAX = 24, ENGINE_CALL_PAUSE_NS = 20000 };
 struct engine_options {
     enum log_sync_mode sync;
     bool threads;
-    bool simulated;    /* a clock that jumps to the next deadline: the same steps each time */
-    bool memory_log;   /* the small engine, no files */
-    bool on_disk;      /* its folder; else in memory where that can be had */
-    loop_step control; /* NULL, or stepped behind the runtime on its thread */
+    bool simulated;         /* a clock that jumps to the next deadline: the same steps each time */
+    bool memory_log;        /* the small engine, no files */
+    bool on_disk;           /* its folder; else in memory where that can be had */
+    const struct fs *files; /* of lookup tables; NULL: there are none */
+    loop_step control;      /* NULL, or stepped behind the runtime on its thread */
     void *control_ctx;
     struct lane_tuning tuning;
     bool

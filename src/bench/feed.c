@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { FEED_BATCH_RECORDS = 1024, FEED_ARENA_BYTES = 1 << 30 };
-
 void feed_init(struct feed *feed, int64_t pass_ms)
 {
     *feed = (struct feed){.pass_ms = pass_ms};
@@ -110,72 +108,4 @@ struct batch *feed_next(struct feed *feed, struct arena *arena)
         batch->time_ms[i] += feed->offset_ms;
     }
     return batch;
-}
-
-enum err feed_chain_open(struct feed_chain *run, const char *chain_yaml, struct err_info *info)
-{
-    *run = (struct feed_chain){.largest_ms = INT64_MIN};
-    arena_init(&run->config_arena, FEED_ARENA_BYTES);
-    arena_init(&run->rows, FEED_ARENA_BYTES);
-    arena_init(&run->outputs, FEED_ARENA_BYTES);
-    run->out = MEM_NEW(struct chain_out);
-    chain_out_init(run->out, &run->outputs);
-    run->state = state_new(0, KEY_GROUP_COUNT);
-    state_set_tracking(run->state, false);
-    const char *text = arena_printf(&run->config_arena,
-                                    "version: 1\nstreams: {in: {shards: 1}, out: {shards: 1}}\n"
-                                    "pipelines:\n  p:\n    stages:\n"
-                                    "      - {name: s, from: in, chain: %s, to: out}\n",
-                                    chain_yaml);
-    enum err err = config_load(&run->config_arena, "bench.yaml", str_of(text), &run->config, info);
-    if (err != ERR_OK) {
-        return err;
-    }
-    struct chain_options options = {.plan = run->config->pipelines[0]->stages[0],
-                                    .state = run->state};
-    return chain_new(&options, &run->chain, info);
-}
-
-void feed_chain_close(struct feed_chain *run)
-{
-    chain_free(run->chain);
-    state_free(run->state);
-    mem_free(run->out);
-    arena_release(&run->config_arena);
-    arena_release(&run->rows);
-    arena_release(&run->outputs);
-}
-
-static void discard(struct feed_chain *run)
-{
-    for (int32_t i = 0; i < run->out->count; i++) {
-        run->output_rows += run->out->outputs[i].count;
-    }
-    chain_out_reset(run->out);
-}
-
-int64_t feed_chain_step(struct feed_chain *run, struct feed *feed)
-{
-    int64_t records = 0;
-    feed_begin(feed);
-    for (;;) {
-        arena_reset(&run->rows);
-        struct batch *batch = feed_next(feed, &run->rows);
-        if (batch == NULL) {
-            break;
-        }
-        records += batch->count;
-        for (int32_t i = 0; i < batch->count; i++) {
-            run->largest_ms =
-                batch->time_ms[i] > run->largest_ms ? batch->time_ms[i] : run->largest_ms;
-        }
-        CHECK(chain_process(run->chain, 0, batch, run->out, NULL) == ERR_OK);
-        discard(run);
-    }
-    bool more = true;
-    while (more) {
-        more = chain_advance(run->chain, run->largest_ms, run->out);
-        discard(run);
-    }
-    return records;
 }

@@ -3,11 +3,11 @@
 #define BENCH_FEED_H
 
 #include "log/record_batch.h"
-#include "pipeline/chain.h"
-#include "pipeline/config.h"
+#include "pipeline/batch.h"
 
-/* Input in memory: record batches as the log holds them, read over and over; each pass lies later in event time. And a
- * chain that they are run through, its outputs discarded. */
+/* Input in memory: record batches as the log holds them, read over and over; each pass lies later in event time. */
+
+enum { FEED_BATCH_RECORDS = 1024 };
 
 struct feed {
     char *bytes; /* batches one after the other; RECORD_READ_PADDING behind */
@@ -35,22 +35,5 @@ void feed_add_clicks(struct feed *feed, uint64_t seed, int32_t count);
 /* Reads and checks the next record batch and decodes it, 1024 records at most each; NULL at the batch's end. */
 void feed_begin(struct feed *feed);
 struct batch *feed_next(struct feed *feed, struct arena *arena);
-
-struct feed_chain {
-    struct arena config_arena, rows, outputs;
-    const struct config *config;
-    struct state *state;
-    struct chain *chain;
-    struct chain_out *out;
-    int64_t largest_ms;
-    int64_t output_rows;
-};
-
-ATTR_NODISCARD enum err feed_chain_open(struct feed_chain *run, const char *chain_yaml,
-                                        struct err_info *info);
-void feed_chain_close(struct feed_chain *run);
-
-/* Runs the feed's next record batch through the chain and tells it the watermark. Returns the records read. */
-int64_t feed_chain_step(struct feed_chain *run, struct feed *feed);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/real/clock_real.h"
 
-enum { NODE_RUN_YAML_MAX = 2048 };
+enum { NODE_RUN_YAML_MAX = 4096 };
 
 enum err node_run_open(struct node_run *run, const struct engine_options *options,
                        struct feed *feed, struct err_info *info)
@@ -48,12 +48,15 @@ static int64_t used_ns(const struct node_run *run)
 enum err node_run_slice(struct node_run *run, double *ret_per_s, struct err_info *info)
 {
     char yaml[NODE_RUN_YAML_MAX];
-    int32_t number = run->runs++;
+    char chain[NODE_RUN_YAML_MAX] = "";
+    if (run->stages == NULL) {
+        CHECK(snprintf(chain, sizeof chain, "      - {name: s, from: in, chain: %s, to: out}\n",
+                       run->chain) < NODE_RUN_YAML_MAX);
+    }
     int len = snprintf(yaml, sizeof yaml,
-                       "version: 1\nstreams: {in: {shards: 1}, out%d: {shards: 1, codec: none}}\n"
-                       "pipelines:\n  p%d:\n    commit: %s\n    memory: 16GiB\n    stages:\n"
-                       "      - {name: s, from: in, chain: %s, to: out%d}\n",
-                       number, number, run->commit, run->chain, number);
+                       "version: 1\nstreams: {in: {shards: 1}, out: {shards: 1, codec: none}}\n"
+                       "pipelines:\n  p%d:\n    commit: %s\n    memory: 16GiB\n    stages:\n%s",
+                       run->runs++, run->commit, run->stages != NULL ? run->stages : chain);
     CHECK(len < NODE_RUN_YAML_MAX);
     run->engine.step_lane = run->step_lane;
     int64_t begun_ns = used_ns(run);
@@ -67,9 +70,7 @@ enum err node_run_slice(struct node_run *run, double *ret_per_s, struct err_info
     engine_stop(&run->engine);
     run->cpu_ns = clock_real_process_cpu_ns() - run->cpu_ns;
     if (err == ERR_OK && run->after != NULL) {
-        char out[32];
-        IGNORE_RESULT(snprintf(out, sizeof out, "out%d", number)); // fits
-        err = run->after(run, out, run->after_ctx, info);
+        err = run->after(run, "out", run->after_ctx, info);
     }
     err = err == ERR_OK ? engine_drop_streams(&run->engine, "in", info) : err;
     if (err == ERR_OK) {

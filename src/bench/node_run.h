@@ -11,7 +11,8 @@
 
 struct node_run {
     struct engine engine;
-    const char *chain;  /* YAML of the one stage's chain */
+    const char *chain;  /* YAML of the one stage's chain, or else */
+    const char *stages; /* YAML of all stages, from the stream `in` to the stream `out` */
     const char *commit; /* the pipeline's interval */
     int64_t records;    /* in the input */
     int32_t runs;       /* so far */

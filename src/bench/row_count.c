@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "bench/bench.h"
+#include "bench/feed_run.h"
 #include "bench/node_run.h"
 #include "bench/rows.h"
 
@@ -28,7 +29,7 @@ struct cell {
 
 struct count_row {
     struct feed feed;
-    struct feed_chain run;
+    struct feed_run run;
     uint64_t *keys;
     int64_t key_count; /* entries of `keys` */
     int64_t at;
@@ -47,7 +48,7 @@ static void count_close(void *self)
     if (row->through_node) {
         node_run_close(&row->node);
     } else {
-        feed_chain_close(&row->run);
+        feed_run_close(&row->run);
     }
     mem_free(row->keys);
     mem_free(row->cells);
@@ -57,7 +58,7 @@ static void count_close(void *self)
 static int64_t count_engine(void *self)
 {
     struct count_row *row = self;
-    return feed_chain_step(&row->run, &row->feed);
+    return feed_run_step(&row->run, &row->feed);
 }
 
 static uint64_t spread(uint64_t key)
@@ -124,7 +125,7 @@ static enum err open_engine(struct count_row *row, const struct count_spec *spec
                             struct err_info *info)
 {
     if (!spec->through_node) {
-        enum err err = feed_chain_open(&row->run, row->chain, info);
+        enum err err = feed_run_open_chain(&row->run, row->chain, info);
         for (int64_t done = 0; err == ERR_OK && done < spec->records;) {
             done += count_engine(row); // both sides know all keys before the first slice
         }
@@ -226,13 +227,13 @@ static enum err grow_measure(const struct bench_options *options, struct bench_r
     feed_init(&row.feed, GROW_KEYS / RECORDS_PER_MS);
     fill(&row, &spec, options->seed);
     enum err err =
-        feed_chain_open(&row.run, "[{window: {name: w, tumbling: 1d, out: {n: count}}}]", info);
+        feed_run_open_chain(&row.run, "[{window: {name: w, tumbling: 1d, out: {n: count}}}]", info);
     int64_t longest_ns = 0;
     int64_t sum_ns = 0;
     int64_t steps = 0;
     for (int64_t done = 0; err == ERR_OK && done < GROW_KEYS;) {
         int64_t begun_ns = clock_thread_cpu_ns(options->clock);
-        done += feed_chain_step(&row.run, &row.feed);
+        done += feed_run_step(&row.run, &row.feed);
         int64_t ns = clock_thread_cpu_ns(options->clock) - begun_ns;
         longest_ns = ns > longest_ns ? ns : longest_ns;
         sum_ns += ns;
@@ -243,10 +244,10 @@ static enum err grow_measure(const struct bench_options *options, struct bench_r
                          GROW_PAUSE_MAX_MS);
         bench_add_figure(result, "mean batch", "ms", (double)sum_ns / 1e6 / (double)steps, NAN);
         bench_add_figure(result, "state, 10 M keys", "bytes/key",
-                         (double)state_bytes_used(row.run.state) / GROW_KEYS, NAN);
+                         (double)state_bytes_used(row.run.stages[0].state) / GROW_KEYS, NAN);
     }
     feed_release(&row.feed);
-    feed_chain_close(&row.run);
+    feed_run_close(&row.run);
     mem_free(row.keys);
     return err;
 }

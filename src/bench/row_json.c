@@ -4,14 +4,14 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "bench/feed.h"
+#include "bench/feed_run.h"
 #include "bench/rows.h"
 
 enum { JSON_RECORDS = 64 << 10, JSON_LIMIT_STEP = 1024 };
 
 struct json_row {
     struct feed feed;
-    struct feed_chain run;
+    struct feed_run run;
     struct bare_json *bare;
     struct str *values; /* views into the feed's batches */
     int64_t value_count;
@@ -23,7 +23,7 @@ static void json_close(void *self)
 {
     struct json_row *row = self;
     feed_release(&row->feed);
-    feed_chain_close(&row->run);
+    feed_run_close(&row->run);
     bare_json_free(row->bare);
     mem_free(row->values);
     mem_free(row);
@@ -32,7 +32,7 @@ static void json_close(void *self)
 static int64_t json_engine(void *self)
 {
     struct json_row *row = self;
-    return feed_chain_step(&row->run, &row->feed);
+    return feed_run_step(&row->run, &row->feed);
 }
 
 static int64_t json_limit(void *self)
@@ -69,7 +69,7 @@ static enum err json_open(uint64_t seed, void **ret_self, struct err_info *info)
 {
     struct json_row *row = MEM_NEW(struct json_row);
     feed_init(&row->feed, JSON_RECORDS);
-    enum err err = feed_chain_open(&row->run, FEED_CLICKS_CHAIN, info);
+    enum err err = feed_run_open_chain(&row->run, FEED_CLICKS_CHAIN, info);
     row->bare = bare_json_new();
     if (err != ERR_OK) {
         json_close(row);

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "bench/feed.h"
+#include "bench/feed_run.h"
 #include "bench/rows.h"
 
 enum { PASS_RECORDS = 256 << 10, PASS_VALUE_BYTES = 180 };
@@ -14,7 +14,7 @@ enum { PASS_RECORDS = 256 << 10, PASS_VALUE_BYTES = 180 };
 struct pass_row {
     struct feed feed;
     struct feed limit_feed; /* its own place in the same bytes */
-    struct feed_chain run;
+    struct feed_run run;
     struct record_builder builder;
     char *copy;
     uint64_t sum;
@@ -26,47 +26,31 @@ static void pass_close(void *self)
     row->limit_feed.bytes = NULL;
     feed_release(&row->feed);
     feed_release(&row->limit_feed);
-    feed_chain_close(&row->run);
+    feed_run_close(&row->run);
     record_builder_release(&row->builder);
     mem_free(row->copy);
     mem_free(row);
 }
 
-static void encode_outputs(struct pass_row *row)
+static void encode_output(void *ctx, const struct output *output)
 {
-    for (int32_t o = 0; o < row->run.out->count; o++) {
-        const struct output *output = &row->run.out->outputs[o];
-        record_builder_reset(&row->builder);
-        for (int32_t i = 0; i < output->count; i++) {
-            struct record record = {.timestamp_ms = output->time_ms[i],
-                                    .key = output->key[i],
-                                    .value = output->value[i]};
-            CHECK(record_builder_add(&row->builder, &record) == ERR_OK);
-        }
-        void *bytes;
-        ptrdiff_t len;
-        CHECK(record_builder_finish(&row->builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) ==
-              ERR_OK);
-        row->sum += (uint64_t)len;
+    struct pass_row *row = ctx;
+    record_builder_reset(&row->builder);
+    for (int32_t i = 0; i < output->count; i++) {
+        struct record record = {
+            .timestamp_ms = output->time_ms[i], .key = output->key[i], .value = output->value[i]};
+        CHECK(record_builder_add(&row->builder, &record) == ERR_OK);
     }
-    chain_out_reset(row->run.out);
+    void *bytes;
+    ptrdiff_t len;
+    CHECK(record_builder_finish(&row->builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) == ERR_OK);
+    row->sum += (uint64_t)len;
 }
 
 static int64_t pass_engine(void *self)
 {
     struct pass_row *row = self;
-    int64_t records = 0;
-    feed_begin(&row->feed);
-    for (;;) {
-        arena_reset(&row->run.rows);
-        struct batch *batch = feed_next(&row->feed, &row->run.rows);
-        if (batch == NULL) {
-            return records;
-        }
-        records += batch->count;
-        CHECK(chain_process(row->run.chain, 0, batch, row->run.out, NULL) == ERR_OK);
-        encode_outputs(row);
-    }
+    return feed_run_step(&row->run, &row->feed);
 }
 
 static int64_t pass_limit(void *self)
@@ -91,7 +75,9 @@ static enum err pass_open(uint64_t seed, void **ret_self, struct err_info *info)
     feed_init(&row->feed, PASS_RECORDS);
     feed_init(&row->limit_feed, PASS_RECORDS);
     record_builder_init(&row->builder, RECORD_CODEC_NONE);
-    enum err err = feed_chain_open(&row->run, "[]", info);
+    enum err err = feed_run_open_chain(&row->run, "[]", info);
+    row->run.options.take = encode_output;
+    row->run.options.take_ctx = row;
     if (err != ERR_OK) {
         pass_close(row);
         return err;

@@ -15,6 +15,7 @@ struct bench_result;
  * returns how many, or else a whole slice is told by its speed. Figures: what `measure` finds. */
 struct bench_row {
     const char *name;
+    const char *goal;           /* "G1a": of the goals that it measures; NULL: none */
     const char *engine, *limit; /* what each side does; `limit` NULL: figures */
     int32_t floor_percent;
     bool only_named; /* takes minutes: left out where all are asked for */
@@ -34,6 +35,14 @@ extern const struct bench_row bench_passthrough;
 extern const struct bench_row bench_json;
 extern const struct bench_row bench_count_1k, bench_count_100k, bench_count_10m;
 extern const struct bench_row bench_count_1k_node, bench_count_100k_node, bench_count_10m_node;
+extern const struct bench_row bench_ysb_a, bench_ysb_b, bench_ysb_c, bench_ysb_c_node, bench_ysb_k;
+extern const struct bench_row bench_nexmark_q0, bench_nexmark_q0_array, bench_nexmark_q0_node;
+extern const struct bench_row bench_nexmark_q1, bench_nexmark_q1_array, bench_nexmark_q1_node;
+extern const struct bench_row bench_nexmark_q2, bench_nexmark_q2_array, bench_nexmark_q2_node;
+extern const struct bench_row bench_nexmark_q3, bench_nexmark_q3_array, bench_nexmark_q3_node;
+extern const struct bench_row bench_nexmark_q5, bench_nexmark_q5_array, bench_nexmark_q5_node;
+extern const struct bench_row bench_nexmark_q7, bench_nexmark_q7_array, bench_nexmark_q7_node;
+extern const struct bench_row bench_nexmark_q8, bench_nexmark_q8_array, bench_nexmark_q8_node;
 extern const struct bench_row bench_grow;
 extern const struct bench_row bench_recovery;
 extern const struct bench_row bench_log_to_log, bench_log_durable;
@@ -51,6 +60,15 @@ struct bare_json;
 struct bare_json *bare_json_new(void);
 void bare_json_free(struct bare_json *bare);
 uint64_t bare_json_step(struct bare_json *bare, const struct str *values, int32_t count);
+
+/* The views among events of Yahoo's benchmark: the three fields that the query uses, in their order, the time only of views.
+ * Returns how many there are. */
+struct bare_view {
+    char ad_id[36];
+    int64_t time_ms;
+};
+int32_t bare_json_views(struct bare_json *bare, const struct str *values, int32_t count,
+                        struct bare_view *ret_views);
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/feed_run.h"
 #include "bench/node_run.h"
 
 enum { KEYS_FEW = 1000, KEYS_MANY = 50000, VALUE_BYTES = 180, RECORDS_MAX = 1 << 22 };
@@ -61,9 +62,9 @@ static const struct path {
     bool through_node;
     const char *function; /* whose instructions count */
 } PATHS[] = {
-    {"json", FEED_CLICKS_CHAIN, add_clicks, false, "feed_chain_step"},
-    {"count-few", COUNT_CHAIN, add_few, false, "feed_chain_step"},
-    {"count-many", COUNT_CHAIN, add_many, false, "feed_chain_step"},
+    {"json", FEED_CLICKS_CHAIN, add_clicks, false, "feed_run_step"},
+    {"count-few", COUNT_CHAIN, add_few, false, "feed_run_step"},
+    {"count-many", COUNT_CHAIN, add_many, false, "feed_run_step"},
     {"lane-passthrough", "[]", add_large, true, "lane_step"},
     {"lane-json", FEED_CLICKS_CHAIN, add_clicks, true, "lane_step"},
     {"lane-count", COUNT_CHAIN, add_few, true, "lane_step"},
@@ -73,12 +74,12 @@ static const struct path {
 static enum err run_chain(const struct path *path, struct feed *feed, int32_t count,
                           struct err_info *info)
 {
-    struct feed_chain run;
-    enum err err = feed_chain_open(&run, path->chain, info);
+    struct feed_run run;
+    enum err err = feed_run_open_chain(&run, path->chain, info);
     for (int64_t done = 0; err == ERR_OK && done < count;) {
-        done += feed_chain_step(&run, feed);
+        done += feed_run_step(&run, feed);
     }
-    feed_chain_close(&run);
+    feed_run_close(&run);
     return err;
 }
 

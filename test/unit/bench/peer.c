@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/real/clock_real.h"
+#include "bench/feed_run.h"
 #include "bench/node_run.h"
 
 enum { PASSES_MAX = 100, KEY_AT = 9, LINES_MAX = 1 << 24 };
@@ -51,15 +52,11 @@ static void add_result(struct results *results, struct str key, int64_t time_ms,
     results->count++;
 }
 
-static void take_outputs(struct results *results, struct chain_out *out)
+static void take_output(void *ctx, const struct output *output)
 {
-    for (int32_t o = 0; o < out->count; o++) {
-        const struct output *output = &out->outputs[o];
-        for (int32_t i = 0; i < output->count; i++) {
-            add_result(results, output->key[i], output->time_ms[i], output->value[i]);
-        }
+    for (int32_t i = 0; i < output->count; i++) {
+        add_result(ctx, output->key[i], output->time_ms[i], output->value[i]);
     }
-    chain_out_reset(out);
 }
 
 /* --- in memory: record batches whose values are the lines --- */
@@ -67,30 +64,18 @@ static void take_outputs(struct results *results, struct chain_out *out)
 static enum err memory_pass(const struct query *query, struct feed *feed, struct results *results,
                             struct err_info *info)
 {
-    struct feed_chain run;
-    enum err err = feed_chain_open(&run, query->chain, info);
+    struct feed_run run;
+    enum err err = feed_run_open_chain(&run, query->chain, info);
+    run.options.take = take_output;
+    run.options.take_ctx = results;
     feed->at = 0;
     while (err == ERR_OK && feed->at < feed->len) {
-        struct batch *batch;
-        feed_begin(feed);
-        arena_reset(&run.rows);
-        while (err == ERR_OK && (batch = feed_next(feed, &run.rows)) != NULL) {
-            for (int32_t i = 0; i < batch->count; i++) {
-                run.largest_ms =
-                    batch->time_ms[i] > run.largest_ms ? batch->time_ms[i] : run.largest_ms;
-            }
-            err = chain_process(run.chain, 0, batch, run.out, info);
-            take_outputs(results, run.out);
-            arena_reset(&run.rows);
-        }
-        bool last = feed->at == feed->len;
-        bool more = err == ERR_OK;
-        while (more) {
-            more = chain_advance(run.chain, last ? INT64_MAX : run.largest_ms, run.out);
-            take_outputs(results, run.out);
-        }
+        feed_run_step(&run, feed);
     }
-    feed_chain_close(&run);
+    if (err == ERR_OK) {
+        feed_run_finish(&run);
+    }
+    feed_run_close(&run);
     return err;
 }
 

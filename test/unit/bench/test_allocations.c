@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/feed_run.h"
 #include "bench/node_run.h"
 #include "test.h"
 
@@ -77,22 +78,22 @@ static int64_t chain_allocations(const char *chain, void (*fill)(struct feed *, 
                                  int32_t count)
 {
     struct feed feed;
-    struct feed_chain run;
+    struct feed_run run;
     struct err_info info = {0};
     feed_init(&feed, 4 * SPAN_MS);
     fill(&feed, count);
-    CHECK_MSG(feed_chain_open(&run, chain, &info) == ERR_OK, "%s", info.text);
+    CHECK_MSG(feed_run_open_chain(&run, chain, &info) == ERR_OK, "%s", info.text);
     int64_t found[3];
     for (int i = 0; i < 3; i++) {
         allocations = 0;
         watched = true;
         for (int64_t done = 0; done < count;) {
-            done += feed_chain_step(&run, &feed);
+            done += feed_run_step(&run, &feed);
         }
         watched = false;
         found[i] = allocations;
     }
-    feed_chain_close(&run);
+    feed_run_close(&run);
     feed_release(&feed);
     CHECK(found[0] > 0); // the watch works
     return found[2];

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/check.h"
+#include "bench/bare_ysb.h"
 #include "bench/bench.h"
+#include "bench/events.h"
+#include "bench/feed_run.h"
 #include "test.h"
 
 TEST(bench_interval_holds_the_median_and_narrows_with_more_pairs)
@@ -70,4 +74,80 @@ TEST(bench_runs_whole_slices_through_the_engine)
     EXPECT_INT(bench_run("figures-json", &options, &result, &info), ERR_OK);
     EXPECT(result.ratio > 0.2 && result.ratio < 5);
     EXPECT_INT(result.pair_count, 3);
+}
+
+enum { EVENTS = 30000, RATE = 500 }; // a minute of event time
+
+/* Results of one pass of a feed through a pipeline. */
+static int64_t results_of(struct feed *feed, const char *stages, struct lookup_table *table)
+{
+    struct feed_run run;
+    struct err_info info = {0};
+    enum err err =
+        feed_run_open(&run, &(struct feed_run_options){.stages = stages, .table = table}, &info);
+    CHECK_MSG(err == ERR_OK, "%s", info.text);
+    while (feed->at < feed->len) {
+        feed_run_step(&run, feed);
+    }
+    feed_run_finish(&run);
+    int64_t results = run.output_rows;
+    feed_run_close(&run);
+    return results;
+}
+
+TEST(nexmark_queries_and_their_bare_loops_find_as_many_results)
+{
+    struct nexmark_options options = {.seed = 3, .rate = RATE, .group = 1};
+    for (int32_t i = 0; i < nexmark_query_count(); i++) {
+        const struct nexmark_query *query = &nexmark_queries[i];
+        struct feed feed;
+        feed_init(&feed, 0);
+        events_add_nexmark(&feed, &options, EVENTS, query->one_key);
+        struct bare_nexmark *bare = bare_nexmark_new(query->bare, EVENTS, RATE);
+        for (int64_t at = 0; at < feed.len;) {
+            ptrdiff_t total;
+            bare_nexmark_batch(bare, feed.bytes + at, feed.len - at, &total);
+            at += total;
+        }
+        bare_nexmark_finish(bare);
+        int64_t results = results_of(&feed, query->stages, NULL);
+        EXPECT_MSG(results > 0 && results == bare_nexmark_results(bare), "%s: %lld, by hand %lld",
+                   query->name, (long long)results, (long long)bare_nexmark_results(bare));
+        bare_nexmark_free(bare);
+        feed_release(&feed);
+    }
+}
+
+TEST(ysb_and_its_bare_loops_find_as_many_results)
+{
+    struct ysb_options options = {
+        .seed = 3, .rate = RATE, .campaigns = 100, .ads_per_campaign = 10};
+    struct lookup_table *table = events_ads_table(&options);
+    for (int form = YSB_JSON; form <= YSB_BINARY; form++) {
+        struct feed feed;
+        struct arena arena;
+        arena_init(&arena, 1 << 20);
+        feed_init(&feed, 0);
+        events_add_ysb(&feed, &options, EVENTS, (enum ysb_form)form);
+        struct bare_ysb *bare = bare_ysb_new(&options);
+        for (int64_t at = 0; at < feed.len;) {
+            ptrdiff_t total;
+            if (form == YSB_JSON) {
+                bare_ysb_json_batch(bare, feed.bytes + at, feed.len - at, &total);
+            } else {
+                bare_ysb_binary_batch(bare, feed.bytes + at, feed.len - at, &total);
+            }
+            at += total;
+        }
+        bare_ysb_finish(bare);
+        const char *stages =
+            ysb_stages(&arena, (enum ysb_form)form, "{file: ads, format: json, key: ad_id}");
+        int64_t results = results_of(&feed, stages, table);
+        EXPECT_INT(results, bare_ysb_results(bare));
+        EXPECT(results > 0);
+        bare_ysb_free(bare);
+        feed_release(&feed);
+        arena_release(&arena);
+    }
+    lookup_table_unref(table);
 }
