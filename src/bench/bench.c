@@ -25,6 +25,7 @@ static const struct bench_row *const ROWS[] = {
     &bench_count_10m,
     &bench_ysb_a,
     &bench_ysb_b,
+    &bench_ysb_b_values,
     &bench_ysb_c,
     &bench_ysb_k,
     &bench_ysb_c_node,

@@ -144,9 +144,10 @@ const char *ysb_stages(struct arena *arena, enum ysb_form form, const char *tabl
         form == YSB_JSON
             ? "          - parse: {fields: {ad_id: string, event_type: string}}\n"
               "          - filter: {where: event_type == 'view'}\n"
-            : "          - parse: {format: raw, fields: {ad_id: {type: string, offset: 0, length: "
-              "36}, event_type: {type: u8, offset: 36}}}\n"
-              "          - filter: {where: event_type == 0}\n";
+            : "          - parse: {format: raw, fields: {event_type: {type: u8, offset: 36}}}\n"
+              "          - filter: {where: event_type == 0}\n"
+              "          - parse: {name: ad, format: raw, fields: {ad_id: {type: string, offset: 0, length: "
+              "36}}}\n";
     return arena_printf(
         arena,
         "      - name: views\n        from: in\n        chain:\n%s"

@@ -35,7 +35,8 @@ extern const struct bench_row bench_passthrough;
 extern const struct bench_row bench_json;
 extern const struct bench_row bench_count_1k, bench_count_100k, bench_count_10m;
 extern const struct bench_row bench_count_1k_node, bench_count_100k_node, bench_count_10m_node;
-extern const struct bench_row bench_ysb_a, bench_ysb_b, bench_ysb_c, bench_ysb_c_node, bench_ysb_k;
+extern const struct bench_row bench_ysb_a, bench_ysb_b, bench_ysb_b_values, bench_ysb_c,
+    bench_ysb_c_node, bench_ysb_k;
 extern const struct bench_row bench_nexmark_q0, bench_nexmark_q0_array, bench_nexmark_q0_node;
 extern const struct bench_row bench_nexmark_q1, bench_nexmark_q1_array, bench_nexmark_q1_node;
 extern const struct bench_row bench_nexmark_q2, bench_nexmark_q2_array, bench_nexmark_q2_node;

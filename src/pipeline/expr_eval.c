@@ -19,8 +19,8 @@ static ptrdiff_t type_size(enum value_type type)
     do { \
         T *to_ = data; \
         T one_ = *(const T *)reg->data; \
-        for (int32_t i = 0; i < f->row_count; i++) { \
-            to_[i] = one_; \
+        for (int32_t k = 0; k < f->all_n; k++) { \
+            to_[f->all_dense ? k : f->all_rows[k]] = one_; \
         } \
     } while (0)
 
@@ -600,6 +600,9 @@ int32_t expr_eval(const struct expr *expr, const struct batch *batch, struct col
         .rows = batch->sel,
         .n = batch->sel_count,
         .dense = selects_all(batch),
+        .all_rows = batch->sel,
+        .all_n = batch->sel_count,
+        .all_dense = selects_all(batch),
         .expr = expr,
         .rejects = rejects,
         .regs = ARENA_NEW_ARRAY(batch->arena, struct expr_reg, expr->register_count),

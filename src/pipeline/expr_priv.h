@@ -158,6 +158,10 @@ struct expr_frame {
     const int32_t *rows;
     int32_t n;
     bool dense; /* rows are 0..n-1 */
+    const int32_t
+        *all_rows; /* the selection before it was narrowed: constants are needed for all of it */
+    int32_t all_n;
+    bool all_dense;
     struct expr_reg *regs;
     const struct expr *expr;
     uint8_t *rejects;
@@ -192,7 +196,7 @@ static inline void expr_reject(struct expr_frame *f, int32_t i, enum expr_reject
     }
 }
 
-/* Turns a constant register into a full column, so that a loop need not know. */
+/* Turns a constant register into a column for all rows that were selected, so that a loop need not know. */
 void expr_reg_fill(struct expr_frame *f, int32_t reg);
 
 /* Data of the result register of `instr`, and its null map: present if an argument has one. */

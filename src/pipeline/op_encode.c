@@ -139,72 +139,56 @@ static void mark_bad(struct raw_out *out, int32_t row, const char *reason)
     out->reasons[row] = out->reasons[row] == NULL ? reason : out->reasons[row];
 }
 
-/* Writes the expression E of `n`, the row's number, as a T; what does not satisfy FITS is bad. */
-#define PUT_INTS(T, E, FITS) \
-    do { \
-        bool odd_ = false; \
-        char *at_ = out->at + field->raw_offset; \
-        for (int32_t k = 0; k < out->count; k++, at_ += out->stride_bytes) { \
-            int64_t n = from[out->rows[k]]; \
-            T v_ = (T)(E); \
-            odd_ |= !(FITS); \
-            memcpy(at_, &v_, sizeof v_); \
-        } \
-        for (int32_t k = 0; odd_ && k < out->count; k++) { \
-            int64_t n = from[out->rows[k]]; \
-            if (!(FITS)) { \
-                mark_bad(out, out->rows[k], field->reason); \
-            } \
-        } \
-    } while (0)
+/* The range of a type of integers. */
+static void range_of(enum raw_type type, int64_t *ret_least, int64_t *ret_most)
+{
+    static const struct {
+        int64_t least, most;
+    } ranges[RAW_TYPE_COUNT] = {
+        [RAW_I8] = {INT8_MIN, INT8_MAX},    [RAW_U8] = {0, UINT8_MAX},
+        [RAW_I16] = {INT16_MIN, INT16_MAX}, [RAW_U16] = {0, UINT16_MAX},
+        [RAW_I32] = {INT32_MIN, INT32_MAX}, [RAW_U32] = {0, UINT32_MAX},
+        [RAW_U64] = {0, INT64_MAX},
+    };
+    bool any = ranges[type].most == 0; // eight bytes, or the bits of a float
+    *ret_least = any ? INT64_MIN : ranges[type].least;
+    *ret_most = any ? INT64_MAX : ranges[type].most;
+}
 
-#define PUT_WIDE_INTS(T, U, SWAP) \
-    do { \
-        if (field->raw_big_endian) { \
-            PUT_INTS(U, SWAP((U)n), n == (int64_t)(T)n); \
-        } else { \
-            PUT_INTS(U, n, n == (int64_t)(T)n); \
-        } \
-    } while (0)
+/* A loop for each width, so that the bytes are stored at once. Returns whether a number was out of range. */
+static ATTR_ALWAYS_INLINE bool put_width(const struct parse_field *field, const int64_t *from,
+                                         const struct raw_out *out, int bytes)
+{
+    int64_t least;
+    int64_t most;
+    range_of(field->raw_type, &least, &most);
+    bool big_endian = field->raw_big_endian;
+    char *at = out->at + field->raw_offset;
+    bool odd = false;
+    for (int32_t k = 0; k < out->count; k++, at += out->stride_bytes) {
+        int64_t n = from[out->rows[k]];
+        odd |= n < least || n > most;
+        uint64_t word =
+            big_endian ? __builtin_bswap64((uint64_t)n) >> (64 - 8 * bytes) : (uint64_t)n;
+        memcpy(at, &word, (size_t)bytes);
+    }
+    return odd;
+}
 
 static void put_ints(const struct parse_field *field, const int64_t *from, struct raw_out *out)
 {
-    switch (field->raw_type) {
-    case RAW_I8:
-        PUT_INTS(int8_t, n, n == (int64_t)(int8_t)n);
-        break;
-    case RAW_U8:
-        PUT_INTS(uint8_t, n, n == (int64_t)(uint8_t)n);
-        break;
-    case RAW_I16:
-        PUT_WIDE_INTS(int16_t, uint16_t, __builtin_bswap16);
-        break;
-    case RAW_U16:
-        PUT_WIDE_INTS(uint16_t, uint16_t, __builtin_bswap16);
-        break;
-    case RAW_I32:
-        PUT_WIDE_INTS(int32_t, uint32_t, __builtin_bswap32);
-        break;
-    case RAW_U32:
-    case RAW_F32: /* its bits */
-        PUT_WIDE_INTS(uint32_t, uint32_t, __builtin_bswap32);
-        break;
-    case RAW_I64:
-    case RAW_TIME:
-    case RAW_F64: /* its bits */
-        PUT_WIDE_INTS(int64_t, uint64_t, __builtin_bswap64);
-        break;
-    case RAW_U64:
-        if (field->raw_big_endian) {
-            PUT_INTS(uint64_t, __builtin_bswap64((uint64_t)n), n >= 0);
-        } else {
-            PUT_INTS(uint64_t, n, n >= 0);
+    bool odd = field->raw_bytes == 1   ? put_width(field, from, out, 1)
+               : field->raw_bytes == 2 ? put_width(field, from, out, 2)
+               : field->raw_bytes == 4 ? put_width(field, from, out, 4)
+                                       : put_width(field, from, out, 8);
+    int64_t least;
+    int64_t most;
+    range_of(field->raw_type, &least, &most);
+    for (int32_t k = 0; odd && k < out->count; k++) {
+        int64_t n = from[out->rows[k]];
+        if (n < least || n > most) {
+            mark_bad(out, out->rows[k], field->reason);
         }
-        break;
-    case RAW_BOOL:
-    case RAW_STR:
-    case RAW_TYPE_COUNT:
-        break;
     }
 }
 

@@ -59,8 +59,8 @@ struct parse_plan {
 const char *parse_csv_row(const struct parse_plan *plan, uint64_t used, struct str value,
                           struct column *columns, int32_t row, struct arena *arena);
 
-/* The selected rows into the columns of the used fields, which need no null maps: nothing is null in a raw record. `reasons`
- * of all rows is written: NULL, or why the row is bad; returns how many are. */
+/* The selected rows into the columns of the used fields, which need no null maps: nothing is null in a raw record. Returns how
+ * many are bad; if any are, `reasons` of all rows is written: NULL, or why the row is bad. */
 int32_t parse_raw_rows(const struct parse_plan *plan, uint64_t used, const struct batch *batch,
                        struct column *columns, const char **reasons);
 

@@ -9,69 +9,56 @@ struct raw_rows {
     const struct str *value;
     const int32_t *rows;
     int32_t count;
-    const char **reasons;
+    int32_t row_count;    /* of the batch */
+    const char **reasons; /* zeroed when the first row is bad */
     int32_t bad;
 };
 
-static void mark_bad(struct raw_rows *of, int32_t row, const char *reason)
+static ATTR_COLD void mark_bad(struct raw_rows *of, int32_t row, const char *reason)
 {
+    if (of->bad == 0) {
+        memset(of->reasons, 0, (size_t)of->row_count * sizeof *of->reasons);
+    }
     of->bad += of->reasons[row] == NULL;
     of->reasons[row] = of->reasons[row] == NULL ? reason : of->reasons[row];
 }
 
-/* to[row] = E, in which `at` is where the row's field begins. */
-#define EACH_ROW(E) \
-    for (int32_t k = 0; k < of->count; k++) { \
-        int32_t row = of->rows[k]; \
-        const char *at = of->value[row].ptr + offset; \
-        E; \
+/* The number that the lowest bytes of `word` are, as they were stored; 64 - `shift` bits of them. */
+static ATTR_ALWAYS_INLINE int64_t number_of(uint64_t word, int shift, bool big_endian,
+                                            bool with_sign)
+{
+    uint64_t top = big_endian ? __builtin_bswap64(word) : word << shift;
+    return with_sign ? (int64_t)top >> shift : (int64_t)(top >> shift);
+}
+
+/* A loop for each width, so that the bytes are loaded at once. */
+static ATTR_ALWAYS_INLINE void read_width(const struct parse_field *field,
+                                          const struct raw_rows *of, int64_t *to, int bytes)
+{
+    bool with_sign = field->raw_type <= RAW_I64;
+    bool big_endian = field->raw_big_endian;
+    for (int32_t k = 0; k < of->count; k++) {
+        int32_t row = of->rows[k];
+        uint64_t word = 0;
+        memcpy(&word, of->value[row].ptr + field->raw_offset, (size_t)bytes);
+        to[row] = number_of(word, 64 - 8 * bytes, big_endian, with_sign);
     }
-
-/* Numbers of the type T, widened as T is. */
-#define READ_INTS(T) EACH_ROW(T n; memcpy(&n, at, sizeof n); to[row] = (int64_t)n)
-
-/* The same of more than one byte, in either order. */
-#define READ_WIDE_INTS(T, SWAP) \
-    do { \
-        if (field->raw_big_endian) { \
-            EACH_ROW(T n; memcpy(&n, at, sizeof n); to[row] = (int64_t)(T)SWAP(n)) \
-        } else { \
-            READ_INTS(T); \
-        } \
-    } while (0)
+}
 
 static void read_ints(const struct parse_field *field, const struct raw_rows *of, int64_t *to)
 {
-    ptrdiff_t offset = field->raw_offset;
-    switch (field->raw_type) {
-    case RAW_I8:
-        READ_INTS(int8_t);
+    switch (field->raw_bytes) {
+    case 1:
+        read_width(field, of, to, 1);
         break;
-    case RAW_U8:
-        READ_INTS(uint8_t);
+    case 2:
+        read_width(field, of, to, 2);
         break;
-    case RAW_I16:
-        READ_WIDE_INTS(int16_t, __builtin_bswap16);
+    case 4:
+        read_width(field, of, to, 4);
         break;
-    case RAW_U16:
-        READ_WIDE_INTS(uint16_t, __builtin_bswap16);
-        break;
-    case RAW_I32:
-        READ_WIDE_INTS(int32_t, __builtin_bswap32);
-        break;
-    case RAW_U32:
-    case RAW_F32:
-        READ_WIDE_INTS(uint32_t, __builtin_bswap32);
-        break;
-    case RAW_I64:
-    case RAW_TIME:
-    case RAW_U64:
-    case RAW_F64:
-        READ_WIDE_INTS(uint64_t, __builtin_bswap64);
-        break;
-    case RAW_BOOL:
-    case RAW_STR:
-    case RAW_TYPE_COUNT:
+    default:
+        read_width(field, of, to, 8);
         break;
     }
 }
@@ -120,9 +107,14 @@ static void read_number(const struct parse_field *field, struct raw_rows *of, st
 
 static void read_bools(const struct parse_field *field, struct raw_rows *of, struct column *column)
 {
-    ptrdiff_t offset = field->raw_offset;
     uint8_t *to = COLUMN_BOOL(column);
-    EACH_ROW(to[row] = (uint8_t)*at; if (to[row] > 1) { mark_bad(of, row, field->reason); })
+    for (int32_t k = 0; k < of->count; k++) {
+        int32_t row = of->rows[k];
+        to[row] = (uint8_t)of->value[row].ptr[field->raw_offset];
+        if (to[row] > 1) {
+            mark_bad(of, row, field->reason);
+        }
+    }
 }
 
 /* Any of eight bytes is 0 or not ASCII; a borrow may say so of a byte too many, never of one too few. */
@@ -170,36 +162,53 @@ static void read_texts(const struct parse_field *field, struct raw_rows *of, str
 }
 
 /* Leaves out the rows that are too short for what is read of them. */
-static void take_long_enough(struct raw_rows *of, ptrdiff_t bytes, int32_t *rows)
+static ATTR_COLD void drop_short(struct raw_rows *of, ptrdiff_t bytes, int32_t *rows)
 {
     int32_t kept = 0;
     for (int32_t k = 0; k < of->count; k++) {
         int32_t row = of->rows[k];
         const struct str *value = &of->value[row];
-        rows[kept] = row;
-        kept += value->ptr != NULL && value->len >= bytes;
-        if (UNLIKELY(value->ptr == NULL || value->len < bytes)) {
+        if (value->ptr == NULL || value->len < bytes) {
             mark_bad(of, row, value->ptr == NULL ? "no value" : "raw: the value is too short");
+        } else {
+            rows[kept++] = row;
         }
     }
     of->rows = rows;
     of->count = kept;
 }
 
+/* Whether all rows have so many bytes. */
+static bool all_have(const struct raw_rows *of, ptrdiff_t bytes)
+{
+    bool good = true;
+    for (int32_t k = 0; k < of->count; k++) {
+        const struct str *value = &of->value[of->rows[k]];
+        good &= (int)(value->ptr != NULL) & (int)(value->len >= bytes);
+    }
+    return good;
+}
+
 int32_t parse_raw_rows(const struct parse_plan *plan, uint64_t used, const struct batch *batch,
                        struct column *columns, const char **reasons)
 {
     struct raw_rows of = {
-        .value = batch->value, .rows = batch->sel, .count = batch->sel_count, .reasons = reasons};
+        .value = batch->value,
+        .rows = batch->sel,
+        .count = batch->sel_count,
+        .row_count = batch->count,
+        .reasons = reasons,
+    };
     ptrdiff_t bytes = 0;
     for (int32_t f = 0; f < plan->field_count; f++) {
         const struct parse_field *field = &plan->fields[f];
         ptrdiff_t end = (ptrdiff_t)field->raw_offset + field->raw_bytes;
         bytes = ((used >> f & 1) != 0 || plan->strict) && end > bytes ? end : bytes;
     }
-    memset(reasons, 0, (size_t)batch->count * sizeof *reasons);
-    take_long_enough(&of, bytes,
-                     arena_new_raw(batch->arena, batch->count, (ptrdiff_t)sizeof(int32_t)));
+    if (UNLIKELY(!all_have(&of, bytes))) {
+        drop_short(&of, bytes,
+                   arena_new_raw(batch->arena, batch->count, (ptrdiff_t)sizeof(int32_t)));
+    }
     for (int32_t f = 0; f < plan->field_count; f++) {
         const struct parse_field *field = &plan->fields[f];
         if ((used >> f & 1) == 0) {

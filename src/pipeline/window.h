@@ -57,7 +57,7 @@ struct window_out {
 struct window_piece {
     struct state_entry entries[WINDOW_PIECE];
     int32_t sel[BATCH_ROWS_MAX];
-    int64_t time[BATCH_ROWS_MAX]; /* by row: the cell's */
+    int64_t time[BATCH_ROWS_MAX];   /* by row: the cell's */
     int32_t first[BATCH_ROWS_MAX];  /* of each run of rows with one cell */
     int32_t length[BATCH_ROWS_MAX]; /* of the run */
     void *payload[BATCH_ROWS_MAX];

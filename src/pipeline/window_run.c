@@ -40,10 +40,10 @@ static void prepare_rows(struct operator_instance *op, struct batch *batch)
     uint8_t *rejects = op->piece->rejects;
     memset(rejects, 0, (size_t)batch->count);
     bool odd = aggregate_list_eval(list, batch, &op->input, rejects) != 0;
-    // Over all rows, chosen or not: what is looked for is rare, and there is nothing to choose by in the loop.
     ptrdiff_t longest = 0;
     uint64_t furthest = 0;
-    for (int32_t row = 0; row < batch->count; row++) {
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
         longest = batch->key[row].len > longest ? batch->key[row].len : longest;
         furthest |= (uint64_t)batch->time_ms[row] + (uint64_t)EVENT_TIME_MAX_MS;
     }

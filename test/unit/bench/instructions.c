@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/events.h"
 #include "bench/feed_run.h"
 #include "bench/node_run.h"
 
@@ -53,11 +54,33 @@ static void add_large(struct feed *feed, int32_t count)
     feed_flush(feed);
 }
 
+enum { EVENTS_RATE = 10000, YSB_EVENTS_RATE = 100000 };
+
+static const struct ysb_options ysb_input = {
+    .seed = 1, .rate = YSB_EVENTS_RATE, .campaigns = 100, .ads_per_campaign = 10};
+
+static void add_nexmark(struct feed *feed, int32_t count)
+{
+    struct nexmark_options options = {.seed = 1, .rate = EVENTS_RATE, .group = 1};
+    events_add_nexmark(feed, &options, count, false);
+}
+
+static void add_nexmark_one_key(struct feed *feed, int32_t count)
+{
+    struct nexmark_options options = {.seed = 1, .rate = EVENTS_RATE, .group = 1};
+    events_add_nexmark(feed, &options, count, true);
+}
+
+static void add_ysb(struct feed *feed, int32_t count)
+{
+    events_add_ysb(feed, &ysb_input, count, YSB_BINARY);
+}
+
 #define COUNT_CHAIN "[{window: {name: w, tumbling: 10s, out: {n: count}}}]"
 
 static const struct path {
     const char *name;
-    const char *chain;
+    const char *chain; /* of one stage; NULL: the query named as the path is */
     void (*fill)(struct feed *feed, int32_t count);
     bool through_node;
     const char *function; /* whose instructions count */
@@ -65,21 +88,40 @@ static const struct path {
     {"json", FEED_CLICKS_CHAIN, add_clicks, false, "feed_run_step"},
     {"count-few", COUNT_CHAIN, add_few, false, "feed_run_step"},
     {"count-many", COUNT_CHAIN, add_many, false, "feed_run_step"},
+    {"q0", NULL, add_nexmark, false, "feed_run_step"},
+    {"q1", NULL, add_nexmark, false, "feed_run_step"},
+    {"q3", NULL, add_nexmark, false, "feed_run_step"},
+    {"q5", NULL, add_nexmark, false, "feed_run_step"},
+    {"q7", NULL, add_nexmark_one_key, false, "feed_run_step"},
+    {"q8", NULL, add_nexmark, false, "feed_run_step"},
+    {"ysb", NULL, add_ysb, false, "feed_run_step"},
     {"lane-passthrough", "[]", add_large, true, "lane_step"},
     {"lane-json", FEED_CLICKS_CHAIN, add_clicks, true, "lane_step"},
     {"lane-count", COUNT_CHAIN, add_few, true, "lane_step"},
     {"log-commit", "[]", add_large, true, "committer_step"},
 };
 
-static enum err run_chain(const struct path *path, struct feed *feed, int32_t count,
-                          struct err_info *info)
+static enum err run_memory(const struct path *path, struct feed *feed, int32_t count,
+                           struct err_info *info)
 {
     struct feed_run run;
-    enum err err = feed_run_open_chain(&run, path->chain, info);
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    const struct nexmark_query *query = nexmark_query_find(path->name);
+    bool ysb = path->chain == NULL && query == NULL;
+    struct feed_run_options options = {
+        .stages = ysb ? ysb_stages(&arena, YSB_BINARY, "{file: ads, format: json, key: ad_id}")
+                  : query != NULL ? query->stages
+                                  : NULL,
+        .table = ysb ? events_ads_table(&ysb_input) : NULL};
+    enum err err = path->chain != NULL ? feed_run_open_chain(&run, path->chain, info)
+                                       : feed_run_open(&run, &options, info);
     for (int64_t done = 0; err == ERR_OK && done < count;) {
         done += feed_run_step(&run, feed);
     }
     feed_run_close(&run);
+    lookup_table_unref(options.table);
+    arena_release(&arena);
     return err;
 }
 
@@ -125,7 +167,7 @@ int main(int argc, char **argv)
     feed_init(&feed, count);
     path->fill(&feed, (int32_t)count);
     enum err err = path->through_node ? run_node(path, &feed, &info)
-                                      : run_chain(path, &feed, (int32_t)count, &info);
+                                      : run_memory(path, &feed, (int32_t)count, &info);
     feed_release(&feed);
     if (err != ERR_OK) {
         fprintf(stderr, "instructions: %s\n", info.text);
