@@ -93,46 +93,91 @@ static bool holds(const struct bench_figure *figure)
     return isnan(figure->bound) || figure->value <= figure->bound;
 }
 
-static void print_figures(const struct bench_result *result)
+/* How the floors of the rows that ran have come out. */
+struct tally {
+    int32_t held, missed, noisy;
+    char missed_rows[512]; /* ", name" each; may be cut */
+};
+
+static void count_floor(struct tally *tally, const char *row, bool held)
+{
+    tally->held += held;
+    tally->missed += !held;
+    size_t len = strlen(tally->missed_rows);
+    if (!held && strstr(tally->missed_rows, row) == NULL) {
+        IGNORE_RESULT(snprintf(tally->missed_rows + len, sizeof tally->missed_rows - len, "%s %s",
+                               len > 0 ? "," : "", row)); /* may be cut */
+    }
+}
+
+static const char *goal_of(const struct bench_result *result)
+{
+    return result->goal != NULL ? result->goal : "-";
+}
+
+static void print_figures(const struct bench_result *result, struct tally *tally)
 {
     for (int32_t i = 0; i < result->figure_count; i++) {
         const struct bench_figure *figure = &result->figures[i];
         char bound[48] = "";
         if (!isnan(figure->bound)) {
-            IGNORE_RESULT(snprintf(bound, sizeof bound, "<= %.4g %s %s", figure->bound,
-                                   figure->unit, holds(figure) ? "ok" : "MISSED")); /* fits */
+            count_floor(tally, result->name, holds(figure));
+            IGNORE_RESULT(snprintf(bound, sizeof bound, "<= %.4g %s: %s", figure->bound,
+                                   figure->unit, holds(figure) ? "held" : "MISSED")); /* fits */
         }
-        printf("%-16s %-36s %12.4g %-10s %s\n", result->name, figure->name, figure->value,
-               figure->unit, bound);
+        printf("%-5s %-20s %-36s %12.4g %-10s %s\n", goal_of(result), result->name, figure->name,
+               figure->value, figure->unit, bound);
     }
 }
 
-static void print_row(const struct bench_result *result)
+static void print_row(const struct bench_result *result, struct tally *tally)
 {
     if (result->limit == NULL) {
-        print_figures(result);
+        print_figures(result, tally);
         return;
     }
     if (result->too_noisy) {
-        printf("%-16s too noisy: %d of %d pairs dropped\n", result->name, result->dirty_count,
-               result->pair_count);
+        tally->noisy++;
+        printf("%-5s %-20s too noisy: others disturbed %d of %d pairs; --noisy counts them\n",
+               goal_of(result), result->name, result->dirty_count, result->pair_count);
         return;
     }
     char floor[32] = "-";
     if (result->floor_percent != 0) {
-        IGNORE_RESULT(snprintf(floor, sizeof floor, "%d %% %s", result->floor_percent,
-                               reaches(result) ? "ok" : "MISSED")); /* fits */
+        count_floor(tally, result->name, reaches(result));
+        IGNORE_RESULT(snprintf(floor, sizeof floor, "%d %%: %s", result->floor_percent,
+                               reaches(result) ? "held" : "MISSED")); /* fits */
     }
-    printf("%-16s %9.2f M/s %9.2f M/s %7.1f %% (%.1f..%.1f) %6d/%-4d %s\n", result->name,
-           result->engine_per_s / 1e6, result->limit_per_s / 1e6, result->ratio * 100,
-           result->ratio_low * 100, result->ratio_high * 100,
-           result->pair_count - result->dirty_count, result->pair_count, floor);
+    char interval[32];
+    IGNORE_RESULT(snprintf(interval, sizeof interval, "(%.1f..%.1f)", result->ratio_low * 100,
+                           result->ratio_high * 100)); /* fits */
+    printf("%-5s %-20s %6.1f %% %-16s %-13s %9.2f M/s %9.2f M/s %6d/%d\n", goal_of(result),
+           result->name, result->ratio * 100, interval, floor, result->engine_per_s / 1e6,
+           result->limit_per_s / 1e6, result->pair_count - result->dirty_count, result->pair_count);
+}
+
+static void print_head(void)
+{
+    printf(
+        "How fast the engine is, as a share of a bare loop that does only what cannot be left out, in the same thread;\n"
+        "the median of paired slices, with its 95 %% interval. A floor is held if the interval's lower end reaches it.\n\n"
+        "%-5s %-20s %-25s %-13s %13s %13s %s\n",
+        "goal", "row", "share of the bare loop", "floor", "engine", "bare loop", "clean pairs");
+}
+
+static void print_tally(const struct tally *tally)
+{
+    if (tally->held + tally->missed + tally->noisy > 0) {
+        printf("\n%d of %d floors held%s%s", tally->held, tally->held + tally->missed,
+               tally->missed > 0 ? "; missed:" : "", tally->missed_rows);
+        printf(tally->noisy > 0 ? "; %d rows too noisy\n" : "\n", tally->noisy);
+    }
 }
 
 static void print_json_figures(const struct bench_result *result, bool first)
 {
-    printf("%s{\"name\":\"%s\",\"engine\":\"%s\",\"figures\":[", first ? "" : ",\n", result->name,
-           result->engine);
+    printf("%s{\"name\":\"%s\",\"goal\":\"%s\",\"engine\":\"%s\",\"figures\":[", first ? "" : ",\n",
+           result->name, goal_of(result), result->engine);
     for (int32_t i = 0; i < result->figure_count; i++) {
         const struct bench_figure *figure = &result->figures[i];
         printf("%s{\"name\":\"%s\",\"unit\":\"%s\",\"value\":%.6g", i > 0 ? "," : "", figure->name,
@@ -151,12 +196,11 @@ static void print_json(const struct bench_result *result, bool first)
         print_json_figures(result, first);
         return;
     }
-    printf(
-        "%s{\"name\":\"%s\",\"engine\":\"%s\",\"limit\":\"%s\",\"per\":\"%s\",\"floor_percent\":%d,"
-        "\"too_noisy\":%s,\"dropped\":%d,",
-        first ? "" : ",\n", result->name, result->engine, result->limit,
-        result->wall ? "second" : "cpu second", result->floor_percent,
-        result->too_noisy ? "true" : "false", result->dirty_count);
+    printf("%s{\"name\":\"%s\",\"goal\":\"%s\",\"engine\":\"%s\",\"limit\":\"%s\",\"per\":\"%s\","
+           "\"floor_percent\":%d,\"too_noisy\":%s,\"dropped\":%d,",
+           first ? "" : ",\n", result->name, goal_of(result), result->engine, result->limit,
+           result->wall ? "second" : "cpu second", result->floor_percent,
+           result->too_noisy ? "true" : "false", result->dirty_count);
     if (!result->too_noisy) {
         printf("\"engine_per_s\":%.0f,\"limit_per_s\":%.0f,\"ratio\":%.4f,\"ratio_low\":%.4f,"
                "\"ratio_high\":%.4f,",
@@ -175,7 +219,8 @@ static void print_json(const struct bench_result *result, bool first)
 static void list_rows(void)
 {
     for (int32_t i = 0; i < bench_row_count(); i++) {
-        printf("%-16s %s%s\n", bench_row_name(i), bench_row_what(i),
+        const char *goal = bench_row_goal(i);
+        printf("%-5s %-20s %s%s\n", goal != NULL ? goal : "-", bench_row_name(i), bench_row_what(i),
                bench_row_only_named(i) ? " (only when named: takes minutes)" : "");
     }
 }
@@ -190,9 +235,12 @@ static enum err run_rows(const struct cli *cli, const struct bench_options *opti
     int32_t count = named ? cli->arg_count : bench_row_count();
     enum err err = ERR_OK;
     bool first = true;
-    printf(json ? "["
-                : "row              engine        bare loop     of the bare loop       pairs      "
-                  "floor\n");
+    struct tally tally = {0};
+    if (json) {
+        printf("[");
+    } else {
+        print_head();
+    }
     for (int32_t i = 0; i < count && err == ERR_OK; i++) {
         if (!named && bench_row_only_named(i)) {
             continue;
@@ -205,11 +253,15 @@ static enum err run_rows(const struct cli *cli, const struct bench_options *opti
             print_json(result, first);
             first = false;
         } else {
-            print_row(result);
+            print_row(result, &tally);
         }
         IGNORE_RESULT(fflush(stdout)); /* rows take seconds each */
     }
-    printf(json ? "]\n" : "");
+    if (json) {
+        printf("]\n");
+    } else {
+        print_tally(&tally);
+    }
     mem_free(result);
     return err;
 }

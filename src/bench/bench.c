@@ -80,6 +80,12 @@ const char *bench_row_name(int32_t index)
     return ROWS[index]->name;
 }
 
+const char *bench_row_goal(int32_t index)
+{
+    CHECK(index >= 0 && index < bench_row_count());
+    return ROWS[index]->goal;
+}
+
 bool bench_row_only_named(int32_t index)
 {
     CHECK(index >= 0 && index < bench_row_count());
@@ -245,6 +251,7 @@ enum err bench_run(const char *name, const struct bench_options *options,
     }
     memset(ret_result, 0, sizeof *ret_result);
     ret_result->name = row->name;
+    ret_result->goal = row->goal;
     ret_result->engine = row->engine;
     ret_result->limit = row->limit;
     ret_result->floor_percent = row->floor_percent;

@@ -47,6 +47,7 @@ struct bench_pair {
 
 struct bench_result {
     const char *name;
+    const char *goal;           /* "G1a": docs/benchmarks.md names them; NULL: it measures none */
     const char *engine, *limit; /* what each side does */
     int32_t floor_percent;      /* the ratio's lower end must reach it; 0: none */
     bool wall;                  /* speeds are per second, not per CPU second */
@@ -62,6 +63,7 @@ struct bench_result {
 
 int32_t bench_row_count(void);
 const char *bench_row_name(int32_t index);
+const char *bench_row_goal(int32_t index); /* NULL: none */
 const char *bench_row_what(int32_t index); /* what its engine side does */
 bool bench_row_only_named(int32_t index);  /* takes minutes: left out where all are asked for */
 

@@ -74,6 +74,11 @@ void feed_add_clicks(struct feed *feed, uint64_t seed, int32_t count)
     feed_flush(feed);
 }
 
+int64_t feed_largest_ms(const struct feed *feed)
+{
+    return feed->reader.header.max_timestamp_ms + feed->offset_ms;
+}
+
 void feed_begin(struct feed *feed)
 {
     if (feed->at == feed->len) {
@@ -104,7 +109,7 @@ struct batch *feed_next(struct feed *feed, struct arena *arena)
     batch->sel_count = count;
     batch->offset = offset;
     hash64_many(batch->key, count, batch->hash);
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < count && feed->offset_ms != 0; i++) {
         batch->time_ms[i] += feed->offset_ms;
     }
     return batch;

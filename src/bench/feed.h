@@ -36,4 +36,7 @@ void feed_add_clicks(struct feed *feed, uint64_t seed, int32_t count);
 void feed_begin(struct feed *feed);
 struct batch *feed_next(struct feed *feed, struct arena *arena);
 
+/* Of the record batch that was begun: the largest event time. */
+int64_t feed_largest_ms(const struct feed *feed);
+
 #endif

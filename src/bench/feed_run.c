@@ -228,6 +228,8 @@ int64_t feed_run_step(struct feed_run *run, struct feed *feed)
         feed_run_restart(run);
     }
     feed_begin(feed);
+    int64_t largest_ms = feed_largest_ms(feed);
+    run->largest_ms = largest_ms > run->largest_ms ? largest_ms : run->largest_ms;
     for (;;) {
         arena_reset(&run->rows);
         struct batch *batch = feed_next(feed, &run->rows);
@@ -235,10 +237,6 @@ int64_t feed_run_step(struct feed_run *run, struct feed *feed)
             break;
         }
         records += batch->count;
-        for (int32_t i = 0; i < batch->count; i++) {
-            run->largest_ms =
-                batch->time_ms[i] > run->largest_ms ? batch->time_ms[i] : run->largest_ms;
-        }
         process_sources(run, batch);
     }
     advance_sources(run, run->largest_ms);

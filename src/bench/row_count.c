@@ -193,7 +193,7 @@ COUNT_OPEN(open_10m_node, 10000000, 1 << 24, "1d", true)
 
 #define COUNT_ROW(keys, opener, percent) \
     { \
-        .name = "count-" keys, \
+        .name = "count-" keys, .goal = "G3", \
         .engine = "record batches: check, decode, hash, count per key and window", \
         .limit = "open table of integer keys: count", .floor_percent = (percent), \
         .open = (opener), .close = count_close, .engine_step = count_engine, \
@@ -254,6 +254,7 @@ static enum err grow_measure(const struct bench_options *options, struct bench_r
 
 const struct bench_row bench_grow = {
     .name = "grow",
+    .goal = "G3'",
     .engine = "count per key in one window while it grows to 10 M keys, a batch at a time",
     .measure = grow_measure,
 };

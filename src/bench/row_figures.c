@@ -76,8 +76,9 @@ static enum err open_count(uint64_t seed, void **ret_self, struct err_info *info
 
 #define FIGURES_ROW(of, opener) \
     { \
-        .name = "figures-" of, .engine = "from log to log with the always-on figures", \
-        .limit = "without them", .floor_percent = 98, .open = (opener), .close = figures_close, \
+        .name = "figures-" of, .goal = "G15", \
+        .engine = "from log to log with the always-on figures", .limit = "without them", \
+        .floor_percent = 98, .open = (opener), .close = figures_close, \
         .engine_slice = with_figures, .limit_slice = without_figures \
     }
 

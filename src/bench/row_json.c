@@ -83,6 +83,7 @@ static enum err json_open(uint64_t seed, void **ret_self, struct err_info *info)
 
 const struct bench_row bench_json = {
     .name = "json",
+    .goal = "G2",
     .engine = "record batches: check, decode, parse 3 of 7 fields, filter, project, write JSON",
     .limit = "simdjson on demand, record by record: the same fields",
     .floor_percent = 70,

@@ -478,6 +478,7 @@ static enum err measure_synced(const struct bench_options *options, struct bench
 
 const struct bench_row bench_latency_unsynced = {
     .name = "latency",
+    .goal = "G7a",
     .engine = "200 B records from log to log, eager commits, unsynced, open loop",
     .only_named = true,
     .measure = measure_unsynced,
@@ -485,6 +486,7 @@ const struct bench_row bench_latency_unsynced = {
 
 const struct bench_row bench_latency_synced = {
     .name = "latency-durable",
+    .goal = "G7b",
     .engine = "200 B records from log to log, eager commits, synced, open loop",
     .only_named = true,
     .measure = measure_synced,

@@ -230,6 +230,7 @@ static enum err open_durable(uint64_t seed, void **ret_self, struct err_info *in
 
 const struct bench_row bench_log_to_log = {
     .name = "log-to-log",
+    .goal = "G1a",
     .engine = "200 B records from log to log, unsynced",
     .limit = "read, check, frame, write to a journal and a shard's file",
     .floor_percent = 50,
@@ -241,6 +242,7 @@ const struct bench_row bench_log_to_log = {
 
 const struct bench_row bench_log_durable = {
     .name = "log-durable",
+    .goal = "G1c",
     .engine = "200 B records from log to log, a sync for each group of 64 KiB",
     .limit = "write 64 KiB to a zeroed journal, sync, write to a shard's file",
     .floor_percent = 80,

@@ -768,6 +768,7 @@ static enum err measure_empty(const struct bench_options *options, struct bench_
 
 const struct bench_row bench_migrate_1m = {
     .name = "migrate-1m",
+    .goal = "G9a",
     .engine = "changes of the layout of 1 M keys of state: how long a key waits",
     .only_named = true,
     .measure = measure_1m,
@@ -775,6 +776,7 @@ const struct bench_row bench_migrate_1m = {
 
 const struct bench_row bench_migrate_10m = {
     .name = "migrate-10m",
+    .goal = "G9b",
     .engine = "the same with 10 M keys",
     .only_named = true,
     .measure = measure_10m,
@@ -782,6 +784,7 @@ const struct bench_row bench_migrate_10m = {
 
 const struct bench_row bench_migrate_empty = {
     .name = "migrate-empty",
+    .goal = "G9d",
     .engine = "migrations of 12,000 empty partitions",
     .only_named = true,
     .measure = measure_empty,

@@ -207,6 +207,7 @@ static enum err recovery_measure(const struct bench_options *options, struct ben
 
 const struct bench_row bench_recovery = {
     .name = "recovery",
+    .goal = "G10",
     .engine = "open the log and restore 1 M keys from 2 M changes, 30 times",
     .measure = recovery_measure,
 };
