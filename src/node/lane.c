@@ -392,8 +392,10 @@ static void take_messages(struct lane *lane)
 static void after_step(struct lane *lane, struct partition *part)
 {
     bool delta = part->state_kept != NULL && state_delta_bytes(part->state_kept) > 0;
+    /* A partition that is cut after each step may have nothing new and be in the commit all the same: it must leave. */
+    bool cut = part->claimed;
     if (part->shadow == NULL && part->parked == NULL &&
-        (lane->work.wrote || delta || partition_has_news(part))) {
+        (lane->work.wrote || delta || cut || partition_has_news(part))) {
         lane_dirty(lane, part);
     }
     lane->work.wrote = false;
