@@ -158,6 +158,12 @@ enum err committer_first_snapshot(struct embedded *engine, struct err_info *info
 
 /* ---- Completing */
 
+/* Ops that only look and would tell what a write of the same group did (C4: the catalog is ahead of the disk). */
+static bool tells_what_is_ahead(const struct log_op *op)
+{
+    return op->kind == LOG_OP_CONTROL_GET || op->kind == LOG_OP_CONTROL_LIST;
+}
+
 static void complete_group(struct committer *c, enum err err)
 {
     struct log_op *op = c->group_head;
@@ -165,7 +171,7 @@ static void complete_group(struct committer *c, enum err err)
     c->group_bytes = 0;
     while (op != NULL) {
         struct log_op *next = op->engine_next;
-        if (err != ERR_OK && op->err == ERR_OK && group_is_write(op)) {
+        if (err != ERR_OK && op->err == ERR_OK && (group_is_write(op) || tells_what_is_ahead(op))) {
             op->err = err;
             op->info = c->failure;
         }
@@ -179,10 +185,9 @@ static void refuse_group(struct embedded *engine, enum err err, const struct err
 {
     struct committer *c = &engine->committer;
     for (struct log_op *op = c->group_head; op != NULL; op = op->engine_next) {
-        bool looks = !group_is_write(op) &&
-                     !(c->failed != ERR_OK &&
-                       (op->kind == LOG_OP_CONTROL_GET || op->kind == LOG_OP_CONTROL_LIST ||
-                        op->kind == LOG_OP_RESTORE_OPEN)); /* C4: the catalog may be ahead */
+        bool looks =
+            !group_is_write(op) &&
+            !(c->failed != ERR_OK && (tells_what_is_ahead(op) || op->kind == LOG_OP_RESTORE_OPEN));
         if (looks) {
             group_prepare(engine, op);
         } else {
