@@ -8,7 +8,14 @@
 #include "base/crashpoint.h"
 #include "base/mem.h"
 
-enum { MS = 1000000, ACTIVE_MAX = 6, STAGES_KNOWN_MAX = 4, PLACES_MAX = 2048, FLYING_MAX = 16 };
+enum {
+    MS = 1000000,
+    ACTIVE_MAX = 6,
+    STAGES_KNOWN_MAX = 4,
+    PLACES_MAX = 2048,
+    FLYING_MAX = 16,
+    TEXTS_MAX = 2
+};
 
 /* Ranges with owners that a map may hold after a crash beside the ones it had. */
 struct known_layout {
@@ -22,6 +29,9 @@ struct layout_actor {
     struct rng rng;
     struct waker waker;
     struct node_runtime *rt;
+    const struct config *texts[TEXTS_MAX];
+    int text_count;
+    struct rng text_rng; /* of what came later, so that old seeds keep their changes */
     struct change *active[ACTIVE_MAX];
     bool paused, checked, same_numbers;
     int64_t pace_ns;
@@ -46,6 +56,7 @@ struct layout_actor *layout_actor_new(uint64_t seed)
 {
     struct layout_actor *actor = MEM_NEW(struct layout_actor);
     rng_init(&actor->rng, seed * 31 + 7);
+    rng_init(&actor->text_rng, seed * 37 + 5);
     waker_init(&actor->waker);
     actor->passes_left = -1;
     crashpoint_arm(note_pass, actor);
@@ -60,9 +71,13 @@ void layout_actor_free(struct layout_actor *actor)
     }
 }
 
-void layout_actor_begin(struct layout_actor *actor, struct node_runtime *rt, bool same_numbers)
+void layout_actor_begin(struct layout_actor *actor, struct node_runtime *rt, bool same_numbers,
+                        const struct config *const *texts, int text_count)
 {
     actor->rt = rt;
+    CHECK(text_count <= TEXTS_MAX);
+    memcpy(actor->texts, texts, (size_t)text_count * sizeof(texts[0]));
+    actor->text_count = text_count;
     actor->checked = false;
     actor->same_numbers = same_numbers;
     actor->crash = false;
@@ -171,7 +186,8 @@ void layout_actor_end(struct layout_actor *actor)
         }
         actor->tally.open_at_crash += !change_final(change);
         if (!change_final(change) && change->map_submitted && change->state == CHANGE_MAPPING &&
-            change->spec.kind != CHANGE_NODE && change->spec.stage < actor->known_stages) {
+            change->spec.kind != CHANGE_NODE && change->spec.kind != CHANGE_PIPELINE &&
+            change->spec.stage < actor->known_stages) {
             note_flying(&actor->known[change->spec.stage], change);
         }
         change_release(change);
@@ -226,6 +242,11 @@ static void try_one(struct layout_actor *actor, struct change **slot)
     struct change_spec spec;
     uint64_t conflict = 0;
     draw(actor, &spec);
+    if (rng_chance(&actor->text_rng, 0.08)) {
+        spec = (struct change_spec){
+            .kind = CHANGE_PIPELINE,
+            .config = actor->texts[rng_below(&actor->text_rng, (uint64_t)actor->text_count)]};
+    }
     if (change_start(actor->rt, &spec, NULL, slot, &conflict, NULL) == ERR_OK) {
         actor->tally.started[spec.kind]++;
     } else {

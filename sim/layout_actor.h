@@ -16,8 +16,10 @@ struct layout_actor *layout_actor_new(uint64_t seed);
 void layout_actor_free(struct layout_actor *actor);
 
 /* A process begins with a runtime, `same_numbers`: configured as the one before. Its step and waker are to be added to the
- * world. */
-void layout_actor_begin(struct layout_actor *actor, struct node_runtime *rt, bool same_numbers);
+ * world. texts[text_count]: configurations whose first pipeline may take the place of the one that runs; they outlive the
+ * runtime and mean the same. */
+void layout_actor_begin(struct layout_actor *actor, struct node_runtime *rt, bool same_numbers,
+                        const struct config *const *texts, int text_count);
 int64_t layout_actor_step(void *ctx, int64_t now_ns);
 struct waker *layout_actor_waker(struct layout_actor *actor);
 

@@ -46,6 +46,12 @@ void reader_done(struct actor *actor, int64_t now_ns)
         actor->offset = read->ret_start_offset;
         return;
     }
+    if (verdict == VERDICT_OTHER && actor->op.err == ERR_OFFSET_RANGE && actor->at_least == 0 &&
+        actor->offset > read->ret_end_offset) {
+        actor->offset =
+            read->ret_end_offset; /* acknowledged, and readable only when there is space */
+        return;
+    }
     if (verdict == VERDICT_OTHER) {
         actor_fail(actor, "a good read is refused");
     }

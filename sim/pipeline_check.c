@@ -7,16 +7,38 @@
 
 #include "base/attr.h"
 #include "base/check.h"
-#include "pipeline/operator.h"
 
 /* --- drawing --- */
 
-void pipe_plan_draw(struct pipe_plan *plan, struct rng *rng)
+const char *pipe_kind_name(enum pipe_kind kind)
+{
+    static const char *const names[PIPE_KIND_COUNT] = {
+        "stateless", "tumbling", "hopping", "session", "dedupe", "join", "lookup", "plug-in"};
+    return names[kind];
+}
+
+static void draw_more(struct pipe_plan *plan, struct rng *rng)
+{
+    plan->within_ms = plan->idle_ms = -1;
+    if (rng_chance(rng, 0.35)) {
+        plan->kind = (enum pipe_kind)rng_range(rng, PIPE_KEYED_COUNT, (int64_t)PIPE_KIND_COUNT - 1);
+        plan->within_ms = rng_chance(rng, 0.7) ? rng_range(rng, 0, 400) : -1;
+        plan->left = plan->within_ms >= 0 && rng_chance(rng, 0.5);
+    } else if (rng_chance(rng, 0.3)) {
+        plan->idle_ms = rng_range(rng, 20, 500);
+        plan->silent_shards = (int32_t)rng_range(rng, 0, plan->source_shards - 1);
+    }
+    if (plan->kind == PIPE_SESSION || plan->kind == PIPE_JOIN) {
+        plan->out_of_order_ms =
+            10000; /* no record is late: what a late one does to them is tested elsewhere */
+    }
+}
+
+void pipe_plan_draw(struct pipe_plan *plan, struct rng *rng, struct rng *more)
 {
     static const char *const codecs[] = {"none", "lz4", "zstd"};
-    uint64_t kinds = operator_type_find(STR("dedupe")) != NULL ? PIPE_KIND_COUNT : PIPE_DEDUPE;
     *plan = (struct pipe_plan){
-        .kind = (enum pipe_kind)rng_below(rng, kinds),
+        .kind = (enum pipe_kind)rng_below(rng, PIPE_KEYED_COUNT),
         .source_shards = (int32_t)rng_range(rng, 1, 4),
         .internal_shards = (int32_t)rng_range(rng, 1, 4),
         .sink_shards = (int32_t)rng_range(rng, 1, 3),
@@ -30,60 +52,112 @@ void pipe_plan_draw(struct pipe_plan *plan, struct rng *rng)
         .codec = codecs[rng_below(rng, 3)],
     };
     plan->slide_ms = plan->size_ms / rng_range(rng, 1, 5);
-    if (plan->kind == PIPE_SESSION) {
-        plan->out_of_order_ms =
-            10000; /* no record is late: what a late one does to sessions is tested elsewhere */
-    }
+    draw_more(plan, more);
 }
 
-static const char *second_chain(struct arena *arena, const struct pipe_plan *plan)
+/* What stands behind the filter; `again`: in the other words. */
+static const char *last_chain(struct arena *arena, const struct pipe_plan *plan, bool again)
 {
     long long size = (long long)plan->size_ms, slide = (long long)plan->slide_ms;
-    long long gap = (long long)plan->gap_ms;
+    const char *all = again ? "{filter: {name: g, where: \"true\"}}, " : "";
     switch (plan->kind) {
+    case PIPE_STATELESS:
+        return again ? "{map: {name: m, set: {m: \"n + n\"}}}"
+                     : "{map: {name: m, set: {m: \"n * 2\"}}}";
     case PIPE_TUMBLING:
-        return arena_printf(
-            arena, "{window: {name: w, tumbling: %lldms, out: {c: count, s: {sum: n}}}}", size);
+        return arena_printf(arena,
+                            "%s{window: {name: w, tumbling: %lldms, out: {c: count, s: {sum: n}}}}",
+                            all, size);
     case PIPE_HOPPING:
-        return arena_printf(
-            arena,
-            "{window: {name: w, hopping: {size: %lldms, slide: %lldms}, out: {c: count, s: {sum: n}}}}",
-            size, slide);
+        return arena_printf(arena,
+                            "%s{window: {name: w, hopping: {size: %lldms, slide: %lldms}, out: {c: "
+                            "count, s: {sum: n}}}}",
+                            all, size, slide);
     case PIPE_SESSION:
         return arena_printf(
-            arena, "{window: {name: w, session: {gap: %lldms}, out: {c: count, s: {sum: n}}}}",
-            gap);
+            arena, "%s{window: {name: w, session: {gap: %lldms}, out: {c: count, s: {sum: n}}}}",
+            all, (long long)plan->gap_ms);
     case PIPE_DEDUPE:
-        return "{dedupe: {name: d, within: 100000s}}";
-    case PIPE_STATELESS:
+        return arena_printf(arena, "%s{dedupe: {name: d, within: 100000s}}", all);
+    case PIPE_JOIN:
+        return plan->within_ms >= 0
+                   ? arena_printf(arena, "{join: {name: j, within: %lldms, kind: %s}}",
+                                  (long long)plan->within_ms, plan->left ? "left" : "inner")
+                   : "{join: {name: j, unbounded: true}}";
+    case PIPE_LOOKUP:
+        return arena_printf(
+            arena, "%s{lookup: {name: t, table: {stream: tab}, on: u, fields: {m: int}}}", all);
+    case PIPE_PLUGIN:
+        return arena_printf(arena,
+                            "{map: {name: e, set: {m: \"n * 2\", mail: \"concat(u, '@x')\"}}}, "
+                            "%s{plugin: {name: h, file: %s, columns: [mail], settings: {keep: 1}}}",
+                            all, SIM_PLUGIN_FILE);
     case PIPE_KIND_COUNT:
         break;
     }
-    return "";
+    CHECK(false);
+    return NULL;
+}
+
+static bool pipe_keyed(const struct pipe_plan *plan)
+{
+    return plan->kind > PIPE_STATELESS && plan->kind < PIPE_KEYED_COUNT;
 }
 
 const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
-                      const struct pipe_layout *layout)
+                      const struct pipe_layout *layout, int text)
 {
+    bool join = plan->kind == PIPE_JOIN;
+    const char *idle = plan->idle_ms >= 0
+                           ? arena_printf(arena, ", idle_after: %lldms", (long long)plan->idle_ms)
+                           : "";
+    const char *time = arena_printf(
+        arena, "{shards: %d, codec: %s, time: {out_of_order: %lldms%s%s}}", plan->source_shards,
+        plan->codec, (long long)plan->out_of_order_ms, plan->time_field ? ", field: t" : "", idle);
+    const char *where =
+        arena_printf(arena, text == 0 ? "n < %lld" : "not (n >= %lld)", (long long)plan->below);
+    const char *fields = "fields: {i: int, u: string, \"n\": int}";
     const char *head = arena_printf(
         arena,
         "version: 1\nnodes: {count: %d, max: %d, lanes: %d, capacity: %d%%}\nstreams:\n"
-        "  src: {shards: %d, codec: %s, time: {out_of_order: %lldms%s}}\n  out: {shards: %d}\n"
+        "  src: %s\n%s%s%s  out: {shards: %d}\n"
         "pipelines:\n  p:\n    memory: 1GiB\n    commit: %s\n    stages:\n"
-        "      - {name: read, from: src, partitions: %d, chain: [{parse: {name: p, fields: {i: int, u: "
-        "string, \"n\": int}}}, {filter: {name: f, where: \"n < %lld\"}}",
+        "      - {name: read, from: %s, partitions: %d, chain: [{parse: {name: p, %s}}, "
+        "{filter: {name: f, where: \"%s\"}}",
         layout->nodes, layout->nodes + layout->more_nodes, layout->lanes, layout->capacity_percent,
-        plan->source_shards, plan->codec, (long long)plan->out_of_order_ms,
-        plan->time_field ? ", field: t" : "", plan->sink_shards, layout->commit,
-        layout->partitions[0], (long long)plan->below);
-    if (plan->kind == PIPE_STATELESS) {
-        return arena_printf(arena, "%s, {map: {name: m, set: {m: \"n * 2\"}}}], to: out}\n", head);
+        time, join ? "  src2: " : "", join ? time : "",
+        join                        ? "\n"
+        : plan->kind == PIPE_LOOKUP ? "  tab: {shards: 1}\n"
+                                    : "",
+        plan->sink_shards, layout->commit, join ? "[src, src2]" : "src", layout->partitions[0],
+        fields, where);
+    const char *last = last_chain(arena, plan, text != 0);
+    if (join) {
+        head = arena_printf(arena,
+                            "%s, {parse: {name: q, input: 2, %s}}, {filter: {name: r, input: 2, "
+                            "where: \"%s\"}}",
+                            head, fields, where);
+    }
+    if (!pipe_keyed(plan)) {
+        return arena_printf(arena, "%s, %s], to: out}\n", head, last);
     }
     return arena_printf(arena,
                         "%s, {key_by: {name: k, key: u, shards: %d}}]}\n"
                         "      - {name: win, partitions: %d, chain: [%s], to: out}\n",
-                        head, plan->internal_shards, layout->partitions[1],
-                        second_chain(arena, plan));
+                        head, plan->internal_shards, layout->partitions[1], last);
+}
+
+/* Odd users have no row; what the others have follows from their number. */
+static int64_t table_value(int64_t user)
+{
+    return user % 2 == 0 ? 7 * user + 3 : -1;
+}
+
+bool pipe_table_row(struct arena *arena, int32_t user, struct str *ret_key, struct str *ret_value)
+{
+    *ret_key = str_of(arena_printf(arena, "u%d", user));
+    *ret_value = str_of(arena_printf(arena, "{\"m\":%lld}", (long long)table_value(user)));
+    return table_value(user) >= 0;
 }
 
 struct pipe_record pipe_record_draw(const struct pipe_plan *plan, struct rng *rng,
@@ -91,6 +165,7 @@ struct pipe_record pipe_record_draw(const struct pipe_plan *plan, struct rng *rn
 {
     *now_ms += rng_range(rng, 0, 60);
     int64_t back = rng_chance(rng, 0.05) ? rng_range(rng, 0, 8000) : rng_range(rng, 0, 200);
+    back = plan->idle_ms >= 0 ? 0 : back;
     int64_t time_ms = *now_ms > back ? *now_ms - back : 0;
     int64_t user = (int64_t)rng_below(rng, (uint64_t)plan->users);
     int64_t n = rng_range(rng, 0, 100);
@@ -342,19 +417,44 @@ static bool check_windows(const struct pipe_plan *plan, struct arena *arena,
     return true;
 }
 
-/* Each fact once, with its map; and of one source shard and key, in their order. */
-static bool check_stateless(struct arena *arena, const struct facts *facts, struct pipe_rows sink,
-                            char text[300])
+/* "u12@x" masked but for its first letter. */
+static bool masked_right(struct str value)
+{
+    char mask[24] = "\"masked\":\"u";
+    int64_t user = user_of(value);
+    size_t at = strlen(mask);
+    for (int64_t rest = user; rest >= 10; rest /= 10) {
+        mask[at++] = '*';
+    }
+    memcpy(mask + at, "*@x\"", 5);
+    return str_find(value, str_of(mask)) >= 0;
+}
+
+/* What the last operator makes of a fact, in field m. */
+static int64_t made_of(const struct pipe_plan *plan, const struct fact *fact)
+{
+    return plan->kind == PIPE_LOOKUP ? table_value(fact->user) : 2 * fact->n;
+}
+
+/* Each fact once, with its field; and of one source shard and key, in their order. */
+static bool check_stateless(const struct pipe_plan *plan, struct arena *arena,
+                            const struct facts *facts, struct pipe_rows sink, char text[300])
 {
     struct lines have = lines_new(arena, sink.count), want = lines_new(arena, facts->count);
     for (int32_t i = 0; i < facts->count; i++) {
         const struct fact *fact = &facts->items[i];
-        line_add(&want, (struct line){fact->user, fact->time_ms, fact->id, 2 * fact->n});
+        line_add(&want, (struct line){fact->user, fact->time_ms, fact->id, made_of(plan, fact)});
     }
     for (int32_t i = 0; i < sink.count; i++) {
         const struct pipe_row *row = &sink.rows[i];
-        line_add(&have, (struct line){user_of(row->value), row->time_ms, number_of(row->value, "i"),
-                                      number_of(row->value, "m")});
+        int64_t m = str_find(row->value, STR("\"m\":null")) >= 0 ? -1 : number_of(row->value, "m");
+        line_add(&have,
+                 (struct line){user_of(row->value), row->time_ms, number_of(row->value, "i"), m});
+        if (plan->kind == PIPE_PLUGIN && !masked_right(row->value)) {
+            IGNORE_RESULT(
+                snprintf(text, 300, "the plug-in made %.*s", STR_ARG(row->value))); /* cut */
+            return false;
+        }
     }
     int64_t last_row[8][64];
     memset(last_row, -1, sizeof(last_row));
@@ -402,20 +502,82 @@ static bool check_dedupe(const struct facts *facts, struct pipe_rows sink, char 
     return true;
 }
 
-bool pipe_check(const struct pipe_plan *plan, struct arena *arena, struct pipe_rows source,
-                struct pipe_rows sink, struct pipe_rows dead, struct pipe_rows late, char text[300])
+/* Pairs of one source shard and record key, whose times are near enough; each once. */
+static bool check_join(const struct pipe_plan *plan, struct arena *arena, const struct facts *left,
+                       const struct pipe_streams *streams, char text[300])
 {
-    struct facts facts = read_facts(plan, arena, source);
-    if (dead.count != facts.bad) {
-        IGNORE_RESULT(
-            snprintf(text, 300, "%d dead letters, expected %d", dead.count, facts.bad)); /* fits */
+    struct facts right = read_facts(plan, arena, streams->second);
+    struct pipe_rows sink = streams->sink;
+    struct lines have = lines_new(arena, sink.count);
+    struct lines want = lines_new(arena, left->count * (right.count + 1));
+    for (int32_t i = 0; i < left->count; i++) {
+        const struct fact *l = &left->items[i];
+        const struct pipe_row *row = &streams->source.rows[l->row];
+        bool met = false;
+        for (int32_t k = 0; k < right.count; k++) {
+            const struct fact *r = &right.items[k];
+            const struct pipe_row *other = &streams->second.rows[r->row];
+            int64_t apart =
+                l->time_ms > r->time_ms ? l->time_ms - r->time_ms : r->time_ms - l->time_ms;
+            if (row->shard == other->shard && str_equal(row->key, other->key) &&
+                (plan->within_ms < 0 || apart <= plan->within_ms)) {
+                met = true;
+                line_add(&want,
+                         (struct line){l->id, l->time_ms > r->time_ms ? l->time_ms : r->time_ms,
+                                       r->id, l->n + r->n});
+            }
+        }
+        if (!met && plan->left) {
+            line_add(&want, (struct line){l->id, l->time_ms, -1, l->n});
+        }
+    }
+    for (int32_t i = 0; i < sink.count; i++) {
+        const struct pipe_row *row = &sink.rows[i];
+        bool alone = str_find(row->value, STR("\"r.i\":null")) >= 0;
+        line_add(&have, (struct line){number_of(row->value, "l.i"), row->time_ms,
+                                      alone ? -1 : number_of(row->value, "r.i"),
+                                      number_of(row->value, "l.n") +
+                                          (alone ? 0 : number_of(row->value, "r.n"))});
+    }
+    return lines_equal(&have, &want, text);
+}
+
+static int32_t count_bad(struct pipe_rows rows)
+{
+    int32_t bad = 0;
+    for (int32_t i = 0; i < rows.count; i++) {
+        bad += rows.rows[i].value.len == 0 ||
+               rows.rows[i].value.ptr[rows.rows[i].value.len - 1] != '}';
+    }
+    return bad;
+}
+
+bool pipe_check(const struct pipe_plan *plan, struct arena *arena,
+                const struct pipe_streams *streams, char text[300])
+{
+    struct facts facts = read_facts(plan, arena, streams->source);
+    int32_t bad = facts.bad + count_bad(streams->second);
+    if (streams->dead.count != bad) {
+        IGNORE_RESULT(snprintf(text, 300, "%d dead letters, expected %d", streams->dead.count,
+                               bad)); /* fits */
         return false;
     }
-    if (plan->kind == PIPE_STATELESS) {
-        return check_stateless(arena, &facts, sink, text);
+    switch (plan->kind) {
+    case PIPE_STATELESS:
+    case PIPE_LOOKUP:
+    case PIPE_PLUGIN:
+        return check_stateless(plan, arena, &facts, streams->sink, text);
+    case PIPE_DEDUPE:
+        return check_dedupe(&facts, streams->sink, text);
+    case PIPE_JOIN:
+        return check_join(plan, arena, &facts, streams, text);
+    case PIPE_TUMBLING:
+    case PIPE_HOPPING:
+    case PIPE_SESSION:
+        return check_windows(plan, arena, &facts, streams->sink, streams->late, text);
+    case PIPE_KIND_COUNT:
+        break;
     }
-    if (plan->kind == PIPE_DEDUPE) {
-        return check_dedupe(&facts, sink, text);
-    }
-    return check_windows(plan, arena, &facts, sink, late, text);
+    CHECK(false);
+    return false;
 }

@@ -36,6 +36,7 @@ struct writer {
     int64_t batch_max; /* few: many small commits, so that checkpoints come round */
     int64_t left;      /* records still to write */
     int64_t next_id, acked;
+    struct rng second_rng; /* which of a join's sources */
 };
 
 struct pipe_sim {
@@ -211,8 +212,11 @@ static bool find_stream(struct pipe_sim *sim, const char *name, struct stream_in
 static void writer_submit(struct pipe_sim *sim)
 {
     struct writer *writer = &sim->writer;
-    const struct stage_stream *stream = node_runtime_stream(sim->runtime, STR("src"));
-    uint32_t shard = (uint32_t)rng_below(&sim->rng, (uint64_t)sim->plan.source_shards);
+    bool second = sim->plan.kind == PIPE_JOIN && rng_chance(&writer->second_rng, 0.4);
+    const struct stage_stream *stream =
+        node_runtime_stream(sim->runtime, second ? STR("src2") : STR("src"));
+    uint32_t shard = (uint32_t)rng_below(
+        &sim->rng, (uint64_t)(sim->plan.source_shards - sim->plan.silent_shards));
     int64_t count = rng_range(&sim->rng, 1, writer->batch_max);
     count = count < writer->left ? count : writer->left;
     record_builder_reset(&writer->builder);
@@ -336,15 +340,19 @@ static void start_process(struct pipe_sim *sim, bool last)
         return;
     }
     arena_reset(&sim->config_arena);
-    const struct config *config;
+    const struct config *configs[PIPE_TEXTS] = {NULL};
     struct err_info info = {0};
-    const char *yaml = pipe_yaml(&sim->config_arena, &sim->plan, &sim->drawn);
-    if (config_load(&sim->config_arena, "drawn.yaml", str_of(yaml), &config, &info) != ERR_OK) {
-        fail(sim, "the drawn configuration is refused", info.text);
-        return;
+    for (int i = 0; i < PIPE_TEXTS; i++) {
+        const char *yaml = pipe_yaml(&sim->config_arena, &sim->plan, &sim->drawn, i);
+        if (config_load(&sim->config_arena, "drawn.yaml", str_of(yaml), &configs[i], &info) !=
+            ERR_OK) {
+            fail(sim, "the drawn configuration is refused", info.text);
+            return;
+        }
     }
     struct node_runtime_options options = {
-        .config = config,
+        .config = configs[0],
+        .load = sim->layout != NULL ? config_load : NULL,
         .log = sim->log,
         .clock = world_clock(sim->world),
         .fs = &sim->fs,
@@ -369,7 +377,7 @@ static void start_process(struct pipe_sim *sim, bool last)
         add(sim, "weather", weather_step, sim, &sim->weather_waker);
     }
     if (sim->layout != NULL) {
-        layout_actor_begin(sim->layout, sim->runtime, kept);
+        layout_actor_begin(sim->layout, sim->runtime, kept, configs, PIPE_TEXTS);
         add(sim, "layout", layout_actor_step, sim->layout, layout_actor_waker(sim->layout));
     }
     sim->lives++;
@@ -493,10 +501,10 @@ static bool all_ended(void *ctx)
     return in_trouble(ctx) || node_runtime_ended(sim->runtime);
 }
 
-static void write_ends(struct pipe_sim *sim)
+static void write_ends(struct pipe_sim *sim, const char *name)
 {
     struct stream_info info;
-    if (!find_stream(sim, "src", &info)) {
+    if (!find_stream(sim, name, &info)) {
         fail(sim, "the source", "is not there");
         return;
     }
@@ -605,16 +613,17 @@ static void judge(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
 {
     struct arena arena;
     arena_init(&arena, 1 << 30);
-    struct pipe_rows source = read_stream(sim, "src", &arena);
-    struct pipe_rows sink = read_stream(sim, "out", &arena);
-    struct pipe_rows dead = read_stream(sim, "p.read.dead", &arena);
-    struct pipe_rows late = read_stream(sim, "p.win.late", &arena);
+    struct pipe_streams streams = {.source = read_stream(sim, "src", &arena),
+                                   .second = read_stream(sim, "src2", &arena),
+                                   .sink = read_stream(sim, "out", &arena),
+                                   .dead = read_stream(sim, "p.read.dead", &arena),
+                                   .late = read_stream(sim, "p.win.late", &arena)};
     char text[300];
-    if (!sim->failed && !pipe_check(&sim->plan, &arena, source, sink, dead, late, text)) {
+    if (!sim->failed && !pipe_check(&sim->plan, &arena, &streams, text)) {
         fail(sim, "the sink is wrong", text);
     }
-    *ret_source = source.count;
-    *ret_sink = sink.count;
+    *ret_source = streams.source.count + streams.second.count;
+    *ret_sink = streams.sink.count;
     arena_release(&arena);
 }
 
@@ -628,7 +637,10 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
         layout_actor_pause(sim->layout);
     }
     if (!sim->failed) {
-        write_ends(sim);
+        write_ends(sim, "src");
+    }
+    if (!sim->failed && sim->plan.kind == PIPE_JOIN) {
+        write_ends(sim, "src2");
     }
     if (!sim->failed &&
         rng_chance(&sim->rng, 0.5)) { /* a crash in the middle of closing all windows */
@@ -646,6 +658,37 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     if (!sim->failed) {
         judge(sim, ret_source, ret_sink);
     }
+}
+
+/* Before the first life: what a lookup reads, once and for all. */
+static void write_table(struct pipe_sim *sim)
+{
+    open_log(sim);
+    struct log_op op = {.kind = LOG_OP_STREAM_CREATE};
+    op.u.stream.config = (struct stream_config){
+        .name = "tab", .shard_count = 1, .retention_ms = -1, .retention_bytes = -1};
+    if (sim->failed || scene_op(sim, &op) != ERR_OK) {
+        fail(sim, "the table's stream cannot be made", op.info.text);
+        return;
+    }
+    struct shard_id shard = op.u.stream.ret_info.first_shard;
+    struct record_builder *builder = &sim->writer.builder;
+    record_builder_reset(builder);
+    for (int32_t user = 0; user < sim->plan.users; user++) {
+        struct record record = {.timestamp_ms = 1};
+        if (pipe_table_row(&sim->record_arena, user, &record.key, &record.value)) {
+            CHECK(record_builder_add(builder, &record) == ERR_OK);
+        }
+    }
+    void *bytes;
+    ptrdiff_t len;
+    CHECK(record_builder_finish(builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) == ERR_OK);
+    op = (struct log_op){.kind = LOG_OP_APPEND};
+    op.u.append = (struct log_append_op){.shard = shard, .batch = bytes, .bytes = len};
+    if (scene_op(sim, &op) != ERR_OK) {
+        fail(sim, "the table cannot be written", op.info.text);
+    }
+    end_process(sim, CRASH_POWER);
 }
 
 static enum record_codec drawn_codec(struct rng *rng)
@@ -687,7 +730,11 @@ static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
     waker_init(&sim->writer.waker);
     mailbox_init(&sim->writer.done, &sim->writer.waker);
     record_builder_init(&sim->writer.builder, drawn_codec(&sim->weather));
-    pipe_plan_draw(&sim->plan, &sim->rng);
+    struct rng more;
+    rng_init(&more, options->seed * 17 + 11);
+    rng_init(&sim->writer.second_rng, options->seed * 19 + 1);
+    pipe_plan_draw(&sim->plan, &sim->rng, &more);
+    sim->unsynced = sim->unsynced && sim->plan.kind != PIPE_LOOKUP; /* its table must stay */
     sim->writer.left = rng_range(&sim->rng, 200, 2000);
     sim->writer.batch_max = rng_chance(&sim->rng, 0.4) ? 4 : BATCH_MAX;
     sim->writer.now_ms = 20000;
@@ -721,9 +768,11 @@ static void sim_free(struct pipe_sim *sim)
 
 static void run_part(const struct sim_options *options, bool layout, struct sim_result *ret_result)
 {
-    static const char *const kinds[] = {"stateless", "tumbling", "hopping", "session", "dedupe"};
     struct pipe_sim *sim = sim_new(options, layout);
     int32_t source = 0, sink = 0;
+    if (sim->plan.kind == PIPE_LOOKUP) {
+        write_table(sim);
+    }
     for (int64_t lives = rng_range(&sim->rng, 0, 5); lives > 0 && !sim->failed; lives--) {
         live(sim);
     }
@@ -735,19 +784,19 @@ static void run_part(const struct sim_options *options, bool layout, struct sim_
         snprintf(ret_result->text, sizeof(ret_result->text),
                  "%s log%s%s, %s, life %d, %d crashes, at %.3f ms: %d records in, %d out%s%s",
                  sim->embedded ? "embedded" : "memory", sim->unsynced ? ", unsynced" : "",
-                 sim->stormy ? ", storms" : "", kinds[sim->plan.kind], sim->lives, sim->crashes,
-                 (double)world_now_ns(sim->world) / MS, source, sink, sim->failed ? "; " : "",
-                 sim->text)); /* may be cut */
+                 sim->stormy ? ", storms" : "", pipe_kind_name(sim->plan.kind), sim->lives,
+                 sim->crashes, (double)world_now_ns(sim->world) / MS, source, sink,
+                 sim->failed ? "; " : "", sim->text)); /* may be cut */
     if (layout) {
         struct layout_tally t = layout_actor_tally(sim->layout);
         size_t used = strlen(ret_result->text);
         IGNORE_RESULT(snprintf(
             ret_result->text + used, sizeof(ret_result->text) - used,
-            "; %d splits, %d merges, %d migrations, %d nodes: %d done, %d undone, %d refused, %d at "
-            "a crash; %d crash points",
+            "; %d splits, %d merges, %d migrations, %d nodes, %d texts: %d done, %d undone, %d "
+            "refused, %d at a crash; %d crash points",
             t.started[CHANGE_SPLIT], t.started[CHANGE_MERGE], t.started[CHANGE_MIGRATE],
-            t.started[CHANGE_NODE], t.done, t.undone, t.refused, t.open_at_crash,
-            t.crash_points)); /* may be cut */
+            t.started[CHANGE_NODE], t.started[CHANGE_PIPELINE], t.done, t.undone, t.refused,
+            t.open_at_crash, t.crash_points)); /* may be cut */
     }
     sim_free(sim);
 }

@@ -10,8 +10,6 @@
  * them, and then SIM_SEEDS more. All of them together must pass every crash point there is: one that is never reached
  * is one at which no crash was ever tried. */
 
-enum { SIM_SEEDS = 60 };
-
 /* Lines "part engine seed"; '#' begins a comment. */
 static int64_t run_old_failures(int64_t *ret_count)
 {
