@@ -42,6 +42,7 @@ static uint32_t crc_of(const uint8_t *bytes, ptrdiff_t len)
     return crc32c(crc, bytes + PAGE_HEADER, len - PAGE_HEADER);
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): it is written to later, through the draft
 void page_begin(struct page_draft *draft, uint8_t *bytes)
 {
     *draft = (struct page_draft){.bytes = bytes, .len = PAGE_HEADER};

@@ -428,10 +428,25 @@ static int wait_ms(int64_t ns)
     return ms > 60000 ? 60000 : (int)ms;
 }
 
+/* Waits until a connection can go on, somebody submits, or a deadline comes. */
+static void wait_and_go_on(struct net_real *real, int64_t left_ns)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int n = epoll_wait(real->epoll_fd, events, EVENTS_MAX, wait_ms(left_ns));
+    CHECK(n >= 0 || errno == EINTR);
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.u32 == NET_CONNS_MAX) {
+            uint64_t count;
+            IGNORE_RESULT(read(real->wake_fd, &count, sizeof(count))); /* only its being */
+        } else {
+            go_on(real, &real->conns[events[i].data.u32]);
+        }
+    }
+}
+
 static void *run(void *arg)
 {
     struct net_real *real = arg;
-    struct epoll_event events[EVENTS_MAX];
     if (real->options.class == LOOP_IDLE) {
         struct sched_param param = {.sched_priority = 0};
         IGNORE_RESULT(sched_setscheduler(0, SCHED_IDLE, &param)); /* as in loop_real.c */
@@ -439,17 +454,7 @@ static void *run(void *arg)
     IGNORE_RESULT(pthread_setname_np(pthread_self(), real->options.name)); /* too long: none */
     while (!atomic_load(&real->stop)) {
         take_inbox(real);
-        int64_t left_ns = tend_conns(real);
-        int n = epoll_wait(real->epoll_fd, events, EVENTS_MAX, wait_ms(left_ns));
-        CHECK(n >= 0 || errno == EINTR);
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.u32 == NET_CONNS_MAX) {
-                uint64_t count;
-                IGNORE_RESULT(read(real->wake_fd, &count, sizeof(count))); /* only its being */
-            } else {
-                go_on(real, &real->conns[events[i].data.u32]);
-            }
-        }
+        wait_and_go_on(real, tend_conns(real));
     }
     return NULL;
 }
