@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "app/say.h"
+#include "app/shadow_stores.h"
 #include "app/version.h"
 #include "base/check.h"
 #include "base/loop.h"
@@ -35,6 +36,8 @@ struct process {
     struct loop *history_loop, *forecaster_loop;
     struct loop **lane_loops;
     struct loop *shadow_loop;
+    struct shadow_stores *stores;
+    struct control_store named_stores[SHADOW_STORES_MAX];
     int32_t lane_count;
 };
 
@@ -247,6 +250,29 @@ static enum err start_api(struct process *process, const struct process_options 
     return process_write_file(&process->fs, "api", (struct str){url, n}, info);
 }
 
+/* The stores of the configuration, and their names for control. */
+static enum err open_stores(struct process *process, const struct process_options *options,
+                            struct control_options *control, struct err_info *info)
+{
+    struct shadow_stores_options stores = {.config = options->config,
+                                           .clock = &process->clock,
+                                           .fs = &process->fs,
+                                           .root = options->lookup_root};
+    entropy_fill(&stores.incarnation, (ptrdiff_t)sizeof(stores.incarnation));
+    enum err err = shadow_stores_start(&stores, &process->stores, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    control->store_count = shadow_stores_count(process->stores);
+    for (int32_t i = 0; i < control->store_count; i++) {
+        process->named_stores[i] =
+            (struct control_store){.name = shadow_stores_name(process->stores, i),
+                                   .store = shadow_stores_get(process->stores, i)};
+    }
+    control->stores = process->named_stores;
+    return ERR_OK;
+}
+
 enum err process_start(const struct process_options *options, struct process **ret_process,
                        struct err_info *info)
 {
@@ -271,6 +297,7 @@ enum err process_start(const struct process_options *options, struct process **r
     err = err == ERR_OK ? open_views(process, options, info) : err;
     control.history = process->history;
     control.forecaster = process->forecaster;
+    err = err == ERR_OK ? open_stores(process, options, &control, info) : err;
     err = err == ERR_OK ? control_new(&control, &process->control, info) : err;
     if (err == ERR_OK) {
         start_loops(process);
@@ -348,6 +375,7 @@ void process_halt(struct process *process)
     process->shadow_loop = NULL;
     loop_stop(process->control_loop);
     process->control_loop = NULL;
+    shadow_stores_stop(process->stores);
     loop_stop(process->forecaster_loop);
     process->forecaster_loop = NULL;
     loop_stop(process->history_loop);
@@ -373,6 +401,7 @@ void process_free(struct process *process)
     if (process->control != NULL) {
         IGNORE_RESULT(fs_unlink(&process->fs, "api", NULL)); /* absent if the start failed */
     }
+    shadow_stores_free(process->stores); /* before those whose ops it gives back */
     control_free(process->control);
     forecaster_free(process->forecaster);
     history_free(process->history);

@@ -210,32 +210,50 @@ struct shadowstore *shadow_stores_get(const struct shadow_stores *stores, int32_
 
 /* --- end --- */
 
-/* Asks a store how it is. False: it does not say, before `end_ns`. */
-static bool look(const struct shadow_stores *stores, const struct one_store *one, int64_t end_ns,
-                 struct shadowstore_op *op)
+/* One op of kind CLOSE_ALL or STATUS: a store's loop answers both without waiting for anybody. */
+static void ask(const struct one_store *one, enum shadowstore_op_kind kind,
+                struct shadowstore_op *op)
 {
     struct waker waker;
     struct mailbox done;
     waker_init(&waker);
     mailbox_init(&done, &waker);
-    *op = (struct shadowstore_op){.kind = SHADOWSTORE_STATUS, .done = &done};
+    *op = (struct shadowstore_op){.kind = kind, .done = &done};
     shadowstore_submit(one->store, op);
-    /* It must come back before this returns; a store's loop answers this without waiting for anybody. */
     while (mailbox_take_all(&done) == NULL) {
         waker_sleep(&waker, LOOK_NS);
     }
-    return clock_now_ns(stores->clock) < end_ns;
 }
 
-void shadow_stores_settle(struct shadow_stores *stores)
+/* The shadows end with the process. */
+static void remove_all(const struct shadow_stores *stores, const struct one_store *one,
+                       int64_t end_ns)
 {
+    struct shadowstore_op op;
+    ask(one, SHADOWSTORE_CLOSE_ALL, &op);
+    ask(one, SHADOWSTORE_STATUS, &op);
+    while (op.ret_status.state == SHADOWSTORE_UP && op.ret_status.cleanups_pending > 0 &&
+           clock_now_ns(stores->clock) < end_ns) {
+        clock_real_sleep(LOOK_NS);
+        ask(one, SHADOWSTORE_STATUS, &op);
+    }
+}
+
+void shadow_stores_stop(struct shadow_stores *stores)
+{
+    if (stores == NULL) {
+        return;
+    }
     int64_t end_ns = clock_now_ns(stores->clock) + SETTLE_NS;
     for (int32_t i = 0; i < stores->count; i++) {
-        struct shadowstore_op op;
-        while (look(stores, &stores->stores[i], end_ns, &op) &&
-               op.ret_status.state == SHADOWSTORE_UP && op.ret_status.cleanups_pending > 0) {
-            clock_real_sleep(LOOK_NS);
+        struct one_store *one = &stores->stores[i];
+        if (one->loop != NULL) {
+            remove_all(stores, one, end_ns);
         }
+        loop_stop(one->loop);
+        one->loop = NULL;
+        net_real_stop(one->net);
+        one->net = NULL;
     }
 }
 
@@ -244,11 +262,9 @@ void shadow_stores_free(struct shadow_stores *stores)
     if (stores == NULL) {
         return;
     }
+    shadow_stores_stop(stores);
     for (int32_t i = 0; i < stores->count; i++) {
-        struct one_store *one = &stores->stores[i];
-        loop_stop(one->loop);
-        net_real_stop(one->net);
-        shadowstore_free(one->store);
+        shadowstore_free(stores->stores[i].store);
     }
     mem_free(stores);
 }

@@ -29,11 +29,11 @@ int32_t shadow_stores_count(const struct shadow_stores *stores);
 struct str shadow_stores_name(const struct shadow_stores *stores, int32_t index);
 struct shadowstore *shadow_stores_get(const struct shadow_stores *stores, int32_t index);
 
-/* Waits, two seconds at most, until stores that are up have removed the shadows that were closed: what is left then is
- * found at the next start. */
-void shadow_stores_settle(struct shadow_stores *stores);
+/* Stops their threads, after stores that are up have removed all shadows, but in two seconds at most: what is left then is
+ * found at the next start. NULL is fine, and so is twice. */
+void shadow_stores_stop(struct shadow_stores *stores);
 
-/* Stops their threads; then their ops in flight are completed as CANCELLED, and all is freed. NULL is fine. */
+/* Stops if that was not done; ops in flight are completed as CANCELLED, and all is freed. NULL is fine. */
 void shadow_stores_free(struct shadow_stores *stores);
 
 #endif

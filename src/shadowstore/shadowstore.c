@@ -305,6 +305,16 @@ static void close_shadow(struct shadowstore *store, struct shadow *shadow,
     }
 }
 
+static void close_all(struct shadowstore *store, struct shadowstore_op *op)
+{
+    for (int32_t i = 0; i < SHADOWSTORE_SHADOWS_MAX; i++) {
+        if (store->shadows[i].state == SHADOW_OPEN) {
+            close_shadow(store, &store->shadows[i], NULL);
+        }
+    }
+    store_complete(op, ERR_OK);
+}
+
 static void fill_status(const struct shadowstore *store, struct shadowstore_op *op)
 {
     struct shadowstore_status *status = &op->ret_status;
@@ -355,6 +365,7 @@ static void take_op_of_shadow(struct shadowstore *store, struct shadowstore_op *
         close_shadow(store, shadow, op);
         break;
     case SHADOWSTORE_OPEN:
+    case SHADOWSTORE_CLOSE_ALL:
     case SHADOWSTORE_STATUS:
     case SHADOWSTORE_OP_KIND_COUNT:
         CHECK(false); /* take_op() has had them */
@@ -370,6 +381,8 @@ static void take_op(struct shadowstore *store, struct shadowstore_op *op)
     op->info = (struct err_info){.code = ERR_OK};
     if (op->kind == SHADOWSTORE_OPEN) {
         open_shadow(store, op);
+    } else if (op->kind == SHADOWSTORE_CLOSE_ALL) {
+        close_all(store, op);
     } else if (op->kind == SHADOWSTORE_STATUS) {
         fill_status(store, op);
     } else if (op->count < 0 || op->count > SHADOWSTORE_PUT_MAX) {

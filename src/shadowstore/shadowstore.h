@@ -138,6 +138,7 @@ enum shadowstore_op_kind {
     SHADOWSTORE_COUNTS, /* shadow -> ret_counts, ret_pages */
     SHADOWSTORE_CLOSE, /* shadow: it is not open any more at once; completes when its pages are gone -> ret_counts.
                          * UNAVAILABLE: its time to live had to do it */
+    SHADOWSTORE_CLOSE_ALL, /* every open shadow: the process ends. Completes at once; status tells what is pending */
     SHADOWSTORE_STATUS, /* -> ret_status */
     SHADOWSTORE_OP_KIND_COUNT
 };

@@ -242,8 +242,10 @@ void keeper_bury(struct shadowstore *store, struct shadow *shadow)
 {
     CHECK(shadow->state == SHADOW_CLOSING && shadow->in_flight == 0);
     struct shadowstore_op *close = shadow->close;
-    close->ret_counts = shadow->counts;
-    close->ret_pages = shadow->page_count;
+    if (close != NULL) {
+        close->ret_counts = shadow->counts;
+        close->ret_pages = shadow->page_count;
+    }
     store_counts_add(&store->status.counts, &shadow->counts);
     if (shadow->sent_below > 0) {
         struct grave grave = {.incarnation = store->options.incarnation,
@@ -254,7 +256,9 @@ void keeper_bury(struct shadowstore *store, struct shadow *shadow)
         add_grave(store, &grave);
     } else {
         store->status.cleaned++;
-        store_complete(close, ERR_OK);
+        if (close != NULL) {
+            store_complete(close, ERR_OK);
+        }
     }
     if (store->remote != NULL && shadow->wanted > 0) {
         store->keeper->dirty = true;

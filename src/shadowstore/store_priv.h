@@ -77,7 +77,7 @@ struct shadow {
     struct shadowstore_counts counts;
     struct shadowstore_op
         *waiting; /* flushes, by store_next; store_word = settled_below to wait for */
-    struct shadowstore_op *close;
+    struct shadowstore_op *close; /* to be completed; NULL: nobody waits */
 };
 
 /* A closed shadow of which the server may have pages; of this process or an earlier one. */
@@ -87,7 +87,7 @@ struct grave {
     int32_t next;                 /* page to be deleted next */
     int32_t pages;                /* those that may be there have lower numbers */
     int64_t deadline_ns;          /* then their time to live has removed them */
-    struct shadowstore_op *close; /* to be completed; NULL for leftovers */
+    struct shadowstore_op *close; /* to be completed; NULL: nobody waits */
 };
 
 /* The one op at a time that is not a page on its way (store_keeper.c). */

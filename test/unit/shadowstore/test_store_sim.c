@@ -421,6 +421,26 @@ TEST(redis_store_removes_a_shadow_that_was_closed_while_it_was_down)
     end(&bench);
 }
 
+TEST(redis_store_removes_all_shadows_when_told_that_the_process_ends)
+{
+    struct sim_bench bench;
+    struct shadowstore_op op = {.kind = SHADOWSTORE_CLOSE_ALL};
+    begin_well(&bench);
+    for (uint64_t id = 1; id <= 3; id++) {
+        EXPECT_INT(subject_open(&bench.subject, id, 0), ERR_OK);
+        EXPECT_INT(subject_put(&bench.subject, id, 0, 20000), 20000);
+        EXPECT_INT(subject_flush(&bench.subject, id, NULL, NULL), ERR_OK);
+    }
+    EXPECT_INT(subject_open(&bench.subject, 4, 0), ERR_OK); /* of which the server knows nothing */
+    run(&bench.subject, &op);
+    EXPECT_INT(op.err, ERR_OK);
+    EXPECT_INT(subject_status(&bench.subject).open_shadows, 0);
+    wait_ns(&bench, SECOND_NS);
+    EXPECT_INT(subject_status(&bench.subject).cleaned, 4);
+    EXPECT_INT(sim_redis_count(bench.redis, PAGES), 0);
+    end(&bench);
+}
+
 TEST(redis_store_leaves_a_shadow_to_its_time_to_live_when_the_server_stays_away)
 {
     struct sim_bench bench;

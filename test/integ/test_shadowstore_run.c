@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The real program with a shadow whose store is killed, stopped and comes back: what the primary puts out is the same as
+ * without any of it, and nothing is left in the server. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/real/clock_real.h"
+#include "program.h"
+#include "raw_http.h"
+#include "servers.h"
+#include "test.h"
+
+enum { ROUNDS = 4, ROWS = 20000, PATIENCE_MS = 60000, LOOK_MS = 100 };
+#define MS_NS 1000000L
+
+static struct result result;
+
+static void write_config(const char *name, const char *store)
+{
+    char text[2048];
+    int n =
+        snprintf(text, sizeof(text),
+                 "version: 1\n"
+                 "streams:\n  clicks: {shards: 1}\n  counts: {shards: 1}\n"
+                 "shadow_stores:\n  s: {%s}\n"
+                 "pipelines:\n  p:\n    stages:\n"
+                 "      - {name: s, from: clicks, chain: [{parse: {name: q, format: json, fields: "
+                 "{user: string, n: i64}}}, {filter: {name: f, where: \"n >= 0\"}}], to: counts}\n",
+                 store);
+    CHECK(n > 0 && n < (int)sizeof(text));
+    program_write(name, text);
+}
+
+static void sh(const char *line)
+{
+    program_run(line, NULL, &result);
+    CHECK_MSG(result.code == 0, "%s: %d: %s", line, result.code, result.err);
+}
+
+/* The same rows whenever asked. */
+static void produce(const char *data, int round)
+{
+    char line[512];
+    int n = snprintf(line, sizeof(line),
+                     "seq %d %d | awk '{printf \"{\\\"user\\\":\\\"u%%d\\\",\\\"n\\\":%%d}\\n\", "
+                     "$1 %% 100, $1}' | \"$SC\" produce clicks --key-field user --data %s",
+                     round * ROWS + 1, (round + 1) * ROWS, data);
+    CHECK(n > 0 && n < (int)sizeof(line));
+    sh(line);
+}
+
+/* Count and hash of all that the pipeline has put out, once it is as much as was put in. */
+static void outputs(const char *data, char *ret_text, size_t cap)
+{
+    char line[256];
+    char wanted[32];
+    IGNORE_RESULT(
+        snprintf(line, sizeof(line), "\"$SC\" consume counts --result-hash --data %s", data));
+    IGNORE_RESULT(snprintf(wanted, sizeof(wanted), "%d", ROUNDS * ROWS)); /* fits */
+    for (int ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
+        sh(line);
+        if (strstr(result.out, wanted) != NULL) {
+            IGNORE_RESULT(snprintf(ret_text, cap, "%.200s", result.out)); /* one short line */
+            return;
+        }
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    CHECK_MSG(false, "not all records come out: %s", result.out);
+}
+
+/* What the store's server is made to do before each round. */
+enum harm { HARM_NONE, HARM_KILL, HARM_STOP };
+
+static void hurt(struct server *server, enum harm harm, int round)
+{
+    if (harm == HARM_KILL && round == 1) {
+        server_kill(server);
+    } else if (harm == HARM_KILL && round == 3) {
+        server_restart(server);
+    } else if (harm == HARM_STOP && round == 1) {
+        server_pause(server);
+    } else if (harm == HARM_STOP && round == 3) {
+        server_resume(server);
+    }
+}
+
+static int keys_of(const struct server *server, bool redis)
+{
+    int keys = -1;
+    if (redis) {
+        // NOLINTNEXTLINE(cert-err34-c): a test's own look
+        CHECK(sscanf(server_ask(server, "DBSIZE"), ":%d", &keys) == 1);
+        return keys;
+    }
+    const char *number = strstr(server_ask(server, "stats"), "curr_items ");
+    CHECK(number != NULL && sscanf(number, "curr_items %d", &keys) == 1); // NOLINT(cert-err34-c)
+    return keys;
+}
+
+static bool becomes(const struct server *server, bool redis, bool empty)
+{
+    for (int ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
+        int keys = keys_of(server, redis);
+        if (empty ? keys == 0 : keys >= 2) { /* a page, and the registry that names it */
+            return true;
+        }
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    return false;
+}
+
+static void run_once(const char *name, bool redis, enum harm harm, bool shadow, char *ret_text,
+                     size_t cap)
+{
+    struct server server = {.pid = -1};
+    struct running running;
+    char store[128];
+    char config[64];
+    char line[256];
+    if (redis) {
+        redis_start(&server, "");
+    } else {
+        memcached_start(&server, "");
+    }
+    IGNORE_RESULT(snprintf(store, sizeof(store), "type: %s, address: \"127.0.0.1:%d\"",
+                           redis ? "redis" : "memcached", server.port)); /* fits */
+    IGNORE_RESULT(snprintf(config, sizeof(config), "%s.yaml", name));    /* fits */
+    write_config(config, store);
+    program_start(config, name, "", &running);
+    if (shadow) {
+        IGNORE_RESULT(
+            snprintf(line, sizeof(line),
+                     "\"$SC\" shadow start p/s/0/0-4096 --store s --percent 100 --sampling "
+                     "record --data %s",
+                     name)); /* fits */
+        sh(line);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round == 1 && shadow) {
+            CHECK_MSG(becomes(&server, redis, false), "nothing is in the store");
+        }
+        hurt(&server, shadow ? harm : HARM_NONE, round);
+        produce(name, round);
+    }
+    outputs(name, ret_text, cap);
+    CHECK(program_stop(&running, SIGTERM) == 0);
+    CHECK_MSG(harm == HARM_STOP || becomes(&server, redis, true), "something is left");
+    server_kill(&server);
+}
+
+static bool same_with_and_without(bool redis, enum harm harm)
+{
+    char with[256];
+    char without[256];
+    char name[32];
+    int n = snprintf(name, sizeof(name), "with%d%d", redis, (int)harm);
+    CHECK(n > 0);
+    run_once(name, redis, harm, true, with, sizeof(with));
+    n = snprintf(name, sizeof(name), "without%d%d", redis, (int)harm);
+    CHECK(n > 0);
+    run_once(name, redis, harm, false, without, sizeof(without));
+    if (strcmp(with, without) != 0) {
+        printf("    with %s    without %s", with, without);
+    }
+    return strcmp(with, without) == 0;
+}
+
+TEST(output_is_the_same_with_a_shadow_whose_redis_is_killed_and_comes_back)
+{
+    EXPECT(same_with_and_without(true, HARM_KILL));
+}
+
+TEST(output_is_the_same_with_a_shadow_whose_redis_is_stopped_for_a_while)
+{
+    EXPECT(same_with_and_without(true, HARM_STOP));
+}
+
+TEST(output_is_the_same_with_a_shadow_whose_memcached_is_killed_and_comes_back)
+{
+    EXPECT(same_with_and_without(false, HARM_KILL));
+}
+
+TEST(next_start_removes_what_a_killed_program_left_in_its_store)
+{
+    struct server server;
+    struct running running;
+    char store[128];
+    redis_start(&server, "");
+    IGNORE_RESULT(snprintf(store, sizeof(store), "type: redis, address: \"127.0.0.1:%d\"",
+                           server.port)); /* fits */
+    write_config("killed.yaml", store);
+    program_start("killed.yaml", "killed", "", &running);
+    sh("\"$SC\" shadow start p/s/0/0-4096 --store s --percent 100 --sampling record --data killed");
+    produce("killed", 0);
+    EXPECT(becomes(&server, true, false));
+    EXPECT_INT(program_stop(&running, SIGKILL), 128 + SIGKILL);
+    EXPECT(keys_of(&server, true) >= 2);
+    program_start("killed.yaml", "killed", "", &running);
+    EXPECT(becomes(&server, true, true));
+    EXPECT_INT(program_stop(&running, SIGTERM), 0);
+    server_kill(&server);
+}
+
+TEST(passwords_are_read_by_reference_and_told_when_they_cannot_be)
+{
+    static const char *const settings[] = {
+        "password_file: nowhere", "password_env: NOT_SET_ANYWHERE", "password_file: empty"};
+    program_write("empty", "\n");
+    for (int i = 0; i < 3; i++) {
+        char store[256];
+        IGNORE_RESULT(snprintf(store, sizeof(store), "type: redis, address: \"127.0.0.1:1\", %s",
+                               settings[i])); /* fits */
+        write_config("secret.yaml", store);
+        program_run("\"$SC\" run secret.yaml --data secret --listen 0", NULL, &result);
+        EXPECT(result.code != 0);
+        EXPECT_MSG(strstr(result.err, "shadow store 's'") != NULL, "%s", result.err);
+    }
+}
