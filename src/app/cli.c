@@ -145,6 +145,7 @@ enum err cli_read_value(const struct cli_option *option, const char *text, int64
     switch (option->kind) {
     case CLI_FLAG:
     case CLI_TEXT:
+    case CLI_TEXTS:
         return ERR_OK;
     case CLI_CHOICE:
         return read_choice(option, text, info);
@@ -331,6 +332,12 @@ static enum err take_option(struct cli *cli, int argc, char **argv, int *at, boo
     double real = 0;
     enum err err = cli_read_value(option, value, &number, &real, info);
     cli->values[index] = err == ERR_OK ? value : NULL;
+    if (option->kind == CLI_TEXTS && cli->text_count == CLI_TEXTS_MAX) {
+        return err_set(info, ERR_INVALID, "--%s more than %d times", option->name, CLI_TEXTS_MAX);
+    }
+    if (option->kind == CLI_TEXTS) {
+        cli->texts[cli->text_count++] = value;
+    }
     return err;
 }
 

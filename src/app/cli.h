@@ -13,7 +13,7 @@
 /* The command line. One table of verbs (app/verb_table.c), one row a verb; parsing, help, completion and docs/cli.md all
  * come from it. A verb gets its call checked and typed: it never looks at argv. */
 
-enum { CLI_OPTIONS_MAX = 32, CLI_ARGS_MAX = 64 };
+enum { CLI_OPTIONS_MAX = 32, CLI_ARGS_MAX = 64, CLI_TEXTS_MAX = 32 };
 
 enum cli_kind {
     CLI_FLAG, /* there or not */
@@ -22,7 +22,8 @@ enum cli_kind {
     CLI_I64,      /* whole number >= 0 */
     CLI_F64,      /* number >= 0 */
     CLI_DURATION, /* 250ms, 30s, 5m, 1h, 7d -> ns */
-    CLI_SIZE      /* 512, 64KiB, 16MiB, 1GiB -> bytes */
+    CLI_SIZE,     /* 512, 64KiB, 16MiB, 1GiB -> bytes */
+    CLI_TEXTS     /* may be given more than once: cli_texts */
 };
 
 struct cli_option {
@@ -58,6 +59,8 @@ struct cli {
     int arg_count;
     const char *args[CLI_ARGS_MAX];
     const char *values[CLI_OPTIONS_MAX]; /* by position in cli_option_at; NULL: not given */
+    int text_count;                      /* of the one CLI_TEXTS option that a verb may have */
+    const char *texts[CLI_TEXTS_MAX];
 };
 
 /* The table; ended by a row with a NULL name. */

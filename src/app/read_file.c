@@ -67,3 +67,17 @@ enum err folder_check(const char *path, struct err_info *info)
     IGNORE_RESULT(closedir(folder)); /* was only looked at */
     return ERR_OK;
 }
+
+enum err read_config(struct arena *arena, const struct cli *cli, const char *path,
+                     const struct config **ret_config, struct err_info *info)
+{
+    struct str text = {NULL, 0};
+    struct str sets[CLI_TEXTS_MAX];
+    enum err err = read_file(arena, path, YAML_BYTES_MAX, &text, info);
+    for (int i = 0; i < cli->text_count; i++) {
+        sets[i] = str_of(cli->texts[i]);
+    }
+    return err == ERR_OK
+               ? config_load_set(arena, path, text, sets, cli->text_count, ret_config, info)
+               : err;
+}

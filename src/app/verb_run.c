@@ -185,14 +185,10 @@ int verb_run(const struct cli *cli)
 {
     struct arena arena;
     struct err_info info;
-    struct str text = {NULL, 0};
     const struct config *config = NULL;
     int code = EXIT_CODE_CONFIG;
     arena_init(&arena, CONFIG_ARENA_MAX);
-    enum err err = read_file(&arena, cli->args[0], YAML_BYTES_MAX, &text, &info);
-    if (err == ERR_OK) {
-        err = config_load(&arena, cli->args[0], text, &config, &info);
-    }
+    enum err err = read_config(&arena, cli, cli->args[0], &config, &info);
     if (err != ERR_OK) {
         IGNORE_RESULT(fprintf(stderr, "%s\n", info.text)); /* nobody left to tell */
     } else {

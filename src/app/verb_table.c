@@ -257,6 +257,8 @@ static const struct cli_option run_options[] = {
     {"data", 0, CLI_TEXT, "DIR", NULL, "data folder instead of the configuration's"},
     {"listen", 0, CLI_TEXT, "ADDRESS:PORT", NULL,
      "where the API listens instead; port 0: any free one"},
+    {"set", 0, CLI_TEXTS, "NAME=VALUE", NULL,
+     "a setting in place of the file's, such as nodes.count=2; may be given more than once"},
     {"insecure-listen", 0, CLI_FLAG, NULL, NULL,
      "allow an address beyond loopback, though there is no TLS"},
     {"until-end", 0, CLI_FLAG, NULL, NULL,
@@ -271,6 +273,8 @@ static const struct cli_option run_options[] = {
 static const struct cli_option validate_options[] = {
     {"against", 0, CLI_TEXT, "DIR", NULL,
      "also tell what a start would do with this data folder (no process may use it)"},
+    {"set", 0, CLI_TEXTS, "NAME=VALUE", NULL,
+     "a setting in place of the file's, such as nodes.count=2; may be given more than once"},
     OPTIONS_END,
 };
 

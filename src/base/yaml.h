@@ -41,6 +41,14 @@ ATTR_NODISCARD enum err yaml_parse(struct arena *arena, const char *file, struct
 /* The value of `key` in a map; NULL if it is absent (or `map` is NULL). */
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 
+/* The tree with `value` at `path`: names of maps and numbers of list items, separated by points ("nodes.count",
+ * "pipelines.p.stages.0.partitions"). Maps that are not there are made; the last name may be new. What is not on the path is
+ * shared with `root`, which stays as it is.
+ * Errors: INVALID (a name leads into what is no map or list, a number to no item), told at `value`'s place. */
+ATTR_NODISCARD enum err yaml_set(struct arena *arena, const struct yaml_node *root, struct str path,
+                                 const struct yaml_node *value, const struct yaml_node **ret_root,
+                                 struct err_info *info);
+
 /* Fills `info` with "file:line:column: " and the message, returns INVALID. */
 enum err yaml_fail(struct err_info *info, const struct yaml_node *node, const char *fmt, ...)
     ATTR_PRINTF(3, 4);

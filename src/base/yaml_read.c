@@ -23,6 +23,71 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
     return NULL;
 }
 
+/* Which item of a list or map `name` is; `count`: a new one of a map; -1: none. */
+static int32_t child_of(const struct yaml_node *node, struct str name)
+{
+    if (node->kind == YAML_MAP) {
+        int32_t i = 0;
+        while (i < node->count && !str_equal(node->keys[i]->text, name)) {
+            i++;
+        }
+        return i;
+    }
+    int32_t number = 0;
+    bool digits = node->kind == YAML_LIST && name.len > 0 && name.len < 8;
+    for (ptrdiff_t i = 0; digits && i < name.len; i++) {
+        digits = name.ptr[i] >= '0' && name.ptr[i] <= '9';
+        number = 10 * number + (name.ptr[i] - '0');
+    }
+    return digits && number < node->count ? number : -1;
+}
+
+/* A copy of a list or map with room for one more. */
+static struct yaml_node *copy_node(struct arena *arena, const struct yaml_node *node)
+{
+    struct yaml_node *copy = ARENA_NEW(arena, struct yaml_node);
+    *copy = *node;
+    copy->items = ARENA_NEW_ARRAY(arena, struct yaml_node *, node->count + 1);
+    copy->keys = ARENA_NEW_ARRAY(arena, struct yaml_node *, node->count + 1);
+    for (int32_t i = 0; i < node->count; i++) {
+        copy->items[i] = node->items[i];
+        copy->keys[i] = node->kind == YAML_MAP ? node->keys[i] : NULL;
+    }
+    return copy;
+}
+
+enum err yaml_set(struct arena *arena, const struct yaml_node *root, struct str path,
+                  const struct yaml_node *value, const struct yaml_node **ret_root,
+                  struct err_info *info)
+{
+    struct yaml_node *top = copy_node(arena, root);
+    struct yaml_node *at = top;
+    for (struct str rest = path; rest.ptr != NULL;) {
+        struct str name = str_cut(&rest, '.');
+        int32_t index = name.len > 0 ? child_of(at, name) : -1;
+        if (index < 0) {
+            return yaml_fail(info, value, "'%.*s' of '%.*s' names nothing there", STR_ARG(name),
+                             STR_ARG(path));
+        }
+        if (index == at->count) { /* a new name */
+            struct yaml_node *key = ARENA_NEW(arena, struct yaml_node);
+            *key = *value;
+            key->kind = YAML_SCALAR;
+            key->text = (struct str){arena_dup(arena, name.ptr, name.len), name.len};
+            at->keys[at->count++] = key;
+            at->items[index] = ARENA_NEW(arena, struct yaml_node);
+            *at->items[index] = (struct yaml_node){.kind = YAML_MAP,
+                                                   .line = value->line,
+                                                   .column = value->column,
+                                                   .file = value->file};
+        }
+        at->items[index] = copy_node(arena, rest.ptr != NULL ? at->items[index] : value);
+        at = at->items[index];
+    }
+    *ret_root = top;
+    return ERR_OK;
+}
+
 enum err yaml_fail(struct err_info *info, const struct yaml_node *node, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];

@@ -294,11 +294,41 @@ static enum err read_root(struct loader *loader, const struct yaml_node *root)
     return err == ERR_OK && pipelines != NULL ? read_pipelines(loader, pipelines) : err;
 }
 
+static enum err apply_set(struct arena *arena, struct str set, const struct yaml_node **root,
+                          struct err_info *info)
+{
+    struct str value = set;
+    struct str path = str_trim(str_cut(&value, '='));
+    if (value.ptr == NULL || path.len == 0) {
+        return err_set(info, ERR_INVALID, "--set is NAME=VALUE, such as nodes.count=2, not '%.*s'",
+                       STR_ARG(set));
+    }
+    const struct yaml_node *node = NULL;
+    const char *place = arena_printf(arena, "--set %.*s", STR_ARG(path));
+    /* As the only item of a list, so that a scalar alone is a text, too. */
+    const char *list = arena_printf(arena, "- %.*s", STR_ARG(value));
+    enum err err = yaml_parse(arena, place, str_of(list), &node, info);
+    if (err == ERR_OK && (node->kind != YAML_LIST || node->count != 1)) {
+        err = yaml_fail(info, node, "one value is wanted");
+    }
+    return err == ERR_OK ? yaml_set(arena, *root, path, node->items[0], root, info) : err;
+}
+
 enum err config_load(struct arena *arena, const char *file, struct str text,
                      const struct config **ret_config, struct err_info *info)
 {
+    return config_load_set(arena, file, text, NULL, 0, ret_config, info);
+}
+
+enum err config_load_set(struct arena *arena, const char *file, struct str text,
+                         const struct str *sets, int32_t set_count,
+                         const struct config **ret_config, struct err_info *info)
+{
     const struct yaml_node *root = NULL;
     enum err err = yaml_parse(arena, file, text, &root, info);
+    for (int32_t i = 0; err == ERR_OK && i < set_count; i++) {
+        err = apply_set(arena, sets[i], &root, info);
+    }
     if (err != ERR_OK) {
         return err;
     }

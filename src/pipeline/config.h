@@ -227,6 +227,12 @@ ATTR_NODISCARD enum err config_load(struct arena *arena, const char *file, struc
 /* Whether a time lies in one of the maintenance windows; true if there are none. */
 bool config_window_open(const struct manager_spec *spec, int64_t unix_ms);
 
+/* The same with settings in place of the file's: sets[set_count], each "path=value" (yaml_set's path; value is YAML). An error
+ * in one has it for its file: "--set nodes.count:1:1: ...". */
+ATTR_NODISCARD enum err config_load_set(struct arena *arena, const char *file, struct str text,
+                                        const struct str *sets, int32_t set_count,
+                                        const struct config **ret_config, struct err_info *info);
+
 const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
 const struct stream_spec *config_stream(const struct config *config, struct str name);
 const struct shadow_store_spec *config_shadow_store(const struct config *config, struct str name);

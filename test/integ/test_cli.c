@@ -55,6 +55,7 @@ TEST(wrong_calls_end_with_2_and_say_what_is_wrong)
         {"$SC demo --nodes 0", "--nodes"},
         {"$SC demo --speed 1", "--speed"},
         {"$SC run pipe.yaml --listen nowhere", "--listen"},
+        {"$SC run pipe.yaml --set", "needs a value"},
     };
     program_write("pipe.yaml", pipeline);
     for (int i = 0; i < (int)COUNT_OF(calls); i++) {
@@ -360,4 +361,51 @@ TEST(a_full_disk_is_told_and_reads_go_on)
         "kill -TERM $pid; wait $pid\n");
     sh("unshare -rm bash full.sh");
     EXPECT_MSG(result.code == 0, "exit %d: %s%s", result.code, result.out, result.err);
+}
+
+TEST(settings_of_the_call_take_the_place_of_the_files_and_are_checked_as_they_are)
+{
+    static const char *const bad[][2] = {
+        {"nodes.count=0", "--set nodes.count:1:"},
+        {"nodes.cuont=2", "cuont"},
+        {"nodes", "NAME=VALUE"},
+        {"pipelines.per_user.stages.9.partitions=2", "'9'"},
+        {"pipelines.per_user.commit=soon", "commit"},
+        {"streams.clicks.shards.x=1", "'x'"},
+    };
+    program_write("pipe.yaml", pipeline);
+    for (int i = 0; i < (int)COUNT_OF(bad); i++) {
+        char line[200];
+        IGNORE_RESULT(snprintf(line, sizeof(line), "$SC validate pipe.yaml --set %s", bad[i][0]));
+        sh(line);
+        EXPECT_MSG(result.code == 78 && strstr(result.err, bad[i][1]) != NULL, "%s: exit %d: %s",
+                   bad[i][0], result.code, result.err);
+    }
+    sh("$SC validate pipe.yaml --set nodes.count=3 --set nodes.lanes=2 --set "
+       "pipelines.per_user.stages.1.partitions=5");
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "on 6 lanes") != NULL, "exit %d: %s%s",
+               result.code, result.out, result.err);
+}
+
+TEST(a_start_that_refuses_its_settings_ends_as_validate_does)
+{
+    program_write("pipe.yaml", pipeline);
+    sh("$SC run pipe.yaml --data exits --listen 0.0.0.0:0");
+    EXPECT_MSG(result.code == 78 && strstr(result.err, "--insecure-listen") != NULL, "exit %d: %s",
+               result.code, result.err);
+}
+
+TEST(a_damaged_log_is_told_by_validate_against)
+{
+    program_write("pipe.yaml", pipeline);
+    sh("$SC run pipe.yaml --data damaged --until-end --listen 0");
+    EXPECT_INT(result.code, 0);
+    sh("$SC validate pipe.yaml --against damaged");
+    EXPECT_MSG(result.code == 0, "exit %d: %s%s", result.code, result.out, result.err);
+    sh("f=$(ls damaged/log/journal/*.j | tail -1); printf X | dd of=$f bs=1 seek=100 conv=notrunc "
+       "status=none");
+    EXPECT_INT(result.code, 0);
+    sh("$SC validate pipe.yaml --against damaged");
+    EXPECT_MSG(result.code == 7 && strstr(result.out, "damaged: see above") != NULL,
+               "exit %d: %s%s", result.code, result.out, result.err);
 }
