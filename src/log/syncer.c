@@ -336,17 +336,23 @@ enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t byte
 
 /* ---- Syncing shards */
 
+/* Journal segments that the shards are synced past. */
+static void remove_journal(const struct syncer *s, const struct sync_round *job)
+{
+    CRASHPOINT("log.round.shards_synced");
+    for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
+        char path[JOURNAL_PATH_MAX];
+        journal_path(path, n);
+        IGNORE_RESULT(fs_unlink(s->engine->fs, path, NULL)); /* or at the next start */
+        CRASHPOINT("log.round.journal_unlinked");
+    }
+}
+
 static void round_end(struct syncer *s, enum err err, const struct err_info *info)
 {
     struct sync_round *job = s->job;
     if (err == ERR_OK) {
-        CRASHPOINT("log.round.shards_synced");
-        for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
-            char path[JOURNAL_PATH_MAX];
-            journal_path(path, n);
-            IGNORE_RESULT(fs_unlink(s->engine->fs, path, NULL)); /* or at the next start */
-            CRASHPOINT("log.round.journal_unlinked");
-        }
+        remove_journal(s, job);
     } else {
         job->info = *info;
     }
