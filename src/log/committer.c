@@ -7,8 +7,10 @@
 /* The committer: takes ops, makes one journal frame of a group of them, syncs it, writes the group's batches to the
  * shards' files, publishes the ends, completes the ops.
  *
- *   IDLE --ops--> [room?] --no--> SEGMENT --> SNAPSHOT_WRITE --> SNAPSHOT_SYNC --+
- *     ^             |yes <--------------------------------------------------------+
+ *   IDLE --ops--> [room?] --no--> [next there?] --> SNAPSHOT_WRITE --> SNAPSHOT_SYNC --+
+ *     ^             |yes            no v   ^                                          |
+ *     |             |               SEGMENT                                           |
+ *     |             | <---------------------------------------------------------------+
  *     |             v
  *     |           WRITE --> SYNC --> SHARDS --> (published, completed) --> IDLE
  *     |                               |  ^
@@ -45,8 +47,9 @@ void committer_init(struct embedded *engine, int64_t now_ns)
     mailbox_init(&c->ops, &c->waker);
     mailbox_init(&c->io, &c->waker);
     mailbox_init(&c->replies, &c->waker);
-    c->journal.fd = -1;
+    c->journal.fd = c->next.fd = -1;
     c->request.kind = MSG_SEGMENT;
+    c->pace.kind = MSG_PACE;
     c->round.kind = MSG_ROUND;
     c->reserve.kind = MSG_RESERVE;
     c->now_ns = now_ns;
@@ -67,8 +70,13 @@ void committer_release(struct embedded *engine)
     if (c->journal.fd >= 0) {
         fs_close(engine->fs, c->journal);
     }
-    if (c->request.file.fd > 0 && c->request_out == false && c->state == COMMITTER_SEGMENT) {
-        fs_close(engine->fs, c->request.file);
+    if (c->next.fd >= 0) {
+        fs_close(engine->fs, c->next);
+    }
+    for (struct msg *msg = mailbox_take_all(&c->replies); msg != NULL; msg = msg->next) {
+        if (msg == &c->request.msg && c->request.err == ERR_OK) {
+            fs_close(engine->fs, c->request.file);
+        }
     }
     wire_release(&c->entries);
     mem_free(c->frame);
@@ -247,6 +255,9 @@ static bool start(struct embedded *engine)
         return true;
     }
     want_reserve(engine);
+    if (c->failed == ERR_OK) {
+        committer_look_ahead(engine);
+    }
     if (c->group_head == NULL) {
         gather(engine);
     }
@@ -354,6 +365,8 @@ static void on_reply(struct embedded *engine, struct msg *msg)
         } else {
             c->oldest_segment = c->round.journal_below;
         }
+    } else if (msg == &c->pace.msg) {
+        c->pace_out = false;
     } else {
         CHECK(msg == &c->reserve.msg);
         c->reserve_out = false;

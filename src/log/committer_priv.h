@@ -35,6 +35,9 @@ void committer_writes_settled(
 
 /* ---- committer_roll.c */
 
+/* Has the next segment made, as this one fills. */
+void committer_look_ahead(struct embedded *engine);
+
 /* The group, which needs `need` bytes, does not fit the segment. False: has to wait. */
 bool committer_roll(struct embedded *engine, int64_t need);
 void committer_on_segment(struct embedded *engine); /* the request came back */

@@ -1,9 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-// From one journal segment to the next.
+/* From one journal segment to the next. The next one is made while this one fills, so that a roll waits for the sync of
+ * its snapshot alone:
+ *
+ *   pace   with each sixteenth of the segment that is written, the syncer is told to have another eighth of the next one
+ *          zeroed and synced: a little at a time, since each commit's sync waits behind what the disk was given before it
+ *   ask    when little of the segment is left, the next one is asked for: named, its name durable, handed over
+ *   roll   the group does not fit: the snapshot is written to the next segment and synced, then the group
+ *
+ * A process that ends between asking and rolling leaves a segment of zeros behind, which recovery removes. */
 
 #include "log/committer_priv.h"
 
-/* The group does not fit the segment. False: has to wait. */
+enum { PACE_STEPS = 16, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
+
+/* The first segment of a run is small, so that starting is cheap; the next ones grow. */
+static int64_t next_goal(const struct embedded *engine)
+{
+    int64_t most = engine->options.journal_segment_bytes;
+    int64_t bytes = engine->committer.segment_bytes;
+    return bytes < most / GROWTH ? journal_align(bytes * GROWTH) : most;
+}
+
+static void ask(struct embedded *engine, int64_t bytes_min)
+{
+    struct committer *c = &engine->committer;
+    c->request.bytes_goal = next_goal(engine);
+    c->request.bytes_min = bytes_min;
+    c->request_out = true;
+    syncer_send(engine->syncer, &c->request.msg);
+}
+
+static void tell_pace(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    int64_t steps = c->at * PACE_STEPS / c->segment_bytes;
+    int32_t eighths = steps < SPARE_EIGHTHS ? (int32_t)steps : SPARE_EIGHTHS;
+    if (c->pace_out || eighths <= c->pace_told || c->next.fd >= 0) {
+        return;
+    }
+    c->pace.eighths = c->pace_told = eighths;
+    c->pace.bytes_goal = next_goal(engine);
+    c->pace_out = true;
+    syncer_send(engine->syncer, &c->pace.msg);
+}
+
+void committer_look_ahead(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    tell_pace(engine);
+    int64_t early = c->segment_bytes / ASK_SHARE;
+    early = early < ASK_BYTES_MAX ? early : ASK_BYTES_MAX;
+    if (c->segment_bytes - c->at <= early && c->next.fd < 0 && !c->request_out &&
+        c->now_ns >= c->ask_ns) {
+        ask(engine, 0);
+    }
+}
+
+static void begin_segment(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    fs_close(engine->fs, c->journal);
+    c->journal = c->next;
+    c->segment_bytes = c->next_bytes;
+    c->next.fd = -1;
+    c->pace_told = 0;
+    c->state = COMMITTER_SNAPSHOT_WRITE;
+    committer_submit_journal(engine, FS_WRITE, 0);
+}
+
 bool committer_roll(struct embedded *engine, int64_t need)
 {
     struct committer *c = &engine->committer;
@@ -12,8 +76,8 @@ bool committer_roll(struct embedded *engine, int64_t need)
         committer_submit_journal(engine, FS_SYNC, 0);
         return true;
     }
-    if (c->segment - c->oldest_segment >= JOURNAL_SEGMENTS_WAITING_MAX || c->request_out) {
-        return false; /* a round's or the request's reply wakes us */
+    if (c->segment - c->oldest_segment >= JOURNAL_SEGMENTS_WAITING_MAX) {
+        return false; /* a round's reply wakes us */
     }
     if (c->no_space && c->now_ns < c->retry_ns) {
         struct err_info info;
@@ -24,11 +88,23 @@ bool committer_roll(struct embedded *engine, int64_t need)
         committer_refuse(engine, ERR_NO_SPACE, &info);
         return any;
     }
+    uint64_t segment = c->segment;
+    c->segment = c->next.fd >= 0 ? c->next_segment : segment;
     committer_build_snapshot(engine); /* nothing changes until it is written */
-    c->request.bytes_min = need + c->frame_len;
-    c->request_out = true;
+    if (c->next.fd >= 0 && c->next_bytes >= need + c->frame_len) {
+        begin_segment(engine);
+        return true;
+    }
+    c->segment = segment;
+    if (c->next.fd >=
+        0) { /* too small for this group: it stays behind, empty, until the round that removes it */
+        fs_close(engine->fs, c->next);
+        c->next.fd = -1;
+    }
+    if (!c->request_out) {
+        ask(engine, need + c->frame_len);
+    }
     c->state = COMMITTER_SEGMENT;
-    syncer_send(engine->syncer, &c->request.msg);
     return true;
 }
 
@@ -44,34 +120,38 @@ void committer_snapshot_synced(struct committer *c)
     c->state = COMMITTER_IDLE;
 }
 
+/* The segment could not be made. Who waits for it is told; else it is asked for again a little later. */
+static void segment_failed(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    if (c->state != COMMITTER_SEGMENT) {
+        c->ask_ns = c->now_ns + SPACE_RETRY_NS;
+        return;
+    }
+    c->state = COMMITTER_IDLE;
+    if (c->request.err == ERR_NO_SPACE) {
+        c->no_space = true;
+        c->retry_ns = c->now_ns + SPACE_RETRY_NS;
+        committer_refuse(engine, ERR_NO_SPACE, &c->request.info);
+        return;
+    }
+    committer_fail(c, c->request.err, &c->request.info);
+    committer_refuse(engine, c->failed, &c->failure);
+}
+
 void committer_on_segment(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
     c->request_out = false;
-    if (c->state != COMMITTER_SEGMENT) { /* failed meanwhile */
-        if (c->request.err == ERR_OK) {
-            fs_close(engine->fs, c->request.file);
-        }
-        return;
-    }
-    if (c->request.err == ERR_NO_SPACE) {
-        c->no_space = true;
-        c->retry_ns = c->now_ns + SPACE_RETRY_NS;
-        c->state = COMMITTER_IDLE;
-        committer_refuse(engine, ERR_NO_SPACE, &c->request.info);
-        return;
-    }
     if (c->request.err != ERR_OK) {
-        committer_fail(c, c->request.err, &c->request.info);
-        c->state = COMMITTER_IDLE;
-        committer_refuse(engine, c->failed, &c->failure);
+        segment_failed(engine);
         return;
     }
-    fs_close(engine->fs, c->journal);
-    c->journal = c->request.file;
-    c->segment = c->request.segment;
-    c->segment_bytes = c->request.bytes;
-    committer_build_snapshot(engine); /* again: its segment is known now */
-    c->state = COMMITTER_SNAPSHOT_WRITE;
-    committer_submit_journal(engine, FS_WRITE, 0);
+    CRASHPOINT("log.roll.segment_held");
+    c->next = c->request.file;
+    c->next_segment = c->request.segment;
+    c->next_bytes = c->request.bytes;
+    if (c->state == COMMITTER_SEGMENT) {
+        c->state = COMMITTER_IDLE; /* and from there to the roll again */
+    }
 }

@@ -29,18 +29,27 @@ enum {
 #define RETENTION_MIN_AGE_MS (3600 * 1000LL)
 
 /* Syncer and committer talk in these. */
-enum engine_msg_kind { MSG_SEGMENT, MSG_ROUND, MSG_GARBAGE, MSG_RESERVE };
+enum engine_msg_kind { MSG_SEGMENT, MSG_PACE, MSG_ROUND, MSG_GARBAGE, MSG_RESERVE };
 
-/* A prepared journal segment is asked for; one at a time. */
+/* A prepared journal segment is asked for; one at a time. It comes named, zeroed, all of it durable. */
 struct segment_request {
     struct msg msg;
     enum engine_msg_kind kind;
-    int64_t bytes_min;
+    int64_t bytes_goal, bytes_min;
     enum err err; /* OK, NO_SPACE, IO */
     struct err_info info;
     uint64_t segment;
     struct fs_file file;
     int64_t bytes;
+};
+
+/* So much of the segment after the next should be ready by now. */
+enum { SPARE_EIGHTHS = 8 };
+struct pace {
+    struct msg msg;
+    enum engine_msg_kind kind;
+    int32_t eighths;    /* 1..SPARE_EIGHTHS */
+    int64_t bytes_goal; /* of the whole segment */
 };
 
 /* Shard files to sync, then journal segments below `journal_below` are removed; one at a time. */
@@ -155,6 +164,13 @@ struct committer {
     struct fs_op journal_op;
     struct segment_request request;
     bool request_out;
+    int64_t ask_ns;      /* not before: the last one could not be made */
+    struct fs_file next; /* the segment after this one, once it is handed over; fd -1 before */
+    uint64_t next_segment;
+    int64_t next_bytes;
+    struct pace pace;
+    bool pace_out;
+    int32_t pace_told; /* eighths, of this segment */
 
     struct pending_batch *pending; /* fixed per group */
     int32_t pending_count, pending_cap;

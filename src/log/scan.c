@@ -172,6 +172,34 @@ static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int
     return ERR_OK;
 }
 
+/* Segments of zeros behind the last good one were made ready and not used yet: so that one's end is the journal's, and what
+ * stands behind it is looked for as in a last segment. */
+static enum err scan_last_good(const struct fs *fs, struct journal_scan *scan,
+                               struct frame_reader *reader, struct tail_finding *tail,
+                               struct err_info *info)
+{
+    struct scanned_segment *segment =
+        scan->last_good >= 0 ? &scan->segments[scan->last_good] : NULL;
+    if (segment == NULL || scan->last_good == scan->count - 1 || segment->damaged) {
+        return ERR_OK;
+    }
+    bool zero = true;
+    uint64_t higher = 0;
+    enum err err = frame_reader_open(reader, fs, segment->number, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = frame_search(reader, segment->end, &zero, &higher, info);
+    frame_reader_close(reader);
+    segment->damaged = !zero;
+    if (err == ERR_OK && !zero) {
+        note_damage(scan, tail, segment->number, segment->end, segment->bytes - segment->end);
+        tail->torn = tail->damaged == 1;
+        tail->follows = tail->follows || higher > 0;
+    }
+    return err;
+}
+
 enum err journal_scan(const struct fs *fs, bool unsynced, struct journal_scan *ret_scan,
                       struct err_info *info)
 {
@@ -181,6 +209,9 @@ enum err journal_scan(const struct fs *fs, bool unsynced, struct journal_scan *r
     enum err err = list_segments(fs, &scan, info);
     for (int32_t i = 0; err == ERR_OK && i < scan.count; i++) {
         err = scan_segment(fs, &scan, i, &reader, &tail, info);
+    }
+    if (err == ERR_OK) {
+        err = scan_last_good(fs, &scan, &reader, &tail, info);
     }
     frame_reader_release(&reader);
     if (err != ERR_OK) {

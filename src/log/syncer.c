@@ -7,17 +7,26 @@
 /* The syncer: slow file work that nobody waits for on the path of a commit. Three acts, each one struct with a state, go
  * on beside each other; each has one file operation in flight.
  *
- *   spare       NONE -> [ZERO (1 MiB)... -> SYNC]... -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
- *               a zeroed, synced journal segment is kept ready; a request renames it to its number. Synced by 4 MiB:
- *               a commit's sync waits behind what the disk was given before it, so that is kept short
+ *   spare       NONE -> [ZERO (1 MiB) -> SYNC -> PAUSE]... -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
+ *               the next journal segment is zeroed and synced as the one in use fills (committer_roll.c); a request
+ *               renames it to its number. Synced by the MiB: a commit's sync waits behind what the disk was given before
+ *               it, so that is kept short
  *   round       files one by one: SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal segments go
  *   checkpoint  HEADER -> DATA -> SYNC -> [rename] -> DIR -> the op goes to the committer, which journals it
  *
  * Names change by fs_run (they wait for no disk); what must be durable is synced by submit. */
 
-enum { ZERO_BYTES = 1 << 20, SPARE_SYNC_BYTES = 4 << 20, SYNCER_ROUNDS_MAX = 64 };
+enum { ZERO_BYTES = 1 << 20, SYNCER_ROUNDS_MAX = 64 };
 
-enum spare_state { SPARE_NONE, SPARE_ZERO, SPARE_SYNC, SPARE_DIR, SPARE_READY, SPARE_HANDOVER };
+enum spare_state {
+    SPARE_NONE,
+    SPARE_ZERO,
+    SPARE_SYNC,
+    SPARE_PAUSE,
+    SPARE_DIR,
+    SPARE_READY,
+    SPARE_HANDOVER
+};
 
 enum round_state { ROUND_NONE, ROUND_FILE, ROUND_FOLDER, ROUND_SHARDS };
 
@@ -39,8 +48,10 @@ struct syncer {
     struct fs_op spare_op;
     struct fs_file spare_file;
     int64_t spare_bytes, spare_target;
-    bool spare_named; /* it is called `spare` already (being made larger) */
-    int64_t retry_ns; /* after a lack of space */
+    int64_t spare_goal;    /* what the next spare's target will be */
+    int32_t spare_eighths; /* of the target that should be there by now */
+    bool spare_named;      /* it is called `spare` already (being made larger) */
+    int64_t retry_ns;      /* after a lack of space */
     uint64_t next_segment;
     struct segment_request *request;
 
@@ -175,6 +186,13 @@ static void spare_failed(struct syncer *s, enum err err, const struct err_info *
     }
 }
 
+/* Whether there should be more of the spare than there is. */
+static bool spare_wanted(const struct syncer *s)
+{
+    return s->request != NULL ||
+           s->spare_bytes * SPARE_EIGHTHS < s->spare_target * s->spare_eighths;
+}
+
 static void spare_begin(struct syncer *s)
 {
     struct err_info info = {0};
@@ -189,7 +207,7 @@ static void spare_begin(struct syncer *s)
     }
     s->spare_bytes = 0;
     s->spare_named = false;
-    s->spare_target = s->engine->options.journal_segment_bytes;
+    s->spare_target = s->spare_goal;
     if (s->request != NULL && s->request->bytes_min > s->spare_target) {
         s->spare_target = journal_align(s->request->bytes_min);
     }
@@ -224,7 +242,10 @@ static void spare_advance(struct syncer *s)
         s->spare_named = true;
         s->spare_target = journal_align(s->request->bytes_min);
         spare_zero(s);
-    } else if (s->spare == SPARE_NONE && s->now_ns >= s->retry_ns) {
+    } else if (s->spare == SPARE_PAUSE && spare_wanted(s)) {
+        spare_zero(s);
+    } else if (s->spare == SPARE_NONE && s->now_ns >= s->retry_ns &&
+               (s->request != NULL || s->spare_eighths > 0)) {
         spare_begin(s);
     } else if (s->spare == SPARE_NONE && s->request != NULL) {
         struct err_info info;
@@ -251,6 +272,7 @@ static void spare_handed_over(struct syncer *s)
     request->bytes = s->spare_bytes;
     s->spare_file.fd = -1;
     s->spare = SPARE_NONE;
+    s->spare_eighths = 0;
     reply(s, &request->msg);
 }
 
@@ -271,16 +293,12 @@ static void spare_done(struct syncer *s)
     switch (s->spare) {
     case SPARE_ZERO:
         s->spare_bytes += s->spare_op.len;
-        if (s->spare_bytes < s->spare_target && s->spare_bytes % SPARE_SYNC_BYTES != 0) {
-            spare_zero(s);
-            break;
-        }
         s->spare = SPARE_SYNC;
         submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC, .file = s->spare_file});
         break;
     case SPARE_SYNC:
         if (s->spare_bytes < s->spare_target) {
-            spare_zero(s);
+            s->spare = SPARE_PAUSE;
             break;
         }
         s->spare = SPARE_DIR;
@@ -295,6 +313,7 @@ static void spare_done(struct syncer *s)
         spare_handed_over(s);
         break;
     case SPARE_NONE:
+    case SPARE_PAUSE:
     case SPARE_READY:
         CHECK(false);
     }
@@ -557,12 +576,23 @@ static void on_reserve(struct syncer *s, struct reserve_request *request)
     reply(s, &request->msg);
 }
 
+static void on_pace(struct syncer *s, struct pace *pace)
+{
+    s->spare_eighths = pace->eighths;
+    s->spare_goal = pace->bytes_goal;
+    reply(s, &pace->msg);
+}
+
 static void on_message(struct syncer *s, struct msg *msg)
 {
     struct garbage_job *any = CONTAINER_OF(msg, struct garbage_job, msg); /* all begin alike */
     switch (any->kind) {
     case MSG_SEGMENT:
         s->request = CONTAINER_OF(msg, struct segment_request, msg);
+        s->spare_goal = s->request->bytes_goal;
+        break;
+    case MSG_PACE:
+        on_pace(s, CONTAINER_OF(msg, struct pace, msg));
         break;
     case MSG_ROUND:
         CHECK(s->job == NULL);
@@ -636,7 +666,7 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
     }
     for (int i = 0; i < SYNCER_ROUNDS_MAX; i++) {
         bool any = take(s);
-        if (s->spare == SPARE_NONE || s->spare == SPARE_READY) {
+        if (s->spare == SPARE_NONE || s->spare == SPARE_PAUSE || s->spare == SPARE_READY) {
             spare_advance(s);
         }
         if (s->checkpoint == CHECKPOINT_NONE && s->checkpoint_head != NULL) {
@@ -644,7 +674,7 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
             any = true;
         }
         if (!any) {
-            return s->spare == SPARE_NONE ? s->retry_ns : CLOCK_NEVER;
+            return s->spare == SPARE_NONE && s->spare_eighths > 0 ? s->retry_ns : CLOCK_NEVER;
         }
     }
     return now_ns;

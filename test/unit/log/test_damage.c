@@ -265,6 +265,55 @@ TEST(journal_frame_with_any_sector_lost_is_cut)
     }
 }
 
+/* A segment that was made ready and not used yet, behind the last one. */
+static void add_ready_segment(struct bench *b, uint64_t number)
+{
+    char path[JOURNAL_PATH_MAX];
+    struct fs_file file;
+    journal_path(path, number);
+    CHECK(fs_open(&b->fs, path, FS_O_WRITE | FS_O_CREATE, &file, NULL) == ERR_OK);
+    fs_close(&b->fs, file);
+    zero_file(b, path, 0, 64 << 10);
+}
+
+TEST(journal_segment_that_is_ready_does_not_hide_a_torn_frame)
+{
+    struct bench b;
+    fill(&b, 2, 5000);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    add_ready_segment(&b, last.number + 1);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    enum err err = ERR_OK;
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), 3);
+    EXPECT(b.report.torn_at_sequence < 0);
+    bench_release(&b);
+
+    fill(&b, 2, 5000);
+    b.fs = disk_fs(b.disk);
+    add_ready_segment(&b, last.number + 1);
+    zero_file(&b, path, last.last_at, last.last_at + JOURNAL_SECTOR);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), 2);
+    EXPECT(b.report.torn_at_sequence > 0);
+    bench_release(&b);
+}
+
+TEST(journal_segment_that_is_ready_does_not_hide_a_lost_frame)
+{
+    struct bench b;
+    fill(&b, 2, 5000);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    add_ready_segment(&b, last.number + 1);
+    zero_file(&b, path, last.last_at - JOURNAL_SECTOR,
+              last.last_at); // the whole frame before the last
+    EXPECT_INT(bench_open(&b), ERR_CORRUPT);
+    bench_release(&b);
+}
+
 static void expect_complete(struct bench *b)
 {
     enum err err = ERR_OK;
