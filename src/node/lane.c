@@ -440,7 +440,7 @@ static enum step_result step_shadow(struct lane *lane, struct partition *part, i
     shadow_step_begin(part->shadow, part, &step);
     enum step_result result = partition_step(part, &lane->work, ret_input);
     shadow_step_end(part->shadow, part, lane->now_ns, &step);
-    lane->work.cpu_ns = clock_thread_cpu_ns(lane->options.clock); /* that was nobody's work */
+    clock_lap_begin(lane->options.clock, &lane->work.lap); /* that was nobody's work */
     return result;
 }
 
@@ -493,10 +493,10 @@ static void turn(struct lane *lane, struct partition *part, int32_t *steps)
 /* Runs what is ready. Sets why it stopped, if there was more to do. */
 static void run(struct lane *lane)
 {
-    int64_t cpu_end = lane->work.cpu_ns + RUN_CPU_NS;
+    int64_t cpu_end = lane->work.lap.cpu_ns + RUN_CPU_NS;
     int32_t steps = 0;
     lane->work.commit = lane->filling;
-    while (lane->ready.first != NULL && steps < RUN_STEPS_MAX && lane->work.cpu_ns < cpu_end &&
+    while (lane->ready.first != NULL && steps < RUN_STEPS_MAX && lane->work.lap.cpu_ns < cpu_end &&
            !lane->reset_wanted) {
         if (lane_commit_full(lane)) {
             lane->blocked = lane->flying != NULL;
@@ -642,8 +642,8 @@ int64_t lane_step(void *ctx, int64_t now_ns)
     struct lane *lane = ctx;
     lane->now_ns = now_ns;
     lane->work.now_ns = now_ns;
-    int64_t cpu_begin = clock_thread_cpu_ns(lane->options.clock);
-    lane->work.cpu_ns = cpu_begin;
+    clock_lap_begin(lane->options.clock, &lane->work.lap);
+    int64_t cpu_begin = lane->work.lap.cpu_ns;
     account_wait(lane);
     take_messages(lane);
     lane_look_at_shards(lane);

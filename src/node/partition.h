@@ -56,8 +56,8 @@ struct work {
     struct bench *bench; /* replaced by the lane when a partition kept it */
     struct commit *commit;
     int64_t now_ns;
-    int64_t cpu_ns; /* thread CPU time as last read */
-    bool wrote;     /* outputs went into the commit; the lane clears it */
+    struct clock_lap lap;
+    bool wrote; /* outputs went into the commit; the lane clears it */
     struct err_info info;
 };
 

@@ -172,13 +172,7 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
 
 static int64_t lap(struct work *work)
 {
-    if (work->tuning->figures_off) {
-        return 0;
-    }
-    int64_t now = clock_thread_cpu_ns(work->clock);
-    int64_t ns = now - work->cpu_ns;
-    work->cpu_ns = now;
-    return ns;
+    return work->tuning->figures_off ? 0 : clock_lap_ns(work->clock, &work->lap);
 }
 
 static void count_rows(struct partition *part, const struct batch *batch, const struct rows *rows,

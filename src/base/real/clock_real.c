@@ -37,7 +37,8 @@ struct clock clock_real(void)
     return (struct clock){.ctx = NULL,
                           .now_ns = now_ns,
                           .wall_unix_ms = wall_unix_ms,
-                          .thread_cpu_ns = thread_cpu_ns};
+                          .thread_cpu_ns = thread_cpu_ns,
+                          .steady = true};
 }
 
 int64_t clock_real_process_cpu_ns(void)
