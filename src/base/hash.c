@@ -22,7 +22,10 @@ void hash64_many(const struct str *texts, int32_t count, uint64_t *ret_hash)
 {
     for (int32_t i = 0; i < count; i++) {
         ptrdiff_t len = texts[i].len;
-        if (LIKELY(len > 0 && len <= 16)) { // the part of XXH3_64bits for such, without a call
+        if (LIKELY(len == 8)) { // integers
+            ret_hash[i] = XXH3_len_4to8_64b((const uint8_t *)texts[i].ptr, 8, XXH3_kSecret, 0);
+        } else if (LIKELY(len > 0 &&
+                          len <= 16)) { // the part of XXH3_64bits for such, without a call
             ret_hash[i] =
                 XXH3_len_0to16_64b((const uint8_t *)texts[i].ptr, (size_t)len, XXH3_kSecret, 0);
         } else {

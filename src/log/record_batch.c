@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "log/record_batch.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -462,42 +463,70 @@ enum err record_reader_next(struct record_reader *reader, struct record *ret_rec
                    (long long)reader->header.base_offset + (long long)reader->last_delta);
 }
 
-/* Records from `at` on that are written alike: up to `count` into the arrays, from entry `first` on. Returns how many. */
+/* A struct str as one register: pointers of records that are written alike go up by the same step. */
+typedef int64_t str_pair ATTR_VECTOR(16);
+static_assert(sizeof(str_pair) == sizeof(struct str), "a pointer and a length");
+
+static ATTR_ALWAYS_INLINE str_pair str_pair_of(const uint8_t *ptr, ptrdiff_t len)
+{
+    return (str_pair){(int64_t)(uintptr_t)ptr, len};
+}
+
+/* Records behind the one that gave the form, written alike: up to `count` into the arrays, from entry `first` on. Returns
+ * how many. `two`: times have two bytes at most. */
 // NOLINTNEXTLINE(readability-function-size): what a decoder's loop has in its registers
-static int32_t read_alike(const struct record_batch_header *header, const struct record_form *like,
-                          const uint8_t *at, const uint8_t *end, int64_t last_delta,
-                          const struct record_arrays *to, int32_t first, int32_t count)
+static ATTR_ALWAYS_INLINE int32_t read_alike(const struct record_batch_header *header,
+                                             const struct record_form *like, const uint8_t *at,
+                                             const struct record_arrays *to, int32_t first,
+                                             int32_t count, bool two)
 {
     // Locals, so that stores into the arrays cannot make the compiler load them again.
     const struct record_form form = *like;
-    int64_t *offset = to->offset;
-    int64_t *timestamp_ms = to->timestamp_ms;
-    struct str *key = to->key;
-    struct str *value = to->value;
-    int64_t base_offset = header->base_offset;
+    int64_t *offset = to->offset + first;
+    int64_t *timestamp_ms = to->timestamp_ms + first;
+    struct str *key = to->key + first;
+    struct str *value = to->value + first;
+    int64_t last = offset[-1];
     int64_t base_time = header->base_timestamp_ms;
-    int64_t largest = header->last_offset_delta;
-    int32_t i = first;
-    for (; i < first + count && end - at >= form.whole; i++) {
+    str_pair key_pair = str_pair_of(at + form.key_at, form.key_len);
+    str_pair value_pair = str_pair_of(at + form.value_at, form.value_len);
+    const str_pair step = {form.whole, 0};
+    uint64_t want = record_form_step(&form, form.head_want);
+    int32_t i = 0;
+    for (; i < count; i++) {
         uint64_t head = record_form_head(at);
-        int64_t delta = record_form_delta(head, form.delta_shift, form.delta_bits);
-        if (!record_form_holds(&form, at, head) || delta <= last_delta || delta > largest) {
+        if (!record_form_holds(&form, at, head, want)) {
             break;
         }
-        last_delta = delta;
-        offset[i] = base_offset + delta;
-        timestamp_ms[i] =
-            (int64_t)((uint64_t)base_time +
-                      (uint64_t)record_form_delta(head, form.time_shift, form.time_bits));
-        key[i] = (struct str){.ptr = (const char *)at + form.key_at, .len = form.key_len};
-        value[i] = (struct str){.ptr = (const char *)at + form.value_at, .len = form.value_len};
+        want = record_form_step(&form, want);
+        offset[i] = ++last;
+        int64_t delta = record_form_delta(head, form.time_shift, form.time_bits, two);
+        timestamp_ms[i] = (int64_t)((uint64_t)base_time + (uint64_t)delta);
+        memcpy(&key[i], &key_pair, sizeof key_pair);
+        memcpy(&value[i], &value_pair, sizeof value_pair);
+        key_pair += step;
+        value_pair += step;
         at += form.whole;
     }
-    for (int32_t k = first; to->headers != NULL && k < i; k++) {
-        to->headers[k] = (struct str){.ptr = value[k].ptr + form.value_len + 1, .len = 0};
+    return i;
+}
+
+/* The same, as many as there can be; what they have in common is filled in. */
+static int32_t read_run(const struct record_batch_header *header, const struct record_form *form,
+                        const uint8_t *at, const uint8_t *end, const struct record_arrays *to,
+                        int32_t first, int32_t count)
+{
+    int64_t rest = header->last_offset_delta - (to->offset[first - 1] - header->base_offset);
+    rest = rest < (end - at) / form->whole ? rest : (end - at) / form->whole;
+    count = rest < count ? (int32_t)rest : count;
+    int32_t alike = form->time_bits <= 0x7f7f
+                        ? read_alike(header, form, at, to, first, count, true)
+                        : read_alike(header, form, at, to, first, count, false);
+    for (int32_t k = first; to->headers != NULL && k < first + alike; k++) {
+        to->headers[k] = (struct str){.ptr = to->value[k].ptr + to->value[k].len + 1, .len = 0};
         to->header_count[k] = 0;
     }
-    return i - first;
+    return alike;
 }
 
 static ATTR_ALWAYS_INLINE void arrays_set(const struct record_arrays *to, int32_t i,
@@ -534,7 +563,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
         arrays_set(&to, i++, &record);
         if (in_vain < ALIKE_TRIES) {
             struct record_form form = record_form_learn(record_at, at, &record);
-            int32_t alike = read_alike(&header, &form, at, end, last_delta, &to, i, count - i);
+            int32_t alike = read_run(&header, &form, at, end, &to, i, count - i);
             at += alike * form.whole;
             i += alike;
             last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;

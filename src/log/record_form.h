@@ -9,15 +9,18 @@
 #include "log/record_batch.h"
 
 /* Records that are written alike: the same lengths of record, key and value, as many bytes for the deltas of time and
- * offset, no headers. Fixed-size records come in such runs. One that was read the general way gives the form; then three
- * comparisons tell that the next one has it, and all that differs, the deltas, is cut out of one word. A record that does
- * not have the form is the general decoder's to read or refuse, so what is accepted does not depend on this at all. */
+ * offset, no headers, each offset the one after the last. Fixed-size records come in such runs. One that was read the
+ * general way gives the form; then three comparisons tell that the next one has it, and all that is not known beforehand,
+ * the delta of time, is cut out of one word. A record that does not have the form is the general decoder's to read or
+ * refuse, so what is accepted does not depend on this at all. */
 struct record_form {
-    uint64_t head_care,
-        head_want; /* of a record's first 8 bytes: what must be equal, and to what */
+    /* Of a record's first 8 bytes: what must be equal, and to what; for the next record, record_form_step of that. A step
+     * adds one to the offset's delta: `step` has 2 there, zigzag's 1, and `more` the bits that say that a number's bytes go
+     * on, over which the sum then carries, and which it must not change. */
+    uint64_t head_care, head_want, step, more;
     uint16_t value_care, value_want; /* the same of the length of the value */
-    uint32_t time_shift, delta_shift;
-    uint64_t time_bits, delta_bits; /* where the deltas' own bits are, once shifted down */
+    uint32_t time_shift;
+    uint64_t time_bits; /* where the delta's own bits are, once shifted down */
     ptrdiff_t key_at, key_len, value_len_at, value_at, value_len, whole;
 };
 
@@ -75,18 +78,19 @@ static inline struct record_form record_form_learn(const uint8_t *at, const uint
         return RECORD_FORM_NONE;
     }
     const uint64_t more = 0x8080808080808080u;
-    uint64_t deltas = record_form_low_bytes(time + delta) << (8 * (len + 1));
-    uint64_t care = record_form_low_bytes(key_at + 1) & ~(deltas & ~more);
+    uint64_t times = record_form_low_bytes(time) << (8 * (len + 1));
+    uint64_t care = record_form_low_bytes(key_at + 1) & ~(times & ~more);
+    uint32_t delta_shift = 8 * (len + 1 + time);
     uint16_t value_care = value_at - value_len_at == 1 ? 0x00ff : 0xffff;
     return (struct record_form){
         .head_care = care,
         .head_want = head & care,
+        .step = UINT64_C(2) << delta_shift,
+        .more = (record_form_low_bytes(delta - 1) & more) << delta_shift,
         .value_care = value_care,
         .value_want = record_form_value_len(at + value_len_at) & value_care,
         .time_shift = 8 * (len + 1),
-        .delta_shift = 8 * (len + 1 + time),
         .time_bits = record_form_low_bytes(time) & ~more,
-        .delta_bits = record_form_low_bytes(delta) & ~more,
         .key_at = key_at + 1,
         .key_len = record->key.len,
         .value_len_at = value_len_at,
@@ -96,21 +100,30 @@ static inline struct record_form record_form_learn(const uint8_t *at, const uint
     };
 }
 
-/* Whether the record at `at` has the form; `form->whole` bytes may be read. */
-static ATTR_ALWAYS_INLINE bool record_form_holds(const struct record_form *form, const uint8_t *at,
-                                                 uint64_t head)
+/* What the record behind one with the head `want` begins with. A number that needs a byte more then runs over into what
+ * follows it, which no record's head equals. */
+static ATTR_ALWAYS_INLINE uint64_t record_form_step(const struct record_form *form, uint64_t want)
 {
-    return (head & form->head_care) == form->head_want &&
+    return (want + form->step) | form->more;
+}
+
+/* Whether the record at `at` has the form and the head `want`; `form->whole` bytes may be read. */
+static ATTR_ALWAYS_INLINE bool record_form_holds(const struct record_form *form, const uint8_t *at,
+                                                 uint64_t head, uint64_t want)
+{
+    return (head & form->head_care) == want &&
            (record_form_value_len(at + form->value_len_at) & form->value_care) ==
                form->value_want &&
            at[form->whole - 1] == 0; // no headers
 }
 
-/* Up to three groups of seven bits, eight apart, as the number that they stand for. */
-static ATTR_ALWAYS_INLINE int64_t record_form_delta(uint64_t head, uint32_t shift, uint64_t bits)
+/* Up to three groups of seven bits, eight apart, as the number that they stand for; `two`: there are two at most. */
+static ATTR_ALWAYS_INLINE int64_t record_form_delta(uint64_t head, uint32_t shift, uint64_t bits,
+                                                    bool two)
 {
     uint64_t groups = (head >> shift) & bits;
-    uint64_t n = (groups & 0x7f) | ((groups >> 1) & 0x3f80) | ((groups >> 2) & 0x1fc000);
+    uint64_t n = (groups & 0x7f) | ((groups >> 1) & 0x3f80);
+    n |= two ? 0 : (groups >> 2) & 0x1fc000;
     return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
 }
 
