@@ -98,21 +98,21 @@ static enum err read_shape(struct looker *looker, struct shard_id changelog,
     restore_init(&restore, looker->log, &looker->op);
     restore_start(&restore, changelog, 0, KEY_GROUP_COUNT, LOG_AT_LAST);
     while (restore.state != RESTORE_DONE) {
-        struct changelog_key key;
-        struct str raw;
-        struct str value;
+        struct restore_entry entry;
+        int32_t count;
         if (restore.state != RESTORE_ENTRIES) {
             await(looker);
             restore_completed(&restore);
             continue;
         }
-        enum err err = restore_entry(&restore, &key, &raw, &value, info);
+        enum err err = restore_entries(&restore, &entry, 1, &count, info);
         if (err == ERR_NOT_FOUND) {
             restore_more(&restore);
         } else if (err != ERR_OK) {
             restore_fail(&restore, info);
-        } else if (key.space == CHANGELOG_SPACE_META) {
-            struct str copy = {arena_dup(&looker->arena, value.ptr, value.len), value.len};
+        } else if (entry.key.space == CHANGELOG_SPACE_META) {
+            struct str copy = {arena_dup(&looker->arena, entry.value.ptr, entry.value.len),
+                               entry.value.len};
             found = stage_shape_decode(copy, ret_shape, info);
         }
     }

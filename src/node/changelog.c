@@ -222,37 +222,51 @@ static enum err restore_batch(struct restore *restore, struct err_info *info)
     return err;
 }
 
-enum err restore_entry(struct restore *restore, struct changelog_key *ret_key,
-                       struct str *ret_raw_key, struct str *ret_value, struct err_info *info)
+/* Next entry of the batch that is begun whose key group is in the range. NOT_FOUND at the batch's end. */
+static enum err batch_entry(struct restore *restore, struct restore_entry *ret_entry,
+                            struct err_info *info)
 {
-    CHECK(restore->state == RESTORE_ENTRIES);
+    struct record record;
     for (;;) {
-        struct record record;
-        enum err err =
-            restore->in_batch ? record_reader_next(&restore->reader, &record, info) : ERR_NOT_FOUND;
-        if (err == ERR_NOT_FOUND) {
-            err = restore_batch(restore, info);
-            if (err != ERR_OK) {
-                return err;
-            }
-            continue;
-        }
+        enum err err = record_reader_next(&restore->reader, &record, info);
         if (err != ERR_OK) {
             return err;
         }
-        if (!changelog_key_parse(record.key, ret_key)) {
+        struct changelog_key *key = &ret_entry->key;
+        if (!changelog_key_parse(record.key, key)) {
             return err_set(info, ERR_CORRUPT,
                            "the changelog entry at offset %lld has a malformed key",
                            (long long)record.offset);
         }
-        bool own = ret_key->space < CHANGELOG_SPACES_RESERVED;
-        uint32_t lo = own ? ret_key->group_lo : ret_key->group;
-        uint32_t hi = own ? ret_key->group_hi : ret_key->group + 1;
-        if (lo >= restore->group_hi || hi <= restore->group_lo) {
-            continue;
+        bool own = key->space < CHANGELOG_SPACES_RESERVED;
+        uint32_t lo = own ? key->group_lo : key->group;
+        uint32_t hi = own ? key->group_hi : key->group + 1;
+        if (lo < restore->group_hi && hi > restore->group_lo) {
+            ret_entry->raw_key = record.key;
+            ret_entry->value = record.value;
+            return ERR_OK;
         }
-        *ret_raw_key = record.key;
-        *ret_value = record.value;
-        return ERR_OK;
     }
+}
+
+enum err restore_entries(struct restore *restore, struct restore_entry *entries, int32_t cap,
+                         int32_t *ret_count, struct err_info *info)
+{
+    CHECK(restore->state == RESTORE_ENTRIES && cap > 0);
+    int32_t count = 0;
+    while (count == 0) {
+        enum err err = restore->in_batch ? ERR_OK : restore_batch(restore, info);
+        while (err == ERR_OK && count < cap) {
+            err = batch_entry(restore, &entries[count], info);
+            count += err == ERR_OK;
+        }
+        if (err == ERR_NOT_FOUND && restore->in_batch) {
+            restore->in_batch =
+                false; /* entries of two batches are not handed out together: the views */
+        } else if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *ret_count = count;
+    return ERR_OK;
 }

@@ -50,7 +50,7 @@ ATTR_NODISCARD enum err stage_shape_decode(struct str bytes, struct stage_shape 
  *                      |           +-------- error ---------+
  *                      +------------------------------------------> DONE
  *
- * The owner calls restore_completed() when the op is back and, in ENTRIES, restore_entry() until it says NOT_FOUND,
+ * The owner calls restore_completed() when the op is back and, in ENTRIES, restore_entries() until it says NOT_FOUND,
  * then restore_more(). In DONE, `err` says how it went. */
 
 enum restore_state {
@@ -85,11 +85,16 @@ void restore_start(struct restore *restore, struct shard_id changelog, uint32_t 
                    uint32_t group_hi, int64_t at);
 void restore_completed(struct restore *restore);
 
-/* Next entry whose key group is in the range. NOT_FOUND: read more; CORRUPT: restore_fail follows. Views until the next
- * call. */
-ATTR_NODISCARD enum err restore_entry(struct restore *restore, struct changelog_key *ret_key,
-                                      struct str *ret_raw_key, struct str *ret_value,
-                                      struct err_info *info);
+struct restore_entry {
+    struct changelog_key key;
+    struct str raw_key;
+    struct str value; /* ptr NULL: a tombstone */
+};
+
+/* Next entries whose key group is in the range, 1..cap of them, in order. NOT_FOUND: read more; CORRUPT: restore_fail
+ * follows. Views until the next call. */
+ATTR_NODISCARD enum err restore_entries(struct restore *restore, struct restore_entry *entries,
+                                        int32_t cap, int32_t *ret_count, struct err_info *info);
 void restore_more(struct restore *restore);
 
 /* Ends it early with an error of the owner's. */

@@ -281,12 +281,12 @@ void lane_release_openings(struct lane *lane)
 static void apply_entries(struct opening *opening)
 {
     struct restore *restore = &opening->restore;
-    struct changelog_key key;
-    struct str raw_key, value;
+    struct restore_entry entries[STATE_APPLY_MAX];
+    int32_t count;
     struct err_info info = {0};
     enum err err;
-    while ((err = restore_entry(restore, &key, &raw_key, &value, &info)) == ERR_OK) {
-        err = partition_restore(opening->part, &key, raw_key, value, &info);
+    while ((err = restore_entries(restore, entries, STATE_APPLY_MAX, &count, &info)) == ERR_OK) {
+        err = partition_restore(opening->part, entries, count, &info);
         if (err != ERR_OK) {
             break;
         }

@@ -229,50 +229,84 @@ enum err partition_make_chain(struct partition *part, struct err_info *info)
     return chain_new(&options, &part->chain, info);
 }
 
-enum err partition_restore(struct partition *part, const struct changelog_key *key,
-                           struct str raw_key, struct str value, struct err_info *info)
+/* The node's own entries: positions, and what the chain was. */
+static enum err restore_own(struct partition *part, const struct restore_entry *entry,
+                            struct err_info *info)
 {
-    if (key->space == CHANGELOG_SPACE_POSITION) {
-        if (key->input < 0 || key->input >= part->stage->plan->input_count || value.ptr == NULL) {
-            return ERR_OK; /* of an input that the stage does not have any more */
-        }
-        struct position position;
-        enum err err = position_decode(value, &position, info);
-        if (err == ERR_OK) {
-            position_map_put(&part->restored[key->input], key->group_lo, key->group_hi, position);
-        }
-        return err;
+    const struct changelog_key *key = &entry->key;
+    if (key->space == CHANGELOG_SPACE_META && part->feed == NULL) { /* a feed has no chain */
+        return restore_meta(part, entry->value, info);
     }
-    if (part->feed != NULL) {
-        return ERR_OK; /* it has no chain */
+    if (key->space != CHANGELOG_SPACE_POSITION || key->input < 0 ||
+        key->input >= part->stage->plan->input_count || entry->value.ptr == NULL) {
+        return ERR_OK; /* of an input that the stage does not have any more */
     }
-    if (key->space == CHANGELOG_SPACE_META) {
-        return restore_meta(part, value, info);
+    struct position position;
+    enum err err = position_decode(entry->value, &position, info);
+    if (err == ERR_OK) {
+        position_map_put(&part->restored[key->input], key->group_lo, key->group_hi, position);
     }
-    if (key->space < CHANGELOG_SPACES_RESERVED) {
-        return ERR_OK;
-    }
-    if (space_dropped(part, key->space)) {
-        remember_dropped(part, raw_key, value);
-        return ERR_OK;
-    }
-    if (part->shadow != NULL && !shadow_restores(part->shadow, raw_key, value)) {
+    return err;
+}
+
+/* Entries of operators' state that stand behind each other. */
+struct restore_run {
+    struct str key[STATE_APPLY_MAX], value[STATE_APPLY_MAX];
+    int32_t count;
+};
+
+static enum err apply_run(struct partition *part, struct restore_run *run, struct err_info *info)
+{
+    int32_t count = run->count;
+    run->count = 0;
+    if (count == 0) {
         return ERR_OK;
     }
     enum err err = partition_make_chain(part, info);
     if (err != ERR_OK) {
         return err;
     }
-    err = state_apply(part->state_kept, raw_key, value);
-    if (err == ERR_NOT_FOUND) {
-        remember_dropped(part, raw_key, value);
-        return ERR_OK;
-    }
-    if (err != ERR_OK) {
-        return err_set(info, err, "a state entry of group %u, space %u cannot be applied",
-                       key->group, key->space);
+    enum err results[STATE_APPLY_MAX];
+    state_apply_many(part->state_kept, run->key, run->value, count, results);
+    for (int32_t i = 0; i < count; i++) {
+        if (results[i] == ERR_NOT_FOUND) {
+            remember_dropped(part, run->key[i], run->value[i]);
+        } else if (results[i] != ERR_OK) {
+            struct changelog_key key = {0};
+            IGNORE_RESULT(changelog_key_parse(run->key[i], &key)); /* it was read before */
+            return err_set(info, results[i],
+                           "a state entry of group %u, space %u cannot be applied", key.group,
+                           key.space);
+        }
     }
     return ERR_OK;
+}
+
+enum err partition_restore(struct partition *part, const struct restore_entry *entries,
+                           int32_t count, struct err_info *info)
+{
+    CHECK(count <= STATE_APPLY_MAX);
+    ATTR_UNINITIALIZED struct restore_run run;
+    run.count = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const struct restore_entry *entry = &entries[i];
+        if (entry->key.space < CHANGELOG_SPACES_RESERVED) {
+            enum err err = apply_run(part, &run, info);
+            err = err == ERR_OK ? restore_own(part, entry, info) : err;
+            if (err != ERR_OK) {
+                return err;
+            }
+        } else if (part->feed != NULL) {
+            continue; /* it has no chain */
+        } else if (space_dropped(part, entry->key.space)) {
+            remember_dropped(part, entry->raw_key, entry->value);
+        } else if (part->shadow == NULL ||
+                   shadow_restores(part->shadow, entry->raw_key, entry->value)) {
+            run.key[run.count] = entry->raw_key;
+            run.value[run.count++] = entry->value;
+        }
+    }
+    return apply_run(part, &run, info);
 }
 
 enum err partition_begin(struct partition *part, int64_t now_ns, struct err_info *info)

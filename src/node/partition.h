@@ -153,9 +153,9 @@ void partition_free(struct partition *part);
  * to `cache` and returns the bench it kept, if any. */
 struct bench *partition_clear(struct partition *part, struct decode_cache *cache);
 
-/* One entry of its changelog. Errors: CORRUPT, and chain_new's. */
-ATTR_NODISCARD enum err partition_restore(struct partition *part, const struct changelog_key *key,
-                                          struct str raw_key, struct str value,
+/* Entries of its changelog, up to STATE_APPLY_MAX, in their order. Errors: CORRUPT, and chain_new's. */
+ATTR_NODISCARD enum err partition_restore(struct partition *part,
+                                          const struct restore_entry *entries, int32_t count,
                                           struct err_info *info);
 
 /* All entries are applied: OPENING -> RUNNING. NEEDS_OPERATOR: an earlier chain left state that this one cannot continue. */

@@ -6,17 +6,17 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "pipeline/state_priv.h"
+#include "pipeline/state_probe.h"
 
 enum {
-    PREFETCH_ROWS = 64,
     TAKEN_ARENA_BYTES = 1 << 30,
     TAKEN_BYTES_MAX = 16 << 20, /* handed out by one call, one entry's tail more or less */
     SPACE_ID_RESERVED = 16
 };
 
-/* Where the lookups of groups without a table end: one slot that is never used. */
-static const struct slot NO_SLOTS[2] = {{0}};
+/* Where the lookups of groups without a table end: two slots that are never used, of any space's size. */
+enum { SLOT_BYTES_MAX = 2 * STATE_PAYLOAD_MAX };
+static const char NO_SLOTS[2 * SLOT_BYTES_MAX] ATTR_ALIGNED(8);
 
 struct state *state_new(uint32_t group_lo, uint32_t group_hi)
 {
@@ -101,14 +101,38 @@ struct state_space *state_space_open(struct state *state, const struct state_spa
 
 /* --- tables --- */
 
-static void space_make_tables(struct state_space *space)
+static const struct table_ref NO_TABLE = {.slots = (char *)(uintptr_t)NO_SLOTS};
+
+/* Keeps account of which layouts of slots there are: of one alone, lookups need not ask each table. */
+static void space_set_ref(struct state_space *space, uint32_t g, struct table_ref ref)
+{
+    struct table_ref before = space->refs[g];
+    space->refs[g] = ref;
+    if (before.key_room_bytes == ref.key_room_bytes) {
+        return;
+    }
+    space->room_tables[before.key_room_bytes / TABLE_KEY_ROOM_MIN]--;
+    space->room_tables[ref.key_room_bytes / TABLE_KEY_ROOM_MIN]++;
+    int32_t layouts = 0;
+    for (uint32_t i = 1; i < COUNT_OF(space->room_tables); i++) {
+        if (space->room_tables[i] != 0) {
+            layouts++;
+            space->key_room_bytes = i * TABLE_KEY_ROOM_MIN;
+        }
+    }
+    space->stride_bytes =
+        layouts == 1 ? (uint32_t)space->shape.key_offset + space->key_room_bytes : 0;
+}
+
+void space_make_tables(struct state_space *space)
 {
     uint32_t count = state_group_count(space->state);
     space->tables = MEM_NEW_ARRAY(struct table *, count);
     space->refs = MEM_NEW_ARRAY(struct table_ref, count);
+    space->room_tables[0] = (int32_t)count;
     int64_t bytes = (int64_t)count * (int64_t)(sizeof(struct table *) + sizeof(struct table_ref));
     for (uint32_t g = 0; g < count; g++) {
-        space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)NO_SLOTS};
+        space->refs[g] = NO_TABLE;
     }
     if (space->shape.timed) {
         space->group_min = MEM_NEW_ARRAY(int64_t, count);
@@ -145,10 +169,11 @@ void space_table_changed(struct state_space *space, uint32_t group, int64_t byte
     uint32_t g = group - space->state->group_lo;
     CHECK(space->tables != NULL && space->refs != NULL);
     const struct table *table = space->tables[g];
-    space->refs[g] = (struct table_ref){.slots = table->slots,
-                                        .mask = table->mask,
-                                        .stride_bytes = (uint16_t)table->stride_bytes,
-                                        .key_room_bytes = (uint16_t)table->key_room_bytes};
+    space_set_ref(space, g,
+                  (struct table_ref){.slots = table->slots,
+                                     .mask = table->mask,
+                                     .stride_bytes = (uint16_t)table->stride_bytes,
+                                     .key_room_bytes = (uint16_t)table->key_room_bytes});
     space->state->bytes_used += table->memory_bytes - bytes_before;
 }
 
@@ -156,7 +181,7 @@ void space_forget_table(struct state_space *space, uint32_t group)
 {
     uint32_t g = group - space->state->group_lo;
     space->tables[g] = NULL;
-    space->refs[g] = (struct table_ref){.slots = (char *)(uintptr_t)NO_SLOTS};
+    space_set_ref(space, g, NO_TABLE);
     if (space->shape.timed) {
         space->group_min[g] = INT64_MAX;
         space->group_loose[g] = 0;
@@ -202,70 +227,6 @@ static uint32_t group_checked(const struct state_space *space, uint64_t hash)
 
 /* --- lookups --- */
 
-/* Compares up to 40 bytes that lie in a slot without a call for the usual lengths. */
-static ATTR_ALWAYS_INLINE bool short_equal(const char *a, const char *b, ptrdiff_t len)
-{
-    if (len >= 8) {
-        uint64_t x;
-        uint64_t y;
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        if (x != y || len == 8) {
-            return x == y;
-        }
-        for (ptrdiff_t i = 0; i + 8 <= len; i += 8) {
-            memcpy(&x, a + i, 8);
-            memcpy(&y, b + i, 8);
-            if (x != y) {
-                return false;
-            }
-        }
-        memcpy(&x, a + len - 8, 8);
-        memcpy(&y, b + len - 8, 8);
-        return x == y;
-    }
-    for (ptrdiff_t i = 0; i < len; i++) {
-        if (a[i] != b[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static ATTR_ALWAYS_INLINE bool ref_key_is(const struct table_shape *shape,
-                                          const struct table_ref *ref, const char *slot,
-                                          struct str key)
-{
-    const char *bytes = slot + shape->key_offset;
-    if (LIKELY(key.len <= (ptrdiff_t)ref->key_room_bytes)) {
-        return short_equal(bytes, key.ptr, key.len);
-    }
-    memcpy(&bytes, bytes, sizeof bytes);
-    return memcmp(bytes, key.ptr, (size_t)key.len) == 0;
-}
-
-/* The entry's slot; NULL if absent. Works on the packed part of the table alone. */
-static ATTR_ALWAYS_INLINE struct slot *ref_find(const struct table_shape *shape,
-                                                const struct table_ref *ref, uint32_t tag,
-                                                struct str key, int64_t time)
-{
-    // Tag, length and the used flag in one comparison.
-    uint64_t want = tag | (uint64_t)key.len << 32 | (uint64_t)SLOT_USED << 48;
-    uint64_t care = 0xffffffffffffu | (uint64_t)SLOT_USED << 48;
-    for (uint32_t place = table_home(tag, ref->mask);; place = (place + 1) & ref->mask) {
-        char *at = ref->slots + (size_t)place * ref->stride_bytes;
-        struct slot *slot = (struct slot *)(void *)at;
-        uint64_t head;
-        memcpy(&head, at, sizeof head);
-        if ((head & care) == want && slot->time == time && ref_key_is(shape, ref, at, key)) {
-            return slot;
-        }
-        if (UNLIKELY((head & ((uint64_t)SLOT_USED << 48)) == 0)) {
-            return NULL;
-        }
-    }
-}
-
 static struct slot *space_find(const struct state_space *space, uint64_t hash, struct str key,
                                int64_t time)
 {
@@ -291,8 +252,8 @@ static void space_note_time(struct state_space *space, uint32_t group, int64_t t
     }
 }
 
-static ATTR_COLD struct slot *space_add(struct state_space *space, uint32_t group, uint32_t tag,
-                                        struct str key, int64_t time)
+ATTR_COLD struct slot *space_add(struct state_space *space, uint32_t group, uint32_t tag,
+                                 struct str key, int64_t time)
 {
     struct table *table = space_table(space, group);
     int64_t bytes_before = table->memory_bytes;
@@ -323,7 +284,7 @@ static ATTR_COLD void state_grow_dirty(struct state *state)
     state->dirty = mem_resize(state->dirty, state->dirty_cap, (ptrdiff_t)sizeof *state->dirty);
 }
 
-static void space_mark_dirty(struct state_space *space, uint32_t group, struct slot *slot)
+void space_mark_dirty(struct state_space *space, uint32_t group, struct slot *slot)
 {
     struct state *state = space->state;
     if ((slot->flags & SLOT_DIRTY) != 0 || !state->tracking) {
@@ -352,179 +313,6 @@ void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int
         *ret_created = space->state->entry_count != entries;
     }
     return slot_payload(slot);
-}
-
-/* Where a row's search begins: two slots, and the table's room for keys. */
-struct probe {
-    char *first;
-    uint32_t stride_bytes;
-    uint32_t key_room_bytes;
-    uint32_t tag;
-};
-
-/* Finds out where the searches of some rows begin, and fetches those slots. A loop of its own: a prefetch waits for its
- * page walk, so the shorter the loop, the more walks there are under way. */
-static void space_prefetch(const struct state_space *space, const int32_t *sel, int32_t count,
-                           const uint64_t *hash, const int64_t *time, struct probe *probes)
-{
-    uint32_t lo = space->state->group_lo;
-    uint32_t groups = state_group_count(space->state);
-    for (int32_t i = 0; i < count; i++) {
-        int32_t row = sel[i];
-        uint32_t g = key_group_of(hash[row]) - lo;
-        CHECK(g < groups);
-        const struct table_ref *ref = &space->refs[g];
-        uint32_t tag = table_tag(hash[row], time != NULL ? time[row] : 0);
-        size_t place = table_home(tag, ref->mask);
-        char *slot = ref->slots + place * ref->stride_bytes;
-        PREFETCH(slot);
-        probes[i] = (struct probe){.first = slot,
-                                   .stride_bytes = ref->stride_bytes,
-                                   .key_room_bytes = ref->key_room_bytes,
-                                   .tag = tag};
-    }
-}
-
-/* Slots have moved while a batch was being put in: look all of them up again. */
-static ATTR_COLD void space_find_again(const struct state_space *space, const int32_t *sel,
-                                       int32_t count, const uint64_t *hash, const struct str *key,
-                                       const int64_t *time, void **ret_payload)
-{
-    for (int32_t i = 0; i < count; i++) {
-        int32_t row = sel[i];
-        struct slot *slot = space_find(space, hash[row], key[row], time != NULL ? time[row] : 0);
-        ret_payload[i] = slot_payload(slot);
-    }
-}
-
-/* Whether the entry is in one of the two slots where its search begins; `*ret_slot` is the one that can hold it. No branch
- * depends on which, or on whether: nothing could foretell it. */
-static ATTR_ALWAYS_INLINE bool probe_hit(const struct table_shape *shape, const struct probe *probe,
-                                         struct str key, int64_t time, struct slot **ret_slot)
-{
-    const uint64_t care = 0xffffffffffffu | (uint64_t)SLOT_USED << 48;
-    uint64_t want = probe->tag | (uint64_t)key.len << 32 | (uint64_t)SLOT_USED << 48;
-    char *at = probe->first;
-    uint64_t first;
-    uint64_t second;
-    memcpy(&first, at, sizeof first);
-    memcpy(&second, at + probe->stride_bytes, sizeof second);
-    bool is_first = (first & care) == want;
-    uint64_t head = is_first ? first : second;
-    at += is_first ? 0 : probe->stride_bytes;
-    *ret_slot = (struct slot *)(void *)at;
-    // A slot with another key length may hold a pointer there, or nothing: only its bytes are looked at.
-    bool same_key = key.len <= (ptrdiff_t)probe->key_room_bytes &&
-                    short_equal(at + shape->key_offset, key.ptr, key.len);
-    return (int)((head & care) == want) & (int)((*ret_slot)->time == time) & (int)same_key;
-}
-
-/* Marks the entries of some rows as changed. */
-static void space_mark_dirty_many(struct state_space *space, const int32_t *sel, int32_t count,
-                                  const uint64_t *hash, void *const *payload)
-{
-    for (int32_t i = 0; i < count; i++) {
-        struct slot *slot = slot_of_payload(payload[i]);
-        if ((slot->flags & SLOT_DIRTY) == 0) {
-            space_mark_dirty(space, key_group_of(hash[sel[i]]), slot);
-        }
-    }
-}
-
-/* Some rows of a batch on their way through state_upsert_many. */
-struct upsert_piece {
-    struct state_space *space;
-    const int32_t *sel;
-    const uint64_t *hash;
-    const struct str *key;
-    const int64_t *time; /* NULL: 0 */
-    void **payload;      /* [count] */
-    uint8_t *created;    /* [count], zero; or NULL */
-    int32_t count;       /* at most PREFETCH_ROWS */
-};
-
-/* The rows whose search goes past its first two slots, in order. Their next slots are fetched together first. Returns
- * whether entries have moved. */
-static bool upsert_far(const struct upsert_piece *piece, const struct probe *probes,
-                       const int32_t *far, int32_t far_count)
-{
-    struct state_space *space = piece->space;
-    bool moved = false;
-    for (int32_t k = 0; k < far_count; k++) {
-        const struct probe *probe = &probes[far[k]];
-        PREFETCH(probe->first + 2 * (size_t)probe->stride_bytes);
-    }
-    for (int32_t k = 0; k < far_count; k++) {
-        int32_t row = piece->sel[far[k]];
-        const struct probe *probe = &probes[far[k]];
-        int64_t time = piece->time != NULL ? piece->time[row] : 0;
-        CHECK(piece->key[row].len <= STATE_KEY_MAX);
-        uint32_t group = key_group_of(piece->hash[row]);
-        const struct table_ref *ref = &space->refs[group - space->state->group_lo];
-        struct slot *slot = ref_find(&space->shape, ref, probe->tag, piece->key[row], time);
-        if (UNLIKELY(slot == NULL)) {
-            const char *slots = ref->slots;
-            slot = space_add(space, group, probe->tag, piece->key[row], time);
-            moved = moved || slots != ref->slots;
-            if (piece->created != NULL) {
-                piece->created[far[k]] = true;
-            }
-        }
-        piece->payload[far[k]] = slot_payload(slot);
-    }
-    return moved;
-}
-
-static bool upsert_piece(const struct upsert_piece *piece)
-{
-    const struct state_space *space = piece->space;
-    // Written before they are read: filling them with zeros first would cost as much as two of the rows.
-    ATTR_UNINITIALIZED struct probe probes[PREFETCH_ROWS];
-    ATTR_UNINITIALIZED int32_t far[PREFETCH_ROWS + 1];
-    int32_t far_count = 0;
-    space_prefetch(space, piece->sel, piece->count, piece->hash, piece->time, probes);
-    for (int32_t i = 0; i < piece->count; i++) {
-        int32_t row = piece->sel[i];
-        struct slot *slot;
-        bool hit = probe_hit(&space->shape, &probes[i], piece->key[row],
-                             piece->time != NULL ? piece->time[row] : 0, &slot);
-        piece->payload[i] = slot_payload(slot);
-        far[far_count] = i;
-        far_count += !hit;
-    }
-    return upsert_far(piece, probes, far, far_count);
-}
-
-// NOLINTNEXTLINE(readability-function-size): parallel arrays of a batch, as the header has them
-void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t count,
-                       const uint64_t *hash, const struct str *key, const int64_t *time,
-                       void **ret_payload, uint8_t *ret_created)
-{
-    bool moved = false;
-    if (space->refs == NULL && count > 0) {
-        space_make_tables(space);
-    }
-    if (ret_created != NULL) {
-        memset(ret_created, 0, (size_t)count);
-    }
-    for (int32_t first = 0; first < count; first += PREFETCH_ROWS) {
-        struct upsert_piece piece = {.space = space,
-                                     .sel = sel + first,
-                                     .hash = hash,
-                                     .key = key,
-                                     .time = time,
-                                     .payload = ret_payload + first,
-                                     .created = ret_created != NULL ? ret_created + first : NULL,
-                                     .count = count - first < PREFETCH_ROWS ? count - first
-                                                                            : PREFETCH_ROWS};
-        moved = upsert_piece(&piece) || moved;
-    }
-    if (UNLIKELY(moved)) {
-        space_find_again(space, sel, count, hash, key, time, ret_payload);
-    }
-    if (space->state->tracking) {
-        space_mark_dirty_many(space, sel, count, hash, ret_payload);
-    }
 }
 
 const void *state_find(struct state_space *space, uint64_t hash, struct str key, int64_t time)

@@ -38,7 +38,8 @@ enum {
     STATE_SPACES_MAX = 64,
     STATE_KEY_MAX = 32 << 10,
     STATE_PAYLOAD_MAX = 4096,
-    STATE_TAIL_MAX = 8 << 20
+    STATE_TAIL_MAX = 8 << 20,
+    STATE_APPLY_MAX = 64
 };
 
 struct state_space_options {
@@ -73,12 +74,21 @@ struct state_space *state_space_open(struct state *state,
 void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int64_t time,
                    bool *ret_created);
 
-/* The same for many rows of a batch at once, with prefetching: rows sel[0..count) of hash/key/time arrays;
- * `time` may be NULL (0). ret_payload[i] belongs to sel[i] and is valid only until the next call that changes the
- * space: the function therefore calls nothing else; pointers of one call stay valid together. ret_created may be NULL. */
-void state_upsert_many(struct state_space *space, const int32_t *sel, int32_t count,
-                       const uint64_t *hash, const struct str *key, const int64_t *time,
-                       void **ret_payload, uint8_t *ret_created);
+/* Rows sel[0..count) of a batch's hashes and keys, each at time[row], or all at `at` if `time` is NULL. */
+struct state_rows {
+    const int32_t *sel;
+    int32_t count;
+    const uint64_t *hash;
+    const struct str *key;
+    const int64_t *time;
+    int64_t at;
+};
+
+/* The same for many rows at once, with prefetching. ret_payload[i] belongs to sel[i] and is valid only until the next call
+ * that changes the space: the function therefore calls nothing else; pointers of one call stay valid together. ret_created
+ * may be NULL. */
+void state_upsert_many(struct state_space *space, const struct state_rows *rows, void **ret_payload,
+                       uint8_t *ret_created);
 
 /* Finds without changing; NULL if absent. */
 const void *state_find(struct state_space *space, uint64_t hash, struct str key, int64_t time);
@@ -143,6 +153,11 @@ bool state_dump_next(struct state *state, uint32_t group, uint64_t *cursor, stru
 /* Applies one changelog entry without marking it dirty. Entries of other groups than the state's, and of spaces that are
  * not open, are kept apart by the result: NOT_FOUND (counted by the caller), OK, or CORRUPT. */
 ATTR_NODISCARD enum err state_apply(struct state *state, struct str key, struct str value);
+
+/* The same of up to STATE_APPLY_MAX entries in their order, several times as fast: their tables are fetched together. What
+ * comes of each is in ret_err[count]; those that are refused do not hold up the others. */
+void state_apply_many(struct state *state, const struct str *key, const struct str *value,
+                      int32_t count, enum err *ret_err);
 
 /* Key group, space id and *record key* of a changelog entry's key, for filtering before state_apply: of a composite key
  * the record key's part, so that hash64 of it gives group and sample in all cases. False if malformed. */

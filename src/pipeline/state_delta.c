@@ -199,50 +199,104 @@ static struct state_space *state_space_by_id(const struct state *state, uint32_t
     return NULL;
 }
 
-enum err state_apply(struct state *state, struct str key, struct str value)
+/* A changelog entry on its way into a table. */
+struct apply {
+    enum err err; /* OK: the rest holds */
+    struct state_space *space;
+    uint32_t group, tag;
+    int64_t time;
+    struct str key; /* the user's */
+};
+
+/* Reads and checks an entry, and fetches the slot where its search begins: tables that are being filled are in no cache,
+ * and a miss for each entry in turn would take most of the time of a restore. */
+static void apply_begin(const struct state *state, struct str key, struct str value,
+                        struct apply *ret_apply)
 {
     uint32_t group;
     uint32_t space_id;
     struct str record_key;
+    ret_apply->err = ERR_CORRUPT;
     if (!state_entry_key(key, &group, &space_id, &record_key)) {
-        return ERR_CORRUPT;
+        return;
     }
     struct state_space *space = state_space_by_id(state, space_id);
     if (space == NULL || group < state->group_lo || group >= state->group_hi) {
-        return ERR_NOT_FOUND;
+        ret_apply->err = ERR_NOT_FOUND;
+        return;
     }
     struct str user_key = {.ptr = key.ptr + STATE_ENTRY_HEAD_BYTES,
                            .len = key.len - STATE_ENTRY_HEAD_BYTES};
     ptrdiff_t tail_len = value.ptr != NULL ? value.len - space->payload_bytes : 0;
-    if (key_group_of(hash64(record_key.ptr, record_key.len)) != group ||
-        user_key.len > STATE_KEY_MAX || tail_len < 0 || tail_len > STATE_TAIL_MAX ||
-        (tail_len > 0 && space->shape.tail_offset == 0)) {
-        return ERR_CORRUPT;
+    uint64_t record_hash = hash64(record_key.ptr, record_key.len);
+    if (key_group_of(record_hash) != group || user_key.len > STATE_KEY_MAX || tail_len < 0 ||
+        tail_len > STATE_TAIL_MAX || (tail_len > 0 && space->shape.tail_offset == 0)) {
+        return;
     }
     int64_t time = (int64_t)(read_be(key.ptr + 6, 8) ^ UINT64_C(0x8000000000000000));
-    uint32_t tag = table_tag(hash64(user_key.ptr, user_key.len), time);
-    struct table *table = space_table(space, group);
-    if (value.ptr == NULL) {
-        struct slot *slot = table_find(&space->shape, table, tag, user_key, time);
-        if (slot != NULL) {
-            space_remove(space, group, slot, false);
-        }
-        return ERR_OK;
+    uint64_t hash = space->composite ? hash64(user_key.ptr, user_key.len) : record_hash;
+    uint32_t tag = table_tag(hash, time);
+    *ret_apply = (struct apply){
+        .err = ERR_OK, .space = space, .group = group, .tag = tag, .time = time, .key = user_key};
+    if (space->refs != NULL) {
+        const struct table_ref *ref = &space->refs[group - state->group_lo];
+        PREFETCH(ref->slots + (size_t)table_home(tag, ref->mask) * ref->stride_bytes);
     }
-    struct slot *slot = space_put(space, group, tag, user_key, time);
+}
+
+static void apply_put(struct state *state, const struct apply *apply, struct str value)
+{
+    struct state_space *space = apply->space;
+    struct slot *slot = space_put(space, apply->group, apply->tag, apply->key, apply->time);
     slot->flags |= SLOT_KEPT;
     if (space->payload_bytes != 0) {
         memcpy(slot_payload(slot), value.ptr, (size_t)space->payload_bytes);
     }
     if (space->shape.tail_offset != 0) {
+        struct table *table = space_table(space, apply->group);
         int64_t bytes_before = table->memory_bytes;
+        ptrdiff_t tail_len = value.len - space->payload_bytes;
         char *tail = table_tail_resize(&space->shape, table, slot, (uint32_t)tail_len);
         if (tail_len != 0) {
             memcpy(tail, value.ptr + space->payload_bytes, (size_t)tail_len);
         }
         state->bytes_used += table->memory_bytes - bytes_before;
     }
-    return ERR_OK;
+}
+
+static void apply_remove(const struct apply *apply)
+{
+    struct state_space *space = apply->space;
+    struct table *table = space_table(space, apply->group);
+    struct slot *slot = table_find(&space->shape, table, apply->tag, apply->key, apply->time);
+    if (slot != NULL) {
+        space_remove(space, apply->group, slot, false);
+    }
+}
+
+void state_apply_many(struct state *state, const struct str *key, const struct str *value,
+                      int32_t count, enum err *ret_err)
+{
+    ATTR_UNINITIALIZED struct apply applies[STATE_APPLY_MAX];
+    CHECK(count <= STATE_APPLY_MAX);
+    for (int32_t i = 0; i < count; i++) {
+        apply_begin(state, key[i], value[i], &applies[i]);
+        ret_err[i] = applies[i].err;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        if (applies[i].err == ERR_OK && value[i].ptr != NULL) {
+            apply_put(state, &applies[i], value[i]);
+        } else if (applies[i].err == ERR_OK) {
+            apply_remove(&applies[i]);
+        }
+    }
+}
+
+enum err state_apply(struct state *state, struct str key, struct str value)
+{
+    enum err err;
+    state_apply_many(state, &key, &value, 1, &err);
+    return err;
 }
 
 /* --- hand-over --- */

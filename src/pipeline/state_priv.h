@@ -27,6 +27,10 @@ struct state_space {
     /* [group count], made with the first entry; NULL before */
     struct table_ref *refs;
     struct table **tables;
+    /* While all tables there are have slots alike: their size and room for keys. Stride 0: they differ, or there are none. */
+    uint32_t stride_bytes, key_room_bytes;
+    int32_t room_tables[TABLE_KEY_ROOM_MAX / TABLE_KEY_ROOM_MIN +
+                        1]; /* tables by room for keys; [0]: absent ones */
     int64_t *group_min; /* timed: smallest time of each group, or a bound below it if group_loose */
     uint8_t *group_loose;
     int64_t min_time; /* timed: of the space, or a bound below it if min_loose */
@@ -58,6 +62,7 @@ struct state {
 
 enum { STATE_ENTRY_HEAD_BYTES = 2 + 4 + 8 };
 
+void space_make_tables(struct state_space *space);
 struct table *space_table(struct state_space *space, uint32_t group);
 
 /* After a table may have been rebuilt: its ref, and the bytes that changed since `bytes_before`. */
@@ -76,6 +81,12 @@ void state_tell_removed(struct state_space *space, uint32_t group, const struct 
 /* Finds or makes, without marking it dirty. */
 struct slot *space_put(struct state_space *space, uint32_t group, uint32_t tag, struct str key,
                        int64_t time);
+
+/* Makes an entry that is not there. */
+struct slot *space_add(struct state_space *space, uint32_t group, uint32_t tag, struct str key,
+                       int64_t time);
+
+void space_mark_dirty(struct state_space *space, uint32_t group, struct slot *slot);
 
 /* Writes the 14 bytes before the user key. */
 void state_encode_head(char *out, uint32_t group, uint32_t space_id, int64_t time);

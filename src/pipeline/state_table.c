@@ -7,14 +7,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-enum {
-    TABLE_ALIGN_BYTES = 64,
-    SLAB_PIECE_MIN_BYTES = 16,
-    SLAB_CHUNK_FIRST_BYTES = 256,
-    SLAB_CHUNK_MAX_BYTES = 64 << 10
-};
+enum { SLAB_PIECE_MIN_BYTES = 16, SLAB_CHUNK_FIRST_BYTES = 256, SLAB_CHUNK_MAX_BYTES = 64 << 10 };
 
-static const uint32_t KEY_ROOMS[] = {TABLE_KEY_ROOM_MIN, 16, 24, 40};
+static const uint32_t KEY_ROOMS[] = {TABLE_KEY_ROOM_MIN, 16, 24, TABLE_KEY_ROOM_MAX};
 
 /* --- slab --- */
 
@@ -170,7 +165,7 @@ static void table_take_slots(const struct table_shape *shape, struct table *tabl
     table->stride_bytes = (uint32_t)shape->key_offset + key_room_bytes;
     table_set_capacity(table, capacity);
     ptrdiff_t size = (ptrdiff_t)capacity * table->stride_bytes;
-    table->slots = mem_new_aligned(size, TABLE_ALIGN_BYTES);
+    table->slots = mem_new_aligned(size, TABLE_LINE_BYTES);
     table->memory_bytes += size;
 }
 

@@ -27,6 +27,8 @@
 enum {
     TABLE_SLOTS_MIN = 4,
     TABLE_KEY_ROOM_MIN = 8,
+    TABLE_KEY_ROOM_MAX = 40,
+    TABLE_LINE_BYTES = 64,
     TABLE_SLAB_CLASSES = 13, /* 16 B .. 64 KiB; longer pieces come from the heap one by one */
     TIME_BUCKETS_MAX = 64
 };

@@ -33,24 +33,31 @@ static ATTR_COLD void drop_bad_rows(struct operator_instance *op, struct batch *
     batch->sel_count = kept;
 }
 
-/* Works out what the aggregates read of each row, and drops the rows that cannot be worked on. */
-static void prepare_rows(struct operator_instance *op, struct batch *batch)
+/* Works out what the aggregates read of each row, and drops the rows that cannot be worked on. The event times of those
+ * that were selected are in [ret_first, ret_last]. */
+static void prepare_rows(struct operator_instance *op, struct batch *batch, int64_t *ret_first,
+                         int64_t *ret_last)
 {
     const struct aggregate_list *list = &op->window->aggregates;
     uint8_t *rejects = op->piece->rejects;
     memset(rejects, 0, (size_t)batch->count);
     bool odd = aggregate_list_eval(list, batch, &op->input, rejects) != 0;
-    ptrdiff_t longest = 0;
-    uint64_t furthest = 0;
+    ptrdiff_t lengths = 0; // their bits: none is longer
+    int64_t first = INT64_MAX;
+    int64_t last = INT64_MIN;
     for (int32_t i = 0; i < batch->sel_count; i++) {
         int32_t row = batch->sel[i];
-        longest = batch->key[row].len > longest ? batch->key[row].len : longest;
-        furthest |= (uint64_t)batch->time_ms[row] + (uint64_t)EVENT_TIME_MAX_MS;
+        int64_t time = batch->time_ms[row];
+        lengths |= batch->key[row].len;
+        first = time < first ? time : first;
+        last = time > last ? time : last;
     }
-    odd |= longest > STATE_KEY_MAX || furthest > 2 * (uint64_t)EVENT_TIME_MAX_MS;
+    odd |= lengths > STATE_KEY_MAX || first < -EVENT_TIME_MAX_MS || last > EVENT_TIME_MAX_MS;
     if (UNLIKELY(odd)) {
         drop_bad_rows(op, batch);
     }
+    *ret_first = first;
+    *ret_last = last;
 }
 
 static void add_to_cell(struct operator_instance *op, const struct batch *batch, int32_t row,
@@ -63,17 +70,28 @@ static void add_to_cell(struct operator_instance *op, const struct batch *batch,
     }
 }
 
-/* Finds the runs of rows sel[0..count) that go to one cell (key, time[row]); returns how many there are. */
-static int32_t find_runs(struct window_piece *piece, const struct batch *batch, const int32_t *sel,
-                         int32_t count)
+/* Whether neighbours are seldom of one cell, by the look of the first ones: then runs are not worth looking for. */
+static bool seldom_run(const struct state_rows *rows)
+{
+    enum { LOOK = 64, ONE_IN = 8 };
+    int32_t count = rows->count < LOOK ? rows->count : LOOK;
+    int32_t same = 0;
+    for (int32_t i = 1; i < count; i++) {
+        same += rows->hash[rows->sel[i]] == rows->hash[rows->sel[i - 1]];
+    }
+    return same * ONE_IN < count;
+}
+
+/* Finds the runs of rows that go to one cell; returns how many there are. */
+static int32_t find_runs(struct window_piece *piece, const struct state_rows *rows)
 {
     int32_t runs = 0;
     int32_t last = -1;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t row = sel[i];
-        bool same = last >= 0 && batch->hash[row] == batch->hash[last] &&
-                    piece->time[row] == piece->time[last] &&
-                    str_equal(batch->key[row], batch->key[last]);
+    for (int32_t i = 0; i < rows->count; i++) {
+        int32_t row = rows->sel[i];
+        bool same = last >= 0 && rows->hash[row] == rows->hash[last] &&
+                    (rows->time == NULL || rows->time[row] == rows->time[last]) &&
+                    str_equal(rows->key[row], rows->key[last]);
         if (!same) {
             piece->first[runs] = row;
             piece->length[runs++] = 0;
@@ -111,16 +129,24 @@ static void add_run(struct operator_instance *op, const struct batch *batch, con
     }
 }
 
-/* Adds rows sel[0..count) to the cells (key, time[row]), a run of rows of one cell at a time. Returns how many runs there
- * are: their first rows, and whether their cells are new, are in the piece. */
-static int32_t add_rows(struct operator_instance *op, const struct batch *batch, const int32_t *sel,
-                        int32_t count)
+/* Adds rows to their cells, a run of rows of one cell at a time. Returns how many runs there are: their first rows, and
+ * whether their cells are new, are in the piece. */
+static int32_t add_rows(struct operator_instance *op, const struct batch *batch,
+                        struct state_rows rows)
 {
     struct window_piece *piece = op->piece;
     const struct aggregate_list *list = &op->window->aggregates;
-    int32_t runs = find_runs(piece, batch, sel, count);
-    state_upsert_many(op->spaces[WINDOW_CELLS], piece->first, runs, batch->hash, batch->key,
-                      piece->time, piece->payload, piece->created);
+    const int32_t *sel = rows.sel;
+    int32_t count = rows.count;
+    int32_t runs = count;
+    if (list->plain && seldom_run(&rows)) {
+        memcpy(piece->first, sel, (size_t)count * sizeof sel[0]);
+    } else {
+        runs = find_runs(piece, &rows);
+        rows.sel = piece->first;
+        rows.count = runs;
+    }
+    state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, piece->created);
     if (list->plain) {
         spread_payloads(piece, runs, count);
         aggregate_list_add_plain(list, &op->input, sel, count, piece->payload);
@@ -133,10 +159,28 @@ static int32_t add_rows(struct operator_instance *op, const struct batch *batch,
     return runs;
 }
 
-static void process_tumbling(struct operator_instance *op, const struct batch *batch)
+/* Rows of the batch, each of its own cell time, or all `at` one. */
+static struct state_rows rows_of(const struct batch *batch, const int32_t *sel, int32_t count,
+                                 const int64_t *time, int64_t at)
+{
+    return (struct state_rows){
+        .sel = sel, .count = count, .hash = batch->hash, .key = batch->key, .time = time, .at = at};
+}
+
+/* Event times of the rows are in [first, last]: mostly in one window, and then there is nothing to tell apart by row. */
+static void process_tumbling(struct operator_instance *op, const struct batch *batch, int64_t first,
+                             int64_t last)
 {
     struct window_piece *piece = op->piece;
     int64_t size = op->window->size_ms;
+    if (batch->stamp_ms == NULL && first >= -EVENT_TIME_MAX_MS && last <= EVENT_TIME_MAX_MS) {
+        int64_t only = window_floor(first, size);
+        if (last < only + size && only + size > op->watermark_ms) {
+            struct state_rows rows = rows_of(batch, batch->sel, batch->sel_count, NULL, only);
+            IGNORE_RESULT(add_rows(op, batch, rows)); // no timers: cells are found by their time
+            return;
+        }
+    }
     int64_t start = INT64_MIN;
     int64_t end = INT64_MIN; // of the window that was computed last: rows mostly fall into it
     int32_t count = 0;
@@ -154,8 +198,7 @@ static void process_tumbling(struct operator_instance *op, const struct batch *b
         piece->time[row] = start;
         piece->sel[count++] = row;
     }
-    IGNORE_RESULT(
-        add_rows(op, batch, piece->sel, count)); // no timers: cells are found by their time
+    IGNORE_RESULT(add_rows(op, batch, rows_of(batch, piece->sel, count, piece->time, 0)));
 }
 
 /* A row that is late for some of its windows only: into a cell of each of the others. */
@@ -221,7 +264,8 @@ static void process_hopping(struct operator_instance *op, const struct batch *ba
             piece->sel[count++] = row;
         }
     }
-    arm_hopping(op, batch, add_rows(op, batch, piece->sel, count));
+    struct state_rows rows = rows_of(batch, piece->sel, count, piece->time, 0);
+    arm_hopping(op, batch, add_rows(op, batch, rows));
 }
 
 static void process_session(struct operator_instance *op, const struct batch *batch)
@@ -239,11 +283,13 @@ static void process_session(struct operator_instance *op, const struct batch *ba
 enum err window_process(struct operator_instance *op, int input ATTR_UNUSED, struct batch *batch,
                         struct batch_list *next ATTR_UNUSED, struct err_info *info ATTR_UNUSED)
 {
+    int64_t first;
+    int64_t last;
     window_wake(op);
-    prepare_rows(op, batch);
+    prepare_rows(op, batch, &first, &last);
     switch (op->window->kind) {
     case WINDOW_TUMBLING:
-        process_tumbling(op, batch);
+        process_tumbling(op, batch, first, last);
         break;
     case WINDOW_HOPPING:
         process_hopping(op, batch);

@@ -338,7 +338,9 @@ TEST(state_batches_give_pointers_that_stay_valid_together)
                 sel[count++] = i;
             }
         }
-        state_upsert_many(space, sel, count, hash, key, time, payload, created);
+        struct state_rows rows = {
+            .sel = sel, .count = count, .hash = hash, .key = key, .time = time};
+        state_upsert_many(space, &rows, payload, created);
         for (int32_t i = 0; i < count; i++) {
             int64_t *counter = payload[i];
             int64_t *want = &counts[number[sel[i]] * 4 + (uint64_t)time[sel[i]]];
