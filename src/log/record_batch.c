@@ -472,25 +472,13 @@ static ATTR_ALWAYS_INLINE str_pair str_pair_of(const uint8_t *ptr, ptrdiff_t len
     return (str_pair){(int64_t)(uintptr_t)ptr, len};
 }
 
-/* Records behind the one that gave the form, written alike: up to `count` into the arrays, from entry `first` on. Returns
- * how many. `two`: times have two bytes at most. */
-// NOLINTNEXTLINE(readability-function-size): what a decoder's loop has in its registers
-static ATTR_ALWAYS_INLINE int32_t read_alike(const struct record_batch_header *header,
-                                             const struct record_form *like, const uint8_t *at,
-                                             const struct record_arrays *to, int32_t first,
-                                             int32_t count, bool two)
+/* How many of the `count` records from `at` on are written alike; their times. `two`: those have two bytes at most. */
+static ATTR_ALWAYS_INLINE int32_t times_alike(const struct record_form *like, const uint8_t *at,
+                                              int64_t base_ms, int64_t *timestamp_ms, int32_t count,
+                                              bool two)
 {
-    // Locals, so that stores into the arrays cannot make the compiler load them again.
-    const struct record_form form = *like;
-    int64_t *offset = to->offset + first;
-    int64_t *timestamp_ms = to->timestamp_ms + first;
-    struct str *key = to->key + first;
-    struct str *value = to->value + first;
-    int64_t last = offset[-1];
-    int64_t base_time = header->base_timestamp_ms;
-    str_pair key_pair = str_pair_of(at + form.key_at, form.key_len);
-    str_pair value_pair = str_pair_of(at + form.value_at, form.value_len);
-    const str_pair step = {form.whole, 0};
+    const struct record_form form =
+        *like; // a local, so that stores cannot make the compiler load it again
     uint64_t want = record_form_step(&form, form.head_want);
     int32_t i = 0;
     for (; i < count; i++) {
@@ -499,34 +487,65 @@ static ATTR_ALWAYS_INLINE int32_t read_alike(const struct record_batch_header *h
             break;
         }
         want = record_form_step(&form, want);
-        offset[i] = ++last;
         int64_t delta = record_form_delta(head, form.time_shift, form.time_bits, two);
-        timestamp_ms[i] = (int64_t)((uint64_t)base_time + (uint64_t)delta);
-        memcpy(&key[i], &key_pair, sizeof key_pair);
-        memcpy(&value[i], &value_pair, sizeof value_pair);
-        key_pair += step;
-        value_pair += step;
+        timestamp_ms[i] = (int64_t)((uint64_t)base_ms + (uint64_t)delta);
         at += form.whole;
     }
     return i;
 }
 
-/* The same, as many as there can be; what they have in common is filled in. */
-static int32_t read_run(const struct record_batch_header *header, const struct record_form *form,
-                        const uint8_t *at, const uint8_t *end, const struct record_arrays *to,
-                        int32_t first, int32_t count)
+/* Functions of their own: inlined into the decoder they would not have the registers. */
+static ATTR_NOINLINE int32_t times_short(const struct record_form *form, const uint8_t *at,
+                                         int64_t base_ms, int64_t *timestamp_ms, int32_t count)
+{
+    return times_alike(form, at, base_ms, timestamp_ms, count, true);
+}
+
+static ATTR_NOINLINE int32_t times_long(const struct record_form *form, const uint8_t *at,
+                                        int64_t base_ms, int64_t *timestamp_ms, int32_t count)
+{
+    return times_alike(form, at, base_ms, timestamp_ms, count, false);
+}
+
+/* What else there is to tell of records that are alike: it all goes up by steps. */
+static ATTR_NOINLINE void fill_alike(const struct record_form *form, const uint8_t *at,
+                                     const struct record_arrays *to, int32_t first, int32_t count)
+{
+    int64_t *offset = to->offset + first;
+    struct str *key = to->key + first;
+    struct str *value = to->value + first;
+    int64_t last = offset[-1];
+    str_pair key_pair = str_pair_of(at + form->key_at, form->key_len);
+    str_pair value_pair = str_pair_of(at + form->value_at, form->value_len);
+    const str_pair step = {form->whole, 0};
+    for (int32_t i = 0; i < count; i++) {
+        offset[i] = ++last;
+        memcpy(&key[i], &key_pair, sizeof key_pair);
+        memcpy(&value[i], &value_pair, sizeof value_pair);
+        key_pair += step;
+        value_pair += step;
+    }
+    for (int32_t i = 0; to->headers != NULL && i < count; i++) {
+        to->headers[first + i] = (struct str){.ptr = value[i].ptr + value[i].len + 1, .len = 0};
+        to->header_count[first + i] = 0;
+    }
+}
+
+/* Records behind the one that gave the form, written alike: up to `count` into the arrays, from entry `first` on. Returns
+ * how many. */
+static int32_t read_alike(const struct record_batch_header *header, const struct record_form *form,
+                          const uint8_t *at, const uint8_t *end, const struct record_arrays *to,
+                          int32_t first, int32_t count)
 {
     int64_t rest = header->last_offset_delta - (to->offset[first - 1] - header->base_offset);
     rest = rest < (end - at) / form->whole ? rest : (end - at) / form->whole;
     count = rest < count ? (int32_t)rest : count;
-    int32_t alike = form->time_bits <= 0x7f7f
-                        ? read_alike(header, form, at, to, first, count, true)
-                        : read_alike(header, form, at, to, first, count, false);
-    for (int32_t k = first; to->headers != NULL && k < first + alike; k++) {
-        to->headers[k] = (struct str){.ptr = to->value[k].ptr + to->value[k].len + 1, .len = 0};
-        to->header_count[k] = 0;
-    }
-    return alike;
+    int64_t *timestamp_ms = to->timestamp_ms + first;
+    int64_t base_ms = header->base_timestamp_ms;
+    count = form->time_bits <= 0x7f7f ? times_short(form, at, base_ms, timestamp_ms, count)
+                                      : times_long(form, at, base_ms, timestamp_ms, count);
+    fill_alike(form, at, to, first, count);
+    return count;
 }
 
 static ATTR_ALWAYS_INLINE void arrays_set(const struct record_arrays *to, int32_t i,
@@ -563,7 +582,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
         arrays_set(&to, i++, &record);
         if (in_vain < ALIKE_TRIES) {
             struct record_form form = record_form_learn(record_at, at, &record);
-            int32_t alike = read_run(&header, &form, at, end, &to, i, count - i);
+            int32_t alike = read_alike(&header, &form, at, end, &to, i, count - i);
             at += alike * form.whole;
             i += alike;
             last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;

@@ -214,10 +214,13 @@ void aggregate_list_add_plain(const struct aggregate_list *list,
         const struct aggregate *item = &list->items[a];
         const struct column *of = &input->of[a];
         ptrdiff_t offset = item->offset;
-        for (int32_t i = 0; item->of == NULL && i < count; i++) {
-            ++*(int64_t *)(void *)((char *)payload[i] + offset);
+        if (item->of == NULL) {
+            for (int32_t i = 0; i < count; i++) {
+                ++*(int64_t *)(void *)((char *)payload[i] + offset);
+            }
+            continue;
         }
-        for (int32_t i = 0; item->of != NULL && i < count; i++) {
+        for (int32_t i = 0; i < count; i++) {
             char *place = (char *)payload[i] + offset;
             if (column_is_null(of, sel[i])) {
                 continue;

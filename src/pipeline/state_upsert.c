@@ -27,15 +27,9 @@ struct upsert_form {
     bool one_time; /* rows->time is NULL */
 };
 
-static ATTR_ALWAYS_INLINE uint32_t row_tag(const struct state_rows *rows, struct upsert_form form,
-                                           int32_t row, uint32_t one_tag)
-{
-    return form.one_time ? (uint32_t)rows->hash[row] ^ one_tag
-                         : table_tag(rows->hash[row], rows->time[row]);
-}
-
-/* Where the search of each row begins. */
-static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, struct upsert_form form)
+/* Where the search of each row begins, and for what, but for the key's length. */
+static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, struct upsert_form form,
+                                          uint64_t *want)
 {
     const struct state_space *space = piece->space;
     const struct state_rows rows = piece->rows;
@@ -49,23 +43,28 @@ static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, stru
         int32_t row = rows.sel[i];
         uint32_t g = key_group_of(rows.hash[row]) - lo;
         CHECK(g < groups);
-        size_t place = table_home(row_tag(&rows, form, row, one_tag), refs[g].mask);
+        uint32_t tag = form.one_time ? (uint32_t)rows.hash[row] ^ one_tag
+                                     : table_tag(rows.hash[row], rows.time[row]);
+        want[i] = probe_want(tag, 0);
+        size_t place = table_home(tag, refs[g].mask);
         payload[i] = refs[g].slots + place * (form.alike ? stride : refs[g].stride_bytes);
         PREFETCH(payload[i]);
     }
 }
 
 /* Not 0 if a key of another length than 8 differs from what stands in a slot's room for keys. */
-static ATTR_NOINLINE uint64_t key_differs(const char *slot_key, size_t room, struct str key)
+static ATTR_NOINLINE uint64_t key_differs(const char *slot_key, size_t room, const char *key,
+                                          ptrdiff_t len)
 {
     // A slot with another key length may hold a pointer there, or nothing: only its bytes are looked at.
-    return !(key.len <= (ptrdiff_t)room && short_equal(slot_key, key.ptr, key.len));
+    return !(len <= (ptrdiff_t)room && short_equal(slot_key, key, len));
 }
 
 /* Finds the rows whose entries are in the one or the other of the two slots where their search begins, lists the rest.
  * No branch depends on which, or on whether: nothing could foretell it. Returns how many are listed. */
 static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
-                                              struct upsert_form form, int32_t *far)
+                                              struct upsert_form form, const uint64_t *wants,
+                                              int32_t *far)
 {
     const struct state_space *space = piece->space;
     const struct state_rows rows = piece->rows;
@@ -75,7 +74,6 @@ static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
     uint32_t lo = space->state->group_lo;
     size_t stride = space->stride_bytes;
     size_t room = space->key_room_bytes;
-    uint32_t one_tag = table_tag(0, rows.at);
     int32_t far_count = 0;
     for (int32_t i = 0; i < rows.count; i++) {
         int32_t row = rows.sel[i];
@@ -84,21 +82,22 @@ static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
             stride = ref->stride_bytes;
             room = ref->key_room_bytes;
         }
-        struct str key = rows.key[row];
-        uint64_t want = probe_want(row_tag(&rows, form, row, one_tag), key.len);
+        const char *key = rows.key[row].ptr;
+        ptrdiff_t len = rows.key[row].len;
+        uint64_t want = wants[i] | (uint64_t)len << 32;
         char *slot = payload[i];
-        slot = probe_load(slot, want) == 0 ? slot : slot + stride;
+        slot += -(size_t)(probe_load(slot, want) != 0) & stride;
         uint64_t differs = probe_load(slot, want);
         differs |= (uint64_t)((struct slot *)(void *)slot)->time ^
                    (uint64_t)(form.one_time ? rows.at : rows.time[row]);
-        if (LIKELY(key.len == 8)) {
+        if (LIKELY(len == 8)) {
             uint64_t x;
             uint64_t y;
             memcpy(&x, slot + key_offset, sizeof x);
-            memcpy(&y, key.ptr, sizeof y);
+            memcpy(&y, key, sizeof y);
             differs |= x ^ y;
         } else {
-            differs |= key_differs(slot + key_offset, room, key);
+            differs |= key_differs(slot + key_offset, room, key, len);
         }
         payload[i] = slot + sizeof(struct slot);
         far[far_count] = i;
@@ -140,10 +139,11 @@ static bool upsert_far(const struct upsert_piece *piece, const int32_t *far, int
 
 static ATTR_ALWAYS_INLINE bool upsert_as(const struct upsert_piece *piece, struct upsert_form form)
 {
-    // Written before it is read: filling it with zeros first would cost as much as one of the rows.
+    // Written before they are read: filling them with zeros first would cost as much as two of the rows.
+    ATTR_UNINITIALIZED uint64_t want[PREFETCH_ROWS];
     ATTR_UNINITIALIZED int32_t far[PREFETCH_ROWS + 1];
-    find_first(piece, form);
-    int32_t far_count = upsert_near(piece, form, far);
+    find_first(piece, form, want);
+    int32_t far_count = upsert_near(piece, form, want, far);
     return far_count > 0 && upsert_far(piece, far, far_count);
 }
 
