@@ -2,8 +2,8 @@
 /* From one journal segment to the next. The next one is made while this one fills, so that a roll waits for the sync of
  * its snapshot alone:
  *
- *   pace   with each sixteenth of the segment that is written, the syncer is told to have another eighth of the next one
- *          zeroed and synced: a little at a time, since each commit's sync waits behind what the disk was given before it
+ *   pace   with each 80th of the segment that is written, the syncer is told to have another 64th of the next one zeroed
+ *          and synced: a little at a time, since each commit's sync waits behind what the disk was given before it
  *   ask    when little of the segment is left, the next one is asked for: named, its name durable, handed over
  *   roll   the group does not fit: the snapshot is written to the next segment and synced, then the group
  *
@@ -11,7 +11,7 @@
 
 #include "log/committer_priv.h"
 
-enum { PACE_STEPS = 16, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
+enum { PACE_STEPS = 80, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
 
 /* The first segment of a run is small, so that starting is cheap; the next ones grow. */
 static int64_t next_goal(const struct embedded *engine)
@@ -34,11 +34,11 @@ static void tell_pace(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
     int64_t steps = c->at * PACE_STEPS / c->segment_bytes;
-    int32_t eighths = steps < SPARE_EIGHTHS ? (int32_t)steps : SPARE_EIGHTHS;
-    if (c->pace_out || eighths <= c->pace_told || c->next.fd >= 0) {
+    int32_t parts = steps < SPARE_PARTS ? (int32_t)steps : SPARE_PARTS;
+    if (c->pace_out || parts <= c->pace_told || c->next.fd >= 0) {
         return;
     }
-    c->pace.eighths = c->pace_told = eighths;
+    c->pace.parts = c->pace_told = parts;
     c->pace.bytes_goal = next_goal(engine);
     c->pace_out = true;
     syncer_send(engine->syncer, &c->pace.msg);

@@ -44,11 +44,11 @@ struct segment_request {
 };
 
 /* So much of the segment after the next should be ready by now. */
-enum { SPARE_EIGHTHS = 8 };
+enum { SPARE_PARTS = 64 };
 struct pace {
     struct msg msg;
     enum engine_msg_kind kind;
-    int32_t eighths;    /* 1..SPARE_EIGHTHS */
+    int32_t parts;      /* 1..SPARE_PARTS */
     int64_t bytes_goal; /* of the whole segment */
 };
 
@@ -170,7 +170,7 @@ struct committer {
     int64_t next_bytes;
     struct pace pace;
     bool pace_out;
-    int32_t pace_told; /* eighths, of this segment */
+    int32_t pace_told; /* parts, of this segment */
 
     struct pending_batch *pending; /* fixed per group */
     int32_t pending_count, pending_cap;

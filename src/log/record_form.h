@@ -86,7 +86,7 @@ static inline struct record_form record_form_learn(const uint8_t *at, const uint
         .head_care = care,
         .head_want = head & care,
         .step = UINT64_C(2) << delta_shift,
-        .more = (record_form_low_bytes(delta - 1) & more) << delta_shift,
+        .more = (record_form_low_bytes(delta) & more) >> 8 << delta_shift,
         .value_care = value_care,
         .value_want = record_form_value_len(at + value_len_at) & value_care,
         .time_shift = 8 * (len + 1),

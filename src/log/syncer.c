@@ -48,10 +48,10 @@ struct syncer {
     struct fs_op spare_op;
     struct fs_file spare_file;
     int64_t spare_bytes, spare_target;
-    int64_t spare_goal;    /* what the next spare's target will be */
-    int32_t spare_eighths; /* of the target that should be there by now */
-    bool spare_named;      /* it is called `spare` already (being made larger) */
-    int64_t retry_ns;      /* after a lack of space */
+    int64_t spare_goal;  /* what the next spare's target will be */
+    int32_t spare_parts; /* of the target that should be there by now */
+    bool spare_named;    /* it is called `spare` already (being made larger) */
+    int64_t retry_ns;    /* after a lack of space */
     uint64_t next_segment;
     struct segment_request *request;
 
@@ -189,8 +189,7 @@ static void spare_failed(struct syncer *s, enum err err, const struct err_info *
 /* Whether there should be more of the spare than there is. */
 static bool spare_wanted(const struct syncer *s)
 {
-    return s->request != NULL ||
-           s->spare_bytes * SPARE_EIGHTHS < s->spare_target * s->spare_eighths;
+    return s->request != NULL || s->spare_bytes * SPARE_PARTS < s->spare_target * s->spare_parts;
 }
 
 static void spare_begin(struct syncer *s)
@@ -245,7 +244,7 @@ static void spare_advance(struct syncer *s)
     } else if (s->spare == SPARE_PAUSE && spare_wanted(s)) {
         spare_zero(s);
     } else if (s->spare == SPARE_NONE && s->now_ns >= s->retry_ns &&
-               (s->request != NULL || s->spare_eighths > 0)) {
+               (s->request != NULL || s->spare_parts > 0)) {
         spare_begin(s);
     } else if (s->spare == SPARE_NONE && s->request != NULL) {
         struct err_info info;
@@ -272,7 +271,7 @@ static void spare_handed_over(struct syncer *s)
     request->bytes = s->spare_bytes;
     s->spare_file.fd = -1;
     s->spare = SPARE_NONE;
-    s->spare_eighths = 0;
+    s->spare_parts = 0;
     reply(s, &request->msg);
 }
 
@@ -370,6 +369,7 @@ static void remove_journal(const struct syncer *s, const struct sync_round *job)
 static void round_end(struct syncer *s, enum err err, const struct err_info *info)
 {
     struct sync_round *job = s->job;
+    CHECK(job != NULL);
     if (err == ERR_OK) {
         remove_journal(s, job);
     } else {
@@ -578,7 +578,7 @@ static void on_reserve(struct syncer *s, struct reserve_request *request)
 
 static void on_pace(struct syncer *s, struct pace *pace)
 {
-    s->spare_eighths = pace->eighths;
+    s->spare_parts = pace->parts;
     s->spare_goal = pace->bytes_goal;
     reply(s, &pace->msg);
 }
@@ -674,7 +674,7 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
             any = true;
         }
         if (!any) {
-            return s->spare == SPARE_NONE && s->spare_eighths > 0 ? s->retry_ns : CLOCK_NEVER;
+            return s->spare == SPARE_NONE && s->spare_parts > 0 ? s->retry_ns : CLOCK_NEVER;
         }
     }
     return now_ns;
