@@ -193,7 +193,7 @@ static void publish(struct embedded *engine)
         }
         shard->group_head = shard->group_tail = NULL;
         shard->group_next = NULL;
-        shard_publish(shard);
+        shard_publish(&engine->log, shard);
         shard = next;
     }
     c->pending_count = 0;

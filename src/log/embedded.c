@@ -241,8 +241,10 @@ enum err log_embedded_open(const struct log_embedded_options *options, struct lo
                            struct log_recovery_report *ret_report, struct err_info *info)
 {
     struct embedded *engine = MEM_NEW(struct embedded);
-    engine->log = (struct log){
-        .vtable = &embedded_vtable, .engine = "embedded", .synced = options->sync == LOG_SYNC};
+    engine->log = (struct log){.vtable = &embedded_vtable,
+                               .engine = "embedded",
+                               .synced = options->sync == LOG_SYNC,
+                               .moves = 1};
     engine->fs = options->fs;
     engine->clock = options->clock;
     engine->options = *options;

@@ -327,7 +327,21 @@ struct log { /* first member of each engine's own struct */
     bool synced;        /* acknowledgements wait for the disk */
     /* NULL, or why nothing is acknowledged any more and never will be: the process is to end. Any thread. */
     const struct err_info *_Atomic failure;
+    /* Grows after each move of a shard's end, before its watchers are woken; 0: the engine does not tell. */
+    _Atomic int64_t moves;
 };
+
+/* While this is the same, and not 0, no shard's end has moved: so who watches many need not look at each. Any thread. */
+static inline int64_t log_moves(struct log *log)
+{
+    return atomic_load_explicit(&log->moves, memory_order_acquire);
+}
+
+/* Engines: an end has moved. */
+static inline void log_moved(struct log *log)
+{
+    atomic_fetch_add_explicit(&log->moves, 1, memory_order_release);
+}
 
 void log_submit(struct log *log, struct log_op *op);
 

@@ -175,6 +175,7 @@ static enum err do_append(struct memory_log *m, struct log_op *op, bool told, in
             memory_shard_remember(shard, &header, base_offset);
         }
         memory_shard_retain(shard, config_of(m, shard), now_ns);
+        log_moved(&m->log);
         memory_shard_wake(shard);
     }
     if (told) {
@@ -268,6 +269,7 @@ static void commit_apply(struct memory_log *m, const struct log_commit_op *commi
         } else {
             memory_shard_retain(shard, config_of(m, shard), now_ns);
         }
+        log_moved(&m->log);
         memory_shard_wake(shard);
     }
 }
@@ -689,7 +691,7 @@ struct log *log_memory_new(const struct log_memory_options *options)
 {
     CHECK(options->commit_delay_ns >= 0);
     struct memory_log *m = MEM_NEW(struct memory_log);
-    m->log = (struct log){.vtable = &memory_vtable, .engine = "memory", .synced = true};
+    m->log = (struct log){.vtable = &memory_vtable, .engine = "memory", .synced = true, .moves = 1};
     m->options = *options;
     m->queue_tail = &m->queue_head;
     m->retention_due_ns = CLOCK_NEVER;

@@ -87,6 +87,7 @@ void memory_stream_drop(struct memory_log *m, struct memory_stream *stream)
         struct memory_shard *shard = m->shards[stream->info.first_shard.v + (uint32_t)i];
         shard->deleted = true;
         memory_shard_clear(shard);
+        log_moved(&m->log);
         memory_shard_wake(shard); /* whoever waits for it finds out */
     }
 }

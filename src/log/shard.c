@@ -188,9 +188,10 @@ enum err shard_health(const struct shard *shard)
                                                                                   : ERR_OK;
 }
 
-void shard_publish(struct shard *shard)
+void shard_publish(struct log *log, struct shard *shard)
 {
     atomic_store_explicit(&shard->end_offset, shard->next_offset, memory_order_release);
+    log_moved(log);
     struct watch_list *list = atomic_load_explicit(&shard->watchers, memory_order_acquire);
     if (list == NULL) {
         return;

@@ -144,7 +144,7 @@ void shard_set_problem(struct shard *shard, enum err health, const char *fmt, ..
 enum err shard_health(const struct shard *shard);
 
 /* Stores the new end and wakes who watches. */
-void shard_publish(struct shard *shard);
+void shard_publish(struct log *log, struct shard *shard);
 
 ATTR_NODISCARD enum err shard_watch(struct shard *shard, struct waker *waker);
 void shard_unwatch(struct shard *shard, struct waker *waker);

@@ -196,7 +196,7 @@ static struct lane_tuning tuning_of(const struct lane_tuning *given)
         .retry_backoff_ns = or_default(given->retry_backoff_ns, 50000000),
         .slice_batches = (int32_t)or_default(given->slice_batches, 4),
         .batch_rows = (int32_t)or_default(given->batch_rows, BATCH_ROWS_MAX),
-        .opens = (int32_t)or_default(given->opens, 64),
+        .opens = (int32_t)or_default(given->opens, 512),
         .figures_off = given->figures_off,
     };
     tuning.batch_rows = tuning.batch_rows < BATCH_ROWS_MAX ? tuning.batch_rows : BATCH_ROWS_MAX;

@@ -32,7 +32,7 @@ struct lane_tuning {
     int64_t retry_backoff_ns;  /* the same for a dependency that is down; 50 ms, doubles to 5 s */
     int32_t slice_batches;     /* batches of one partition before it is the next one's turn; 4 */
     int32_t batch_rows;        /* rows of one batch; BATCH_ROWS_MAX */
-    int32_t opens;             /* partitions being opened at once; 64: their fences share a sync */
+    int32_t opens;             /* partitions being opened at once; 512: their fences share a sync */
     bool figures_off;          /* no CPU times, counts per key group, heavy keys: what they cost */
 };
 

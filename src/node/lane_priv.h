@@ -141,6 +141,7 @@ struct lane {
     bool throttled, blocked;
     struct lane_figures figures;
     int64_t rates_ns, rates_cpu_ns; /* when rates were last looked at */
+    int64_t log_moves;              /* of the log, when the shards were last looked at */
 };
 
 /* lane.c */

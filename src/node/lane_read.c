@@ -135,6 +135,11 @@ int64_t lane_shard_lag_ns(const struct lane_shard *shard, int64_t committed, int
 
 void lane_look_at_shards(struct lane *lane)
 {
+    int64_t moves = log_moves(lane->options.log);
+    if (moves != 0 && moves == lane->log_moves) {
+        return;
+    }
+    lane->log_moves = moves;
     for (struct lane_shard *shard = lane->shards; shard != NULL; shard = shard->next) {
         int64_t end = log_end_offset(lane->options.log, shard->id);
         if (end == shard->end_offset) {
