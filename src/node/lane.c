@@ -621,6 +621,8 @@ static bool may_run(struct lane *lane)
 
 static int64_t deadline(const struct lane *lane, int64_t next)
 {
+    /* What is due but may not run yet is not waited for before it may: looking at it costs what it waits for. */
+    int64_t tick_ns = lane->may_run_ns > lane->tick_ns ? lane->may_run_ns : lane->tick_ns;
     if (lane->throttled) {
         next = least(next, lane->may_run_ns);
     } else if (lane->ready.first != NULL && !lane->blocked && !lane->reset_wanted &&
@@ -630,7 +632,7 @@ static int64_t deadline(const struct lane *lane, int64_t next)
     if (lane->buffers_held) {
         next = least(next, lane->rates_ns + INT64_C(1000000000));
     }
-    next = least(next, least(lane->tick_ns, lane->stall_ns));
+    next = least(next, least(tick_ns, lane->stall_ns));
     if (lane->options.shadows && lane->parts != NULL) {
         next = least(next, lane->now_ns + SHADOW_LOOK_NS);
     }
