@@ -158,6 +158,16 @@ static void add_success(struct text *text, const struct route *route)
                            "\"application/octet-stream\":{}}"));
         break;
     case ANSWER_DETAIL:
+        if (route->entity != NULL) { /* with its options and steps */
+            text_printf(text,
+                        ",\"content\":{\"application/json\":{\"schema\":{\"allOf\":[{\"$ref\":"
+                        "\"#/components/schemas/%s\"},{\"type\":\"object\",\"properties\":{"
+                        "\"options\":{\"type\":\"array\",\"items\":{\"$ref\":"
+                        "\"#/components/schemas/option\"}},\"steps\":{\"type\":\"array\","
+                        "\"items\":{\"$ref\":\"#/components/schemas/step\"}}}}]}}}",
+                        route->entity->name);
+            break;
+        }
         text_add(text,
                  STR(",\"content\":{\"application/json\":{\"schema\":{\"allOf\":[{\"$ref\":"
                      "\"#/components/schemas/partition\"},{\"type\":\"object\","

@@ -273,6 +273,7 @@ static const struct param merge_params[] = {
      .min = 1,
      .max = CONTROL_PARTITION_MAX,
      .help = "id of a neighbour: pipeline/stage/shard/lo-hi"},
+    TO_IN_QUERY(false, "where the whole goes: n1/0, or n1 (left out: it stays where the first is)"),
     ORDER_PARAMS,
     IF_MATCH("only if the partition's ETag still is this"),
     PARAM_END,
@@ -610,6 +611,67 @@ static const struct param shadowing_set_params[] = {
     PARAM_END,
 };
 
+static const struct param mode_params[] = {
+    {.name = "pipeline",
+     .source = PARAM_QUERY,
+     .type = PARAM_TEXT,
+     .offset = ARG(pipeline),
+     .min = 1,
+     .max = CONTROL_NAME_MAX,
+     .help = "this one only (left out: all)"},
+    {.name = "mode",
+     .source = PARAM_BODY,
+     .type = PARAM_CHOICE,
+     .required = true,
+     .offset = ARG(mode),
+     .words = "observe|recommend|act",
+     .help = "what the manager may do by itself"},
+    IF_MATCH("only if the manager's ETag still is this"),
+    PARAM_END,
+};
+
+static const struct param decision_list_params[] = {
+    {.name = "limit",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(limit),
+     .min = 1,
+     .max = 1000,
+     .help = "newest ones first, at most (default 100)"},
+    PARAM_END,
+};
+
+static const struct param plan_list_params[] = {
+    {.name = "active",
+     .source = PARAM_QUERY,
+     .type = PARAM_FLAG,
+     .offset = ARG(active),
+     .help = "true: only those that are not final"},
+    {.name = "limit",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .offset = ARG(limit),
+     .min = 1,
+     .max = 1000,
+     .help = "newest ones first, at most (default 100)"},
+    PARAM_END,
+};
+
+#define DECISION_IN_PATH \
+    { \
+        .name = "id", .source = PARAM_PATH, .type = PARAM_I64, .required = true, \
+        .offset = ARG(decision), .min = 1, .max = INT64_MAX, \
+        .help = "number of the decision and its plan" \
+    }
+
+static const struct param decision_params[] = {DECISION_IN_PATH, PARAM_END};
+
+static const struct param plan_order_params[] = {
+    DECISION_IN_PATH,
+    IF_MATCH("only if the plan's ETag still is this"),
+    PARAM_END,
+};
+
 const struct route routes[] = {
     {METHOD_GET, "/livez", ROLE_NONE, CONTROL_LIVE, BODY_NONE, ANSWER_CHECKS, &check_entity, 200,
      false, NULL, "live", "Whether the process does its work at all"},
@@ -729,6 +791,34 @@ const struct route routes[] = {
     {METHOD_PUT, "/api/v1/pipelines/{pipeline}/shadowing", ROLE_OPERATOR, CONTROL_SHADOWING_SET,
      BODY_JSON, ANSWER_ROW, &shadowing_entity, 200, true, shadowing_set_params, "shadowing_set",
      "Change that, until the next start; what is left out stays"},
+    {METHOD_GET, "/api/v1/correlations", ROLE_VIEWER, CONTROL_CORRELATION_LIST, BODY_NONE,
+     ANSWER_LIST, &correlation_entity, 200, false, NULL, "correlation_list",
+     "Which pipeline's load follows which other's, and how long after"},
+    {METHOD_GET, "/api/v1/manager", ROLE_VIEWER, CONTROL_MANAGER_GET, BODY_NONE, ANSWER_LIST,
+     &manager_entity, 200, false, NULL, "manager_show",
+     "The Predictive Resource Manager, of all and of each pipeline"},
+    {METHOD_PATCH, "/api/v1/manager", ROLE_OPERATOR, CONTROL_MANAGER_MODE, BODY_JSON, ANSWER_LIST,
+     &manager_entity, 200, true, mode_params, "manager_mode",
+     "Change its mode, of all or of one pipeline, until the next start"},
+    {METHOD_GET, "/api/v1/decisions", ROLE_VIEWER, CONTROL_DECISION_LIST, BODY_NONE, ANSWER_LIST,
+     &decision_entity, 200, false, decision_list_params, "decision_list",
+     "What the manager chose and why, newest first"},
+    {METHOD_GET, "/api/v1/decisions/{id}", ROLE_VIEWER, CONTROL_DECISION_GET, BODY_NONE,
+     ANSWER_DETAIL, &decision_entity, 200, false, decision_params, "decision_show",
+     "One decision, all options that were weighed, the steps of its plan"},
+    {METHOD_GET, "/api/v1/plans", ROLE_VIEWER, CONTROL_PLAN_LIST, BODY_NONE, ANSWER_LIST,
+     &plan_entity, 200, false, plan_list_params, "plan_list", "Plans, newest first"},
+    {METHOD_GET, "/api/v1/plans/{id}", ROLE_VIEWER, CONTROL_PLAN_GET, BODY_NONE, ANSWER_DETAIL,
+     &plan_entity, 200, false, decision_params, "plan_show", "One plan, priced, with its steps"},
+    {METHOD_POST, "/api/v1/plans/{id}/apply", ROLE_OPERATOR, CONTROL_PLAN_APPLY, BODY_NONE,
+     ANSWER_ROW, &plan_entity, 202, true, plan_order_params, "plan_apply",
+     "Carry out a recommended plan; asked again, it begins nothing"},
+    {METHOD_POST, "/api/v1/plans/{id}/cancel", ROLE_OPERATOR, CONTROL_PLAN_CANCEL, BODY_NONE,
+     ANSWER_ROW, &plan_entity, 202, true, plan_order_params, "plan_cancel",
+     "Stop a plan that is under way and undo what is done of it"},
+    {METHOD_POST, "/api/v1/plans/{id}/undo", ROLE_OPERATOR, CONTROL_PLAN_UNDO, BODY_NONE,
+     ANSWER_ROW, &plan_entity, 202, true, plan_order_params, "plan_undo",
+     "Undo a plan that is done: a new plan, of its steps backwards"},
     {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,
      false, event_params, "event_stream", "What happens, as server-sent events"},
     {.path = NULL},

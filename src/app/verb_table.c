@@ -247,6 +247,27 @@ static const struct cli_option shadowing_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option mode_options[] = {
+    {"pipeline", 'p', CLI_TEXT, "NAME", NULL, "this one only (left out: all)"},
+    OPTIONS_END,
+};
+
+static const struct cli_option decision_list_options[] = {
+    {"limit", 'n', CLI_I64, "N", "20", "the newest N, 1 to 1000"},
+    OPTIONS_END,
+};
+
+static const struct cli_option plan_list_options[] = {
+    {"active", 0, CLI_FLAG, NULL, NULL, "only those that are not final"},
+    {"limit", 'n', CLI_I64, "N", "20", "the newest N, 1 to 1000"},
+    OPTIONS_END,
+};
+
+static const struct cli_option plan_order_options[] = {
+    {"no-wait", 0, CLI_FLAG, NULL, NULL, "do not wait for its end"},
+    OPTIONS_END,
+};
+
 static const struct cli_option top_options[] = {
     {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
     {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
@@ -437,6 +458,29 @@ const struct cli_verb cli_verbs[] = {
     {"sample list", verb_sample_list, "list what the monitor measured, oldest first", "[SUBJECT]",
      sample_options, CLI_CLIENT | CLI_OUTPUT,
      "SUBJECT is the id of a partition, or the name of a node or pipeline."},
+    {"correlation list", verb_correlation_list, "list which pipeline's load follows which other's",
+     "", NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"manager show", verb_manager_show, "show the manager's modes and what it does", "", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"manager mode", verb_manager_mode, "change what the manager may do by itself", "MODE",
+     mode_options, CLI_CLIENT | CLI_OUTPUT,
+     "MODE is observe, recommend or act. It holds until the next start, which takes the "
+     "configuration's. With recommend the manager goes on deciding, and changes nothing."},
+    {"decision list", verb_decision_list, "list what the manager chose and why, newest first", "",
+     decision_list_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"decision show", verb_decision_show,
+     "show one decision, all options that were weighed, and its steps", "ID", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan list", verb_plan_list, "list plans, newest first", "", plan_list_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan show", verb_plan_show, "show one plan, priced, with its steps", "ID", NULL,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan apply", verb_plan_apply, "carry out a recommended plan", "ID", plan_order_options,
+     CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan cancel", verb_plan_cancel, "stop a plan that is under way and undo what is done of it",
+     "ID", plan_order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan undo", verb_plan_undo, "undo a plan that is done, by a new one", "ID",
+     plan_order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"backtest", verb_backtest, "replay a recorded load against policies", "", backtest_options,
      CLI_OUTPUT,
      "The first half of the load chooses each policy's settings; the second is replayed."},

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "control/control_priv.h"
+#include "control/ledger.h"
 #include "control/manager_shell.h"
 #include "control/monitor.h"
 #include "control/own_stream.h"
@@ -183,6 +184,16 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_CANDIDATE_TEXT] = candidate_text_begin,
     [CONTROL_SHADOWING_GET] = shadowing_get_begin,
     [CONTROL_SHADOWING_SET] = shadowing_set_begin,
+    [CONTROL_MANAGER_GET] = manager_list_begin,
+    [CONTROL_MANAGER_MODE] = manager_mode_begin,
+    [CONTROL_DECISION_LIST] = decision_list_begin,
+    [CONTROL_DECISION_GET] = decision_get_begin,
+    [CONTROL_PLAN_LIST] = plan_list_begin,
+    [CONTROL_PLAN_GET] = plan_get_begin,
+    [CONTROL_PLAN_APPLY] = plan_apply_begin,
+    [CONTROL_PLAN_CANCEL] = plan_cancel_begin,
+    [CONTROL_PLAN_UNDO] = plan_undo_begin,
+    [CONTROL_CORRELATION_LIST] = correlation_list_begin,
     [CONTROL_EVENTS] = events_begin,
     [CONTROL_LIVE] = health_answer,
     [CONTROL_READY] = health_answer,
@@ -361,6 +372,9 @@ enum err control_new(const struct control_options *options, struct control **ret
     mailbox_init(&control->forecaster_done, control->waker);
     control->stores = options->stores;
     control->store_count = options->store_count;
+    mailbox_init(&control->plan_done, control->waker);
+    control->past = options->past;
+    control->rival_params = options->rival_params;
     control->history = options->history;
     control->forecaster = options->forecaster;
     control->pool = MEM_NEW_ARRAY(struct job, JOBS_MAX);
@@ -391,7 +405,9 @@ enum err control_new(const struct control_options *options, struct control **ret
     shadows_init(&control->shadows);
     shadows_watch_init(control);
     control->monitor = monitor_new(control);
-    control->manager = manager_shell_new(control);
+    control->ledger = MEM_NEW(struct ledger);
+    ledger_init(control->ledger);
+    manager_shell_new(control);
     *ret_control = control;
     return ERR_OK;
 }
@@ -419,7 +435,9 @@ void control_free(struct control *control)
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
     shadows_free(control);
-    manager_shell_free(control->manager);
+    manager_shell_free(control);
+    ledger_release(control->ledger);
+    mem_free(control->ledger);
     monitor_free(control->monitor);
     own_streams_release(control);
     operations_free(control);

@@ -7,6 +7,7 @@
 #include "log/log.h"
 #include "node/runtime.h"
 #include "pipeline/config.h"
+#include "prm/policy.h"
 
 /* The control plane's shell: one loop that owns the runtime of all nodes, answers requests and takes records in. It
  * stands between the API and everything else. Never blocks; all its waiting is for completions and deadlines.
@@ -53,6 +54,8 @@ struct control_options {
     int32_t store_count;
     double shadow_budget; /* as in node_runtime_options: the shadow lane's, to begin with */
     int64_t shadow_memory_bytes;
+    const struct policy_params
+        *rival_params; /* of `policy`, if it is a rival; NULL: usual ones. Outlives control */
 };
 
 /* Errors: as node_runtime_new. */

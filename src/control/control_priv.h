@@ -101,6 +101,7 @@ struct history;
 struct forecaster;
 struct monitor;
 struct manager_shell;
+struct ledger;
 
 enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED };
 
@@ -215,6 +216,10 @@ struct control {
     double shadow_budget; /* of a core, as the lane was told */
     int32_t shadows_unreadable;
     struct job_list shadow_waiters;
+    struct ledger *ledger;
+    struct mailbox plan_done; /* orders of the plan that is carried out */
+    const struct control_past *past;
+    const struct policy_params *rival_params;
     /* events */
     struct event *events; /* [EVENTS_KEPT], a ring */
     int64_t event_count;  /* ever */
@@ -309,6 +314,7 @@ void texts_free(struct control *control);           /* after it */
 /* views.c */
 void sample_list_begin(struct job *job);
 void forecast_list_begin(struct job *job);
+void correlation_list_begin(struct job *job);
 bool views_take(struct control *control); /* what the view and the forecaster have answered */
 
 /* shadows_run.c, shadows_ask.c */
@@ -335,6 +341,17 @@ ATTR_NODISCARD enum err shadows_cast(struct control *control, int32_t stage,
                                      const struct partition_place *place,
                                      const struct shadow_order *order, int64_t *ret_id,
                                      struct err_info *info);
+/* manager_ask.c */
+void manager_list_begin(struct job *job);
+void manager_mode_begin(struct job *job);
+void decision_list_begin(struct job *job);
+void decision_get_begin(struct job *job);
+void plan_list_begin(struct job *job);
+void plan_get_begin(struct job *job);
+void plan_apply_begin(struct job *job);
+void plan_cancel_begin(struct job *job);
+void plan_undo_begin(struct job *job);
+struct control_rows manager_rows(struct control *control, struct arena *arena);
 
 /* events.c */
 void event_add(struct control *control, const char *kind, const char *subject, const char *state,

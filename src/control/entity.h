@@ -242,7 +242,8 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, state, NONE, TABLE, "what it does, or why it does nothing") \
     X(I64, decisions, COUNTER, TABLE, "since the start") \
     X(I64, plans_applied, COUNTER, TABLE, "by the manager itself, since the start") \
-    X(I64, changes_today, GAUGE, TABLE, "that the daily budget counts") \
+    X(F64, demand_lanes, GAUGE, TABLE, "lanes that its load needs now") \
+    X(F64, lane_seconds, COUNTER, WIDE, "lanes reserved, over time of the load's clock") \
     X(F64, forecast_error_ratio, GAUGE, WIDE, \
       "error of its short forecasts over that of repeating the last value; above 1: worse")
 

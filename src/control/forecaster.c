@@ -2,11 +2,14 @@
 #include "control/forecaster.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "forecast/online.h"
 #include "pipeline/time_text.h"
+#include "prm/correlate.h"
 
 enum {
     FINE_STEPS = 180,
@@ -30,6 +33,8 @@ struct tracked {
     struct online *fine, *coarse;
     double last;
     int unseen;
+    double *recent; /* [FORECASTER_RECENT], a ring; pipelines */
+    int64_t recent_count;
     /* the five minutes under way */
     double sum;
     int count;
@@ -47,7 +52,8 @@ struct forecaster {
     int64_t time_ms;
     double level[ONLINE_LEVELS_MAX];
     int level_count;
-    int low, median, high, planning; /* indices of levels */
+    int low, median, high, planning;    /* indices of levels */
+    double pair[2 * FORECASTER_RECENT]; /* two series that are compared */
     struct arena scratch;
 };
 
@@ -118,6 +124,7 @@ static void series_free(struct tracked *s)
 {
     online_release(s->fine);
     online_release(s->coarse);
+    mem_free(s->recent);
     arena_release(&s->arena);
     mem_free(s);
 }
@@ -147,6 +154,9 @@ static struct tracked *find_or_make(struct forecaster *f, const struct forecaste
     s->pipeline = item->pipeline;
     s->what = what;
     s->last = (double)NAN;
+    if (item->pipeline) {
+        s->recent = MEM_NEW_ARRAY(double, FORECASTER_RECENT);
+    }
     arena_init(&s->arena, SERIES_ARENA_MAX);
     s->fine = online_made(f, s, f->options.step_s, FINE_STEPS, FINE_HISTORY);
     s->coarse = online_made(f, s, FORECASTER_COARSE_S, COARSE_STEPS, FORECASTER_HISTORY_MAX);
@@ -211,6 +221,9 @@ static void take_samples(struct forecaster *f, const struct forecaster_msg *msg)
             arena_reset(&f->scratch);
             s->last = value;
             s->unseen = 0;
+            if (s->recent != NULL) {
+                s->recent[s->recent_count++ % FORECASTER_RECENT] = value;
+            }
             if (isfinite(value)) {
                 s->sum += value;
                 s->count++;
@@ -342,6 +355,69 @@ static void answer(struct forecaster *f, struct control_request *request)
         (struct control_rows){.entity = &forecast_entity, .rows = asked.rows, .count = asked.count};
 }
 
+/* --- who leads whom: arrivals and costs of the pipelines, each pair --- */
+
+static void unroll(const struct tracked *s, int n, double *to)
+{
+    for (int i = 0; i < n; i++) {
+        to[i] = s->recent[(s->recent_count - n + i) % FORECASTER_RECENT];
+    }
+}
+
+static const char *series_text(const struct tracked *s, struct arena *arena)
+{
+    return arena_printf(arena, "%s %s", s->subject, series_names[s->what]);
+}
+
+/* True: written. */
+static bool correlate_pair(struct forecaster *f, const struct tracked *a, const struct tracked *b,
+                           struct correlation_row *ret_row, struct arena *arena)
+{
+    double *x = f->pair, *y = f->pair + FORECASTER_RECENT;
+    struct correlation found;
+    int64_t count = a->recent_count < b->recent_count ? a->recent_count : b->recent_count;
+    int n = (int)(count < FORECASTER_RECENT ? count : FORECASTER_RECENT);
+    if (n < CORRELATE_MIN) {
+        return false;
+    }
+    unroll(a, n, x);
+    unroll(b, n, y);
+    int lag_max = n / 4 < FORECASTER_LAG_MAX ? n / 4 : FORECASTER_LAG_MAX;
+    enum err err = correlate(x, y, n, lag_max, 0.02, &f->scratch, &found, NULL);
+    arena_reset(&f->scratch);
+    if (err != ERR_OK || !found.significant) {
+        return false;
+    }
+    const struct tracked *leader = found.lag >= 0 ? a : b, *follower = found.lag >= 0 ? b : a;
+    *ret_row = (struct correlation_row){
+        .leader = str_of(series_text(leader, arena)),
+        .follower = str_of(series_text(follower, arena)),
+        .lag_seconds = f->options.step_s * abs(found.lag),
+        .correlation_ratio = found.r,
+        .threshold_ratio = found.threshold,
+        .samples = n,
+    };
+    return true;
+}
+
+static void answer_correlations(struct forecaster *f, struct control_request *request)
+{
+    int series = f->series_count;
+    struct correlation_row *rows =
+        ARENA_NEW_ARRAY(request->arena, struct correlation_row, (ptrdiff_t)series * series / 2 + 1);
+    int32_t count = 0;
+    for (int i = 0; i < series; i++) {
+        for (int j = i + 1; j < series; j++) {
+            const struct tracked *a = f->series[i], *b = f->series[j];
+            bool wanted = a->pipeline && b->pipeline && strcmp(a->subject, b->subject) != 0 &&
+                          a->what != FORECAST_DEMAND && b->what != FORECAST_DEMAND;
+            count += wanted && correlate_pair(f, a, b, &rows[count], request->arena);
+        }
+    }
+    request->rows =
+        (struct control_rows){.entity = &correlation_entity, .rows = rows, .count = count};
+}
+
 /* --- the loop --- */
 
 int64_t forecaster_step(void *ctx, int64_t now_ns)
@@ -360,6 +436,9 @@ int64_t forecaster_step(void *ctx, int64_t now_ns)
             break;
         case FORECASTER_ASK:
             answer(f, msg->request);
+            break;
+        case FORECASTER_CORRELATE:
+            answer_correlations(f, msg->request);
             break;
         }
         mailbox_push(msg->done, &msg->msg);

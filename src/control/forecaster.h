@@ -15,8 +15,10 @@
 struct forecaster;
 
 enum {
-    FORECASTER_SERIES_MAX = 128,  /* pipelines first; partitions as they come */
-    FORECASTER_HISTORY_MAX = 4032 /* five-minute means: two weeks */
+    FORECASTER_SERIES_MAX = 128,   /* pipelines first; partitions as they come */
+    FORECASTER_HISTORY_MAX = 4032, /* five-minute means: two weeks */
+    FORECASTER_RECENT = 720,       /* samples of pipelines that are correlated */
+    FORECASTER_LAG_MAX = 120
 };
 #define FORECASTER_COARSE_S 300.0
 
@@ -33,9 +35,10 @@ enum forecast_series {
 };
 
 enum forecaster_kind {
-    FORECASTER_SAMPLES, /* time_ms, items */
-    FORECASTER_HISTORY, /* one subject's past, before its first samples: items[0], history */
-    FORECASTER_ASK      /* request: args.subject, args.series -> rows */
+    FORECASTER_SAMPLES,  /* time_ms, items */
+    FORECASTER_HISTORY,  /* one subject's past, before its first samples: items[0], history */
+    FORECASTER_ASK,      /* request: args.subject, args.series -> rows */
+    FORECASTER_CORRELATE /* request -> correlation rows */
 };
 
 struct forecaster_item {

@@ -161,7 +161,7 @@ static void send_past(struct control *control)
     *msg->items = (struct forecaster_item){.pipeline = true};
     put_name(msg->items, control->config->pipelines[shell->past_pipeline]->name);
     for (int s = 0; s < FORECAST_SERIES_COUNT; s++) {
-        bool any = s == FORECAST_ARRIVAL || shell->given == NULL;
+        bool any = s == FORECAST_ARRIVAL || control->past == NULL;
         msg->history[s] = any ? past->value[s] + past->first : NULL;
     }
     msg->history_count = FORECASTER_HISTORY_MAX - past->first;
@@ -238,13 +238,13 @@ bool past_step(struct control *control)
         if (shell->past->out) {
             return false;
         }
-        if (shell->given == NULL && control->history != NULL) {
+        if (control->past == NULL && control->history != NULL) {
             ask_past(control);
             return false;
         }
         clear_past(shell->past);
-        if (shell->given != NULL) {
-            place_given(shell->given, shell->past);
+        if (control->past != NULL) {
+            place_given(control->past, shell->past);
         }
         send_past(control);
     }

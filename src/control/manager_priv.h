@@ -12,7 +12,23 @@ void feeds_free(struct manager_shell *shell);
 void feed_samples(struct control *control);
 bool past_step(struct control *control); /* true: all pasts are told */
 
-/* manager_core.c: tells the core of a pipeline's past. */
+/* manager_core.c */
+void core_start(struct control *control); /* once the ledger is read back and what runs is known */
+void core_free(struct control *control);
 void core_past(struct control *control, int32_t pipeline, const struct manager_past *past);
+void core_samples(struct control *control);
+void core_step(struct control *control); /* the plan under way */
+void core_event(struct control *control, const struct manager_event *event);
+void pend_event(struct manager_shell *shell, const struct manager_event *event);
+void core_mode(struct control *control, int32_t pipeline, enum config_mode mode); /* -1: all */
+int64_t core_now_ns(const struct control *control); /* the load's clock */
+
+/* manager_ask.c */
+void plan_answer(struct job *job, int64_t id, int status);
+
+/* manager_shadows.c */
+bool shadows_can_be_cast(const struct control *control);
+bool shadow_cast(struct control *control, const struct manager_action *action); /* false: refused */
+void shadow_end(struct control *control, const struct manager_action *action);
 
 #endif

@@ -1,39 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
 #include "control/manager_priv.h"
-#include "control/monitor.h"
 
-struct manager_shell *manager_shell_new(struct control *control)
+void manager_shell_new(struct control *control)
 {
     control->manager = MEM_NEW(struct manager_shell);
     feeds_init(control);
-    return control->manager;
+    manager_load_init(&control->manager->load, control->waker);
+    rivals_init(&control->manager->rivals, control);
 }
 
-void manager_shell_free(struct manager_shell *shell)
+void manager_shell_free(struct control *control)
 {
-    if (shell != NULL) {
-        feeds_free(shell);
-        mem_free(shell);
+    struct manager_shell *shell = control->manager;
+    feeds_free(shell);
+    core_free(control);
+    rivals_release(&shell->rivals);
+    manager_load_release(&shell->load);
+    mem_free(shell);
+}
+
+/* A node is reserved from its order until it is off. */
+static void count_lanes(struct control *control)
+{
+    int32_t nodes = 0;
+    for (int32_t n = 0; n < control->config->nodes.max; n++) {
+        nodes += node_runtime_node_state(control->runtime, n) != NODE_OFF;
     }
-}
-
-void core_past(struct control *control, int32_t pipeline, const struct manager_past *past)
-{
-    (void)control;
-    (void)pipeline;
-    (void)past;
+    control->manager->lane_seconds +=
+        (double)nodes * control->config->nodes.lanes * control->monitor->interval_s;
 }
 
 int64_t manager_run(struct control *control)
 {
+    struct manager_shell *shell = control->manager;
     bool taken = false;
-    if (!control_serving(control) || !past_step(control)) {
+    if (!control_serving(control) || node_runtime_state(control->runtime) != RUNTIME_RUNNING) {
+        return CLOCK_NEVER;
+    }
+    core_start(control);
+    if (!past_step(control)) {
         return CLOCK_NEVER;
     }
     int64_t next_ns = monitor_step(control, &taken);
     if (taken) {
+        count_lanes(control);
         feed_samples(control);
+        if (shell->rivals.on) {
+            rivals_samples(control, &shell->rivals);
+        } else {
+            core_samples(control);
+        }
     }
+    core_step(control);
     return next_ns;
 }

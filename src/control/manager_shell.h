@@ -2,15 +2,28 @@
 #ifndef CONTROL_MANAGER_SHELL_H
 #define CONTROL_MANAGER_SHELL_H
 
-#include "control/control_priv.h"
 #include "control/forecaster.h"
 #include "control/history.h"
+#include "control/manager_load.h"
+#include "control/plan_run.h"
+#include "control/rivals.h"
+#include "prm/manager.h"
 
-/* The shell of the Predictive Resource Manager: feeds what the monitor measures to the forecaster. */
+/* The shell of the Predictive Resource Manager (prm/manager.h): each interval it hands what the monitor measured to the
+ * forecaster and to the core, and does what the core says: keeps its decisions in the ledger, carries out its plans.
+ *
+ *   the past of each pipeline, from the view  -->  core and forecaster            (before the first samples)
+ *   monitor  -->  samples  -->  forecaster
+ *                          -->  core  -->  decisions  -->  ledger (sc.decisions)
+ *                                     -->  plan       -->  plan_run  -->  operations  -->  core (done, or not)
+ *   people   -->  modes, plans applied, cancelled, undone  -->  core
+ *
+ * All of it is control's loop; nothing of it waits. */
 
 enum {
-    FEEDS = 8,          /* samples on their way to the forecaster: more than that is a gap */
-    FEED_PARTS_MAX = 64 /* partitions whose demand is forecast: those with most */
+    FEEDS = 8,           /* samples on their way to the forecaster: more than that is a gap */
+    FEED_PARTS_MAX = 64, /* partitions whose demand is forecast: those with most */
+    EVENTS_PENDING = 16
 };
 
 struct feed {
@@ -32,11 +45,29 @@ struct manager_shell {
     struct feed feeds[FEEDS];
     struct manager_past *past; /* NULL: not under way */
     int32_t past_pipeline;     /* whose turn it is; pipeline_count: all are done */
-    const struct control_past *given;
+    /* the core */
+    bool started;
+    struct arena arena, scratch;
+    struct manager *core; /* NULL: there is none, `state` says why */
+    struct manager_options options;
+    struct manager_actions actions;
+    struct manager_event pending[EVENTS_PENDING]; /* that actions have brought about */
+    int32_t pending_count;
+    struct manager_load load;
+    enum config_mode mode;   /* of all; pipelines may have been told others since */
+    enum config_mode *modes; /* [pipeline_count] */
+    struct plan_run *run;    /* NULL: none is under way */
+    struct job *apply_job;   /* waits for the core's answer to APPLY */
+    int64_t apply_id;
+    struct rivals rivals;
+    /* figures */
+    char state[ERR_TEXT_MAX];
+    int64_t decisions, plans_applied;
+    double lane_seconds; /* reserved, of the load's clock */
 };
 
-struct manager_shell *manager_shell_new(struct control *control);
-void manager_shell_free(struct manager_shell *shell);
+void manager_shell_new(struct control *control);
+void manager_shell_free(struct control *control);
 
 /* Returns when it wants to be called again. */
 int64_t manager_run(struct control *control);

@@ -17,6 +17,9 @@ struct monitor *monitor_new(const struct control *control)
     struct monitor *monitor = MEM_NEW(struct monitor);
     const struct config *config = control->config;
     monitor->lanes = MEM_NEW_ARRAY(struct monitor_lane, control->lane_count);
+    for (int32_t l = 0; l < control->lane_count; l++) {
+        monitor->lanes[l].capacity = config->nodes.capacity;
+    }
     monitor->nodes = MEM_NEW_ARRAY(struct measured, config->nodes.max);
     monitor->pipelines = MEM_NEW_ARRAY(struct measured, config->pipeline_count + 1);
     monitor->pipeline_on_lane =
@@ -141,6 +144,10 @@ static void take_costs(struct monitored *part, const struct monitored *old,
     }
     double read = (double)(part->counters.records_read - was.records_read);
     double own = (double)(part->counters.records_in - was.records_in);
+    part->used_s = same ? (double)(part->counters.read_cpu_ns - was.read_cpu_ns +
+                                   part->counters.work_cpu_ns - was.work_cpu_ns) *
+                              1e-9
+                        : 0;
     part->m.read_cost_s = old != NULL ? old->m.read_cost_s : f->read_cost_ns * 1e-9;
     part->m.work_cost_s = old != NULL ? old->m.work_cost_s : f->work_cost_ns * 1e-9;
     part->own_share = old != NULL ? old->own_share : per(own, read);
@@ -167,8 +174,9 @@ static void take_rates(const struct control *control, struct monitored *part,
                   : 0;
     m->read = m->read > 0 ? m->read : 0; /* a stream made anew begins again */
     m->arrival = m->read * part->own_share;
-    m->demand =
-        (m->read * m->read_cost_s + m->arrival * m->work_cost_s) / control->config->nodes.capacity;
+    m->demand = (m->read * m->read_cost_s + m->arrival * m->work_cost_s) /
+                control->monitor->lanes[part->lane].capacity;
+    seconds = control->monitor->lanes[part->lane].seconds;
     if (same && seconds > 0) {
         m->service = (double)(part->counters.records_in - old->counters.records_in) / seconds;
         m->errors = (double)(part->counters.dead_letters - old->counters.dead_letters) / seconds;
@@ -238,19 +246,35 @@ static void take_parts(struct control *control, double seconds)
 
 /* --- lanes, nodes, pipelines --- */
 
-static void take_lanes(struct control *control, double seconds)
+/* What the lane used beyond its partitions' accounts; half of its capacity at most, and not known of a lane that has none. */
+static void take_overhead(struct monitor_lane *lane, double used, double accounted, double capacity)
+{
+    if (accounted > 0) {
+        double fresh = fmin(capacity / 2, fmax(0, used - accounted));
+        lane->overhead += 0.2 * (fresh - lane->overhead);
+    }
+    lane->capacity = capacity - lane->overhead;
+}
+
+static void take_lanes(struct control *control)
 {
     struct monitor *monitor = control->monitor;
     for (int32_t l = 0; l < control->lane_count; l++) {
         const struct lane_figures *f = &control->lanes[l].figures;
         struct monitor_lane *lane = &monitor->lanes[l];
-        double capacity = f->capacity > 0 ? f->capacity : 1;
+        double capacity = control->config->nodes.capacity;
+        double used = per((double)(f->cpu_ns - lane->cpu_ns) * 1e-9, lane->seconds);
+        double accounted = 0;
+        for (int32_t i = 0; i < monitor->part_count; i++) {
+            accounted += monitor->parts[i].lane == l ? monitor->parts[i].used_s : 0;
+        }
+        take_overhead(lane, used, per(accounted, lane->seconds), capacity);
         lane->m = (struct measured){
-            .utilisation = per((double)(f->cpu_ns - lane->cpu_ns) * 1e-9, seconds * capacity),
-            .blocked = per((double)(f->blocked_ns - lane->blocked_ns) * 1e-9, seconds)};
+            .utilisation = used / capacity,
+            .blocked = per((double)(f->blocked_ns - lane->blocked_ns) * 1e-9, lane->seconds)};
+        lane->wall_ns = f->wall_ns;
         lane->cpu_ns = f->cpu_ns;
         lane->blocked_ns = f->blocked_ns;
-        lane->throttled_ns = f->throttled_ns;
     }
     for (int32_t i = 0; i < monitor->part_count; i++) {
         struct monitored *part = &monitor->parts[i];
@@ -446,8 +470,12 @@ static void take(struct control *control)
     bool first = monitor->taken_ns == 0;
     double seconds = first ? 0 : (double)(control->now_ns - monitor->taken_ns) * 1e-9;
     learn_stages(control);
+    for (int32_t l = 0; l < control->lane_count; l++) { /* each as of its own answer */
+        struct monitor_lane *lane = &monitor->lanes[l];
+        lane->seconds = (double)(control->lanes[l].figures.wall_ns - lane->wall_ns) * 1e-9;
+    }
     take_parts(control, seconds);
-    take_lanes(control, seconds);
+    take_lanes(control);
     take_nodes(control);
     take_pipelines(control);
     monitor->taken_ns = control->now_ns;

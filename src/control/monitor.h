@@ -7,6 +7,9 @@
 /* The monitor: at a fixed interval of the load's clock it asks all lanes for their figures and makes of two of them what
  * happened in between: a sample of each partition, node and pipeline, appended to `sc.samples`.
  *
+ * Demand is of the capacity that is left for records: what a lane needs to run at all (wake-ups, commits) is measured and
+ * taken off first, or a small lane would be full long before its demand is 1.
+ *
  * Costs are those of the interval where something was processed in it, else the last known; a partition that has just come
  * from a split or merge has those of whom it came from. */
 
@@ -40,13 +43,17 @@ struct monitored {
     uint64_t epoch;
     bool running, stalled_sink, stalled_memory;
     double own_share; /* own records / records looked at */
+    double used_s;    /* CPU time in the interval */
     struct measured m;
     struct monitor_counters counters;
 };
 
 struct monitor_lane {
     struct measured m; /* demand: of its capacity */
-    int64_t cpu_ns, blocked_ns, throttled_ns;
+    double capacity;   /* cores that are left for records, after what it needs to run at all */
+    double overhead;   /* that: CPU time a second that no partition accounts for, moving average */
+    double seconds;    /* of its own clock, between the last two */
+    int64_t wall_ns, cpu_ns, blocked_ns;
 };
 
 struct monitor {

@@ -58,9 +58,9 @@ static uint64_t hash_of(const struct control_request *request)
     const struct control_args *a = &request->args;
     struct text text;
     text_init(&text, request->arena);
-    text_printf(&text, "%d|%s|%s|%lld|%s|%s|%s|%s|%lld|%d|%d|", (int)request->kind, a->pipeline,
+    text_printf(&text, "%d|%s|%s|%lld|%s|%s|%s|%s|%lld|%d|%d|%d|", (int)request->kind, a->pipeline,
                 a->stage, (long long)a->shard, a->range, a->with, a->to, a->node,
-                (long long)a->border, a->apply, a->drop_state);
+                (long long)a->border, a->apply, a->drop_state, a->bare);
     if (request->kind == CONTROL_PIPELINE_REPLACE) {
         text_add(&text, request->body);
     }
@@ -101,6 +101,7 @@ static struct operation *operation_new(struct control *control, struct job *job,
     }
     op->run = MEM_NEW(struct operation_run);
     op->run->job = job;
+    op->run->bare = request->args.bare;
     return op;
 }
 

@@ -447,7 +447,8 @@ static int64_t state_step(struct control *control, struct operation *op)
     run->phase = NODE_PHASE_MOVING;
     bool add = op->kind == OPERATION_NODE_ADD;
     int64_t startup_ns = add ? control->config->nodes.startup_ns : 0;
-    if (add) {
+    startup_ns = (int64_t)((double)startup_ns / control->config->manager.time_scale);
+    if (add && !op->run->bare) {
         enum err planned = node_plan(control, op, true, &run->missed);
         run->moves_missed += planned != ERR_OK;
     }

@@ -132,6 +132,8 @@ static enum err check_room(const struct control *control, const struct operation
         to / lanes, to % lanes, after, other / lanes, other % lanes, lane_demand(control, other));
 }
 
+static void place_upper(struct operation *op, int32_t lane, int32_t lanes_per_node);
+
 static enum err read_merge(const struct control *control, const struct control_args *args,
                            struct operation *op, struct err_info *info)
 {
@@ -172,9 +174,18 @@ static enum err read_merge(const struct control *control, const struct control_a
         op->run->spec.group_hi = hi;
     }
     IGNORE_RESULT(snprintf(op->target, sizeof(op->target), "%s", args->with)); /* fits */
+    if (args->to[0] != 0) { /* where the whole goes */
+        int32_t node = -1, lane = -1, lanes = control->config->nodes.lanes;
+        enum err err = read_target(control, args, -1, &node, &lane, info);
+        if (err != ERR_OK) {
+            return err;
+        }
+        place_upper(op, node * lanes + lane, lanes);
+    }
     return ERR_OK;
 }
 
+/* Where the part that is placed goes: the upper half of a split, the whole of a merge. */
 static void place_upper(struct operation *op, int32_t lane, int32_t lanes_per_node)
 {
     struct change_spec *spec = &op->run->spec;

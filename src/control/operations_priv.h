@@ -30,6 +30,7 @@ struct operation_run {
     int64_t due_ns; /* of the next try */
     /* nodes */
     enum node_phase phase;
+    bool bare;                 /* a node that is added: others say what goes there */
     struct change_spec *moves; /* heap */
     int32_t move_count, move_next;
     int32_t moves_missed; /* of this round: in another operation, or undone */

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "control/ledger.h"
 #include "control/operations_priv.h"
 #include "control/own_stream.h"
 
@@ -53,9 +54,14 @@ static void shadows_known(struct job *job)
     start_serve(job->control);
 }
 
-static void own_ready(struct job *job)
+static void ledger_ready(struct job *job)
 {
     own_stream_replay(job->control->own[OWN_SHADOWS], job, shadows_take_record, shadows_known);
+}
+
+static void own_ready(struct job *job)
+{
+    own_stream_replay(job->control->own[OWN_DECISIONS], job, ledger_take, ledger_ready);
 }
 
 static void take_records(struct job *job)

@@ -55,6 +55,16 @@ enum control_kind {
     CONTROL_CANDIDATE_TEXT, /* -> text: the configuration that it runs by */
     CONTROL_SHADOWING_GET,  /* args.pipeline -> one shadowing row, etag */
     CONTROL_SHADOWING_SET,
+    CONTROL_MANAGER_GET,   /* -> manager rows, etag */
+    CONTROL_MANAGER_MODE,  /* args.mode, pipeline, if_match -> manager rows, etag */
+    CONTROL_DECISION_LIST, /* args.limit -> decision rows */
+    CONTROL_DECISION_GET, /* args.decision -> figures: decision row, option rows, step rows; etag */
+    CONTROL_PLAN_LIST,    /* args.limit, active -> plan rows */
+    CONTROL_PLAN_GET,     /* args.decision -> figures: plan row, option rows, step rows; etag */
+    CONTROL_PLAN_APPLY,   /* args.decision, if_match -> one plan row, status; these three */
+    CONTROL_PLAN_CANCEL,
+    CONTROL_PLAN_UNDO,
+    CONTROL_CORRELATION_LIST, /* -> correlation rows */
     CONTROL_EVENTS,  /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
     CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
     CONTROL_READY,   /* the same */
@@ -113,6 +123,7 @@ struct control_args {
     int64_t border; /* 0: where the load halves */
     bool apply;     /* else a dry run */
     bool drop_state;
+    bool bare;         /* a node that is added: nothing is moved there */
     int64_t operation; /* number of one */
     bool active;       /* list those that are not final only */
     char last_event_id[CONTROL_EVENT_ID_MAX + 1];
@@ -132,6 +143,8 @@ struct control_args {
     int64_t other; /* number of another shadow */
     char store[CONTROL_STORE_MAX + 1];
     char settings[CONTROL_SETTINGS_MAX + 1]; /* "operator.key=value; ..." */
+    int64_t mode;                            /* enum config_mode */
+    int64_t decision;                        /* number of one, and of its plan */
 };
 
 /* Who asks; goes into the audit record of orders. */

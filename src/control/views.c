@@ -65,11 +65,16 @@ void forecast_list_begin(struct job *job)
         return;
     }
     struct forecaster_msg *msg = ARENA_NEW(request->arena, struct forecaster_msg);
-    msg->kind = FORECASTER_ASK;
+    msg->kind = request->kind == CONTROL_CORRELATION_LIST ? FORECASTER_CORRELATE : FORECASTER_ASK;
     msg->done = &control->forecaster_done;
     msg->request = request;
     msg->job = job;
     mailbox_push(forecaster_mailbox(control->forecaster), &msg->msg);
+}
+
+void correlation_list_begin(struct job *job)
+{
+    forecast_list_begin(job);
 }
 
 static void answer_forecast(struct job *job)
@@ -104,7 +109,7 @@ bool views_take(struct control *control)
     for (; msg != NULL; msg = next) {
         struct forecaster_msg *done = CONTAINER_OF(msg, struct forecaster_msg, msg);
         next = msg->next;
-        if (done->kind == FORECASTER_ASK) {
+        if (done->kind == FORECASTER_ASK || done->kind == FORECASTER_CORRELATE) {
             answer_forecast(done->job);
         } else {
             manager_forecast(control, done);

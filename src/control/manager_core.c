@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The core and its shell: what happened goes in as events, what it says is done. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "control/manager_priv.h"
+#include "control/own_stream.h"
+
+enum { CORE_ARENA_MAX = 1 << 30, SCRATCH_ARENA_MAX = 1 << 30, CORE_PARTS_MAX = 1 << 15 };
+#define WEEK_S 604800
+
+/* The load's clock, from the start of the process on. */
+int64_t core_now_ns(const struct control *control)
+{
+    double passed = (double)(control->now_ns - control->started_ns);
+    return (int64_t)(passed * control->config->manager.time_scale);
+}
+
+/* --- options --- */
+
+static void put_windows(const struct control *control, struct manager_options *options)
+{
+    const struct manager_spec *spec = &control->config->manager;
+    double unix_s = (double)monitor_time_ms(control) / 1e3 - (double)core_now_ns(control) * 1e-9;
+    options->week_at_zero_s = fmod(unix_s + 3 * 86400.0, WEEK_S); /* 1970 began on a Thursday */
+    options->window_count = 0;
+    for (int32_t i = 0; i < spec->window_count; i++) {
+        const struct window_spec *w = &spec->windows[i];
+        for (int32_t day = 0; day < 7; day++) {
+            int32_t begin = day * 86400 + w->from_minute * 60;
+            int32_t end = day * 86400 + w->until_minute * 60 +
+                          (w->until_minute <= w->from_minute ? 86400 : 0);
+            if ((w->days >> day & 1) == 0 ||
+                options->window_count + 2 > (int32_t)COUNT_OF(options->windows)) {
+                continue;
+            }
+            options->windows[options->window_count++] =
+                (struct manager_window){begin, end < WEEK_S ? end : WEEK_S};
+            if (end > WEEK_S) {
+                options->windows[options->window_count++] =
+                    (struct manager_window){0, end - WEEK_S};
+            }
+        }
+    }
+}
+
+static struct manager_options options_of(const struct control *control)
+{
+    const struct config *config = control->config;
+    const struct manager_spec *spec = &config->manager;
+    struct manager_options o = manager_defaults();
+    o.interval_s = (double)spec->interval_ns * 1e-9;
+    o.startup_s = (double)config->nodes.startup_ns * 1e-9;
+    o.threshold_now = spec->urgent;
+    o.confirm_s = (double)spec->sustain_ns * 1e-9;
+    o.cooldown_s = (double)spec->cooldown_ns * 1e-9;
+    o.margin = spec->margin;
+    o.target = spec->target;
+    o.prices = (struct prices){.node = spec->price_node,
+                               .late = spec->price_late,
+                               .move = spec->price_move,
+                               .change = spec->price_change};
+    o.budget_day = spec->budget;
+    o.nodes_min = 1;
+    o.nodes_max = config->nodes.max;
+    o.nodes_step = spec->step;
+    o.lanes_per_node = config->nodes.lanes;
+    for (int32_t p = 0; p < config->pipeline_count; p++) { /* the most careful pipeline's */
+        const struct shadowing_spec *s = &config->pipelines[p]->shadowing;
+        double sustain = (double)s->sustain_ns * 1e-9;
+        o.threshold = p == 0 || s->threshold < o.threshold ? s->threshold : o.threshold;
+        o.sustain_s = p == 0 || sustain < o.sustain_s ? sustain : o.sustain_s;
+        o.shadow_s = p == 0 ? (double)s->duration_ns * 1e-9 : o.shadow_s;
+    }
+    o.threshold = o.threshold < o.threshold_now ? o.threshold : o.threshold_now;
+    o.shadows = str_is(spec->policy, "shadowcast") && shadows_can_be_cast(control);
+    o.forecasts = !str_is(spec->policy, "reactive");
+    put_windows(control, &o);
+    return o;
+}
+
+/* --- events and actions --- */
+
+static void note(struct manager_shell *shell, const char *text)
+{
+    IGNORE_RESULT(snprintf(shell->state, sizeof(shell->state), "%s", text)); /* cut is fine */
+}
+
+static void log_decision(struct control *control, const struct manager_action *action)
+{
+    struct manager_shell *shell = control->manager;
+    const struct decision *decision = action->decision;
+    struct ledger_entry *entry =
+        ledger_put(control->ledger, decision, action->steps, action->step_count, wall_ms(control));
+    if (entry == NULL) {
+        return;
+    }
+    shell->decisions += decision->state == DECISION_STATE_OBSERVED ||
+                        decision->state == DECISION_STATE_RECOMMENDED ||
+                        decision->state == DECISION_STATE_APPROVED;
+    struct arena *arena = &control->scratch;
+    event_add(control, "decision", decision->inputs.pipeline, decision_state_name(decision->state),
+              0, decision_sentence(decision, arena));
+    arena_reset(arena);
+    ledger_write(control, entry);
+}
+
+static void end_waiting(struct control *control, int64_t decision, const char *refused)
+{
+    struct manager_shell *shell = control->manager;
+    struct job *job = shell->apply_job;
+    if (job == NULL || shell->apply_id != decision) {
+        return;
+    }
+    shell->apply_job = NULL;
+    if (refused != NULL) {
+        job_failf(job, ERR_CONFLICT, "plan %lld: %s", (long long)decision, refused);
+    } else {
+        plan_answer(job, decision, 202);
+    }
+}
+
+static void apply(struct control *control, const struct manager_action *action)
+{
+    struct manager_shell *shell = control->manager;
+    int64_t id = action->decision->id;
+    struct ledger_entry *entry = ledger_find(control->ledger, id);
+    CHECK_MSG(entry != NULL && shell->run == NULL,
+              "plan %lld is not in the ledger, or another runs", (long long)id); /* M2 */
+    shell->run = plan_run_new(entry, action->decision->who);
+    shell->plans_applied++;
+    pend_event(shell, &(struct manager_event){.kind = MANAGER_EVENT_APPLYING, .applying = {id}});
+    end_waiting(control, id, NULL);
+}
+
+static void carry_out(struct control *control, const struct manager_action *action)
+{
+    struct manager_shell *shell = control->manager;
+    switch (action->kind) {
+    case MANAGER_ACTION_LOG:
+        log_decision(control, action);
+        break;
+    case MANAGER_ACTION_APPLY:
+        apply(control, action);
+        break;
+    case MANAGER_ACTION_REFUSE:
+        end_waiting(control, action->decision != NULL ? action->decision->id : shell->apply_id,
+                    action->reason != NULL ? action->reason : "it cannot be applied");
+        break;
+    case MANAGER_ACTION_CAST:
+        if (!shadow_cast(control, action)) {
+            pend_event(shell, &(struct manager_event){.kind = MANAGER_EVENT_SHADOW_ENDED,
+                                                      .shadow_ended = {action->shadow, true}});
+        }
+        break;
+    case MANAGER_ACTION_END_SHADOW:
+        shadow_end(control, action);
+        break;
+    case MANAGER_ACTION_KIND_COUNT:
+        break;
+    }
+}
+
+void pend_event(struct manager_shell *shell, const struct manager_event *event)
+{
+    CHECK(shell->pending_count < EVENTS_PENDING);
+    shell->pending[shell->pending_count++] = *event;
+}
+
+static void give(struct control *control, const struct manager_event *event)
+{
+    struct manager_shell *shell = control->manager;
+    struct manager_actions *actions = &shell->actions;
+    manager_step(shell->core, event, core_now_ns(control), &shell->scratch, actions);
+    for (int32_t i = 0; i < actions->count; i++) {
+        carry_out(control, &actions->list[i]);
+    }
+    arena_reset(&shell->scratch);
+}
+
+void core_event(struct control *control, const struct manager_event *event)
+{
+    struct manager_shell *shell = control->manager;
+    if (shell->core == NULL) {
+        return;
+    }
+    give(control, event);
+    while (shell->pending_count > 0) {
+        struct manager_event next = shell->pending[0];
+        shell->pending_count--;
+        memmove(&shell->pending[0], &shell->pending[1],
+                (size_t)shell->pending_count * sizeof(next));
+        give(control, &next);
+    }
+}
+
+/* --- the past, modes, start --- */
+
+void core_past(struct control *control, int32_t pipeline, const struct manager_past *past)
+{
+    struct manager_shell *shell = control->manager;
+    const struct manager_spec *spec = &control->config->manager;
+    double step_s = (double)spec->interval_ns * 1e-9;
+    int32_t count = FORECASTER_HISTORY_MAX - past->first;
+    if (shell->core == NULL || count < 2) {
+        return;
+    }
+    /* Straight lines between the five-minute means, one value an interval. */
+    int64_t values = (int64_t)((count - 1) * FORECASTER_COARSE_S / step_s);
+    double *rates = ARENA_NEW_ARRAY(&shell->scratch, double, values);
+    const double *mean = past->value[FORECAST_ARRIVAL] + past->first;
+    for (int64_t i = 0; i < values; i++) {
+        double at = (double)i * step_s / FORECASTER_COARSE_S;
+        int32_t left = (int32_t)at;
+        double share = at - left;
+        rates[i] = (mean[left] * (1 - share) + mean[left + 1] * share) / spec->time_scale;
+    }
+    struct arena steps;
+    arena_init(&steps, SCRATCH_ARENA_MAX);
+    manager_step(shell->core,
+                 &(struct manager_event){
+                     .kind = MANAGER_EVENT_HISTORY,
+                     .history = {.pipeline = pipeline, .rate_per_s = rates, .count = values}},
+                 core_now_ns(control), &steps, &shell->actions);
+    arena_release(&steps);
+    arena_reset(&shell->scratch);
+}
+
+void core_mode(struct control *control, int32_t pipeline, enum config_mode mode)
+{
+    static const enum manager_mode modes[] = {[CONFIG_OBSERVE] = MANAGER_OBSERVE,
+                                              [CONFIG_RECOMMEND] = MANAGER_RECOMMEND,
+                                              [CONFIG_ACT] = MANAGER_ACT};
+    struct manager_shell *shell = control->manager;
+    for (int32_t p = 0; p < control->config->pipeline_count; p++) {
+        if (p == pipeline || pipeline < 0) {
+            shell->modes[p] = mode;
+            core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_MODE,
+                                                        .mode = {p, modes[mode]}});
+        }
+    }
+    shell->mode = pipeline < 0 ? mode : shell->mode;
+}
+
+/* Decisions of before: the core goes on from them. What was being applied is ordered again: what is done stays done. */
+static void recall(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    struct ledger *ledger = control->ledger;
+    for (int32_t i = 0; i < ledger->count; i++) {
+        struct ledger_entry *entry = ledger->all[i];
+        int64_t age_ns = (wall_ms(control) - entry->changed_ms) * 1000000;
+        int64_t made_ns = (wall_ms(control) - entry->time_ms) * 1000000;
+        entry->decision.changed_ns = core_now_ns(control) - age_ns;
+        entry->decision.at_ns = core_now_ns(control) - made_ns;
+        core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL,
+                                                    .recall = &entry->decision});
+        if (entry->decision.state == DECISION_STATE_APPLYING && shell->run == NULL) {
+            ledger_write(control, entry);
+            shell->run = plan_run_new(entry, entry->decision.who);
+        }
+    }
+    arena_reset(&control->scratch);
+}
+
+void core_start(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    struct err_info info = {.text = ""};
+    const struct config *config = control->config;
+    if (shell->started) {
+        return;
+    }
+    shell->started = true;
+    arena_init(&shell->arena, CORE_ARENA_MAX);
+    arena_init(&shell->scratch, SCRATCH_ARENA_MAX);
+    shell->modes = MEM_NEW_ARRAY(enum config_mode, config->pipeline_count + 1);
+    shell->options = options_of(control);
+    enum err err =
+        config->pipeline_count == 0
+            ? err_set(&info, ERR_NOT_FOUND, "there is no pipeline")
+            : manager_new(&shell->arena, &shell->options, CORE_PARTS_MAX, control->lane_count,
+                          config->pipeline_count, &shell->core, &info);
+    if (err != ERR_OK) {
+        shell->core = NULL;
+        note(shell, info.text);
+        return;
+    }
+    shell->mode = config->manager.mode;
+    for (int32_t p = 0; p < config->pipeline_count; p++) {
+        core_mode(control, p, config->pipelines[p]->mode);
+    }
+    recall(control);
+}
+
+/* --- each interval --- */
+
+static bool others_change(const struct control *control)
+{
+    const struct manager_shell *shell = control->manager;
+    for (int32_t i = 0; i < control->operations.count; i++) {
+        const struct operation *op = control->operations.all[i];
+        bool own = shell->run != NULL && op->id == shell->run->operation;
+        if (!operation_final(op) && !own) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void core_samples(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    struct manager_event event = {.kind = MANAGER_EVENT_SAMPLES};
+    if (shell->core == NULL) {
+        return;
+    }
+    manager_load_take(&shell->load, control->monitor->taken_count);
+    manager_load_build(control, &shell->load);
+    event.samples.load = shell->load.input.part_count <= CORE_PARTS_MAX ? &shell->load.input : NULL;
+    memcpy(event.samples.lag_s, shell->load.lag_s, sizeof(event.samples.lag_s));
+    event.samples.draining = others_change(control);
+    core_event(control, &event);
+    note(shell, shell->load.input.part_count > CORE_PARTS_MAX
+                    ? "more partitions than it can plan for"
+                    : manager_state_name(manager_view(shell->core, 0).state));
+}
+
+void core_step(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    struct plan_run *run = shell->run;
+    for (struct msg *msg = mailbox_take_all(&control->plan_done); msg != NULL; msg = msg->next) {
+        CHECK(run != NULL && msg == &run->request.msg);
+        plan_run_answered(run);
+    }
+    if (run == NULL || node_runtime_state(control->runtime) != RUNTIME_RUNNING) {
+        return;
+    }
+    struct ledger_entry *entry = ledger_find(control->ledger, run->id);
+    plan_run_step(control, run);
+    if (entry != NULL) {
+        entry->steps_done = run->at > 0 ? run->at : 0;
+    }
+    if (run->state == PLAN_RUN_ENDED) {
+        struct manager_event event = {.kind = MANAGER_EVENT_OPERATION_DONE,
+                                      .operation_done = {.decision = run->id,
+                                                         .done = run->done,
+                                                         .pause_s = run->pause_s,
+                                                         .moved_bytes = run->moved_bytes,
+                                                         .reason = str_of(run->reason)}};
+        double scale = control->config->manager.time_scale;
+        event.operation_done.pause_s *= scale;
+        shell->run = NULL;
+        core_event(control, &event);
+        plan_run_free(run);
+    }
+}
+
+void core_free(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    plan_run_free(shell->run);
+    if (shell->started) {
+        arena_release(&shell->arena);
+        arena_release(&shell->scratch);
+    }
+    mem_free(shell->modes);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The manager of the real program: a hot partition is split by it when it may act, and the ledger says why; when it may only
+ * recommend, nothing moves until somebody applies the plan; what was decided is there after a kill. */
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "program.h"
+#include "raw_http.h"
+#include "test.h"
+
+enum { LINES = 500, CALLS_MAX = 3000, CALLS_FEW = 60, FEED_PAUSE_MS = 20 };
+
+/* One shard, one partition, a second lane that has nothing to do; work that is dear beside reading. */
+static const char config[] =
+    "version: 1\n"
+    "nodes: {count: 2, lanes: 1, capacity: 1%%}\n"
+    "manager: {interval: 1s, mode: %s, cooldown: 5s, policy: predictive}\n"
+    "streams:\n"
+    "  in: {shards: 1}\n"
+    "  out: {shards: 1}\n"
+    "pipelines:\n"
+    "  hot:\n"
+    "    stages:\n"
+    "      - {name: s, from: in, chain: [{parse: {name: p, format: json, fields: {user: string, n: "
+    "int}}}, {window: {name: w, "
+    "tumbling: 10s, out: {c: count}}}], to: out}\n";
+
+static struct running run;
+static struct raw_reply reply;
+
+static void start(const char *mode)
+{
+    char text[2048];
+    char data[64];
+    CHECK(snprintf(text, sizeof(text), config, mode) < (int)sizeof(text));
+    program_write("manager.yaml", text);
+    CHECK(snprintf(data, sizeof(data), "manager-%s", mode) < (int)sizeof(data));
+    program_start("manager.yaml", data, "", &run);
+}
+
+static json_t *call(const char *method, const char *path, const char *extra, const char *body)
+{
+    program_call(&run, method, path, extra, body, &reply);
+    return json_loads(raw_body(&reply), 0, NULL);
+}
+
+static json_t *get(const char *path)
+{
+    return call("GET", path, "", NULL);
+}
+
+static const char *word(const json_t *row, const char *name)
+{
+    const char *text = json_string_value(json_object_get(row, name));
+    return text != NULL ? text : "";
+}
+
+static void feed(void)
+{
+    static char body[LINES * 40];
+    static int next;
+    size_t used = 0;
+    for (int i = 0; i < LINES; i++, next++) {
+        used += (size_t)snprintf(body + used, sizeof(body) - used, "{\"user\":\"u%d\",\"n\":%d}\n",
+                                 next % 997, next % 100);
+    }
+    json_decref(call("POST", "/api/v1/streams/in/records?key_field=user", "", body));
+    CHECK_MSG(reply.status == 200, "%s", reply.text);
+    IGNORE_RESULT(poll(NULL, 0, FEED_PAUSE_MS)); /* the load: at most 25,000 records a second */
+}
+
+/* The newest plan in one of the states, e.g. "done measured", that changes what is said; feeds until there is one. NULL: none
+ * came. */
+static json_t *wait_plan(const char *states, const char *change, int calls_max)
+{
+    for (int i = 0; i < calls_max; i++) {
+        feed();
+        json_t *root = i % 10 == 9 ? get("/api/v1/plans") : NULL;
+        json_t *items = json_object_get(root, "items");
+        for (size_t p = 0; p < json_array_size(items); p++) {
+            json_t *plan = json_array_get(items, p);
+            if (strstr(states, word(plan, "state")) != NULL &&
+                strstr(word(plan, "change"), change) != NULL) {
+                json_incref(plan);
+                json_decref(root);
+                return plan;
+            }
+        }
+        json_decref(root);
+    }
+    return NULL;
+}
+
+static size_t count_of(const char *path)
+{
+    json_t *root = get(path);
+    size_t count = json_array_size(json_object_get(root, "items"));
+    json_decref(root);
+    return count;
+}
+
+static bool has_step(const json_t *detail, const char *kind)
+{
+    const json_t *steps = json_object_get(detail, "steps");
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        if (strcmp(word(json_array_get(steps, i), "kind"), kind) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+TEST(a_hot_partition_is_split_by_the_manager_and_the_decision_says_why)
+{
+    char path[64];
+    start("act");
+    json_t *plan = wait_plan("done measured", "split", CALLS_MAX);
+    EXPECT(plan != NULL);
+    long long id = (long long)json_integer_value(json_object_get(plan, "id"));
+    CHECK(snprintf(path, sizeof(path), "/api/v1/decisions/%lld", id) < (int)sizeof(path));
+    json_t *decision = get(path);
+    EXPECT_INT(reply.status, 200);
+    EXPECT(has_step(decision, "split"));
+    EXPECT_STR(str_of(word(decision, "who")), STR("manager"));
+    EXPECT(strstr(word(decision, "sentence"), "split") != NULL);
+    EXPECT(json_array_size(json_object_get(decision, "options")) >= 2);
+    EXPECT(count_of("/api/v1/partitions") >= 2);
+    EXPECT(count_of("/api/v1/operations") >= 1);
+    EXPECT(count_of("/api/v1/samples?kind=pipeline&subject=hot") >= 2);
+    json_decref(plan);
+    json_decref(decision);
+    /* It dies: what was decided is known afterwards, and the layout is as it was changed. */
+    EXPECT_INT(program_stop(&run, SIGKILL), 128 + SIGKILL);
+    program_start("manager.yaml", "manager-act", "", &run);
+    decision = get(path);
+    EXPECT_INT(reply.status, 200);
+    EXPECT(has_step(decision, "split"));
+    EXPECT(strstr("done measured", word(decision, "state")) != NULL);
+    EXPECT(count_of("/api/v1/partitions") >= 2);
+    json_decref(decision);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
+{
+    char path[64];
+    start("recommend");
+    json_t *plan = wait_plan("recommended", "", CALLS_MAX);
+    EXPECT(plan != NULL);
+    EXPECT_INT(count_of("/api/v1/partitions"), 1);
+    EXPECT_INT(count_of("/api/v1/operations"), 0);
+    json_decref(call("POST", "/api/v1/plans/999999/apply", "", ""));
+    EXPECT_INT(reply.status, 404);
+    long long id = (long long)json_integer_value(json_object_get(plan, "id"));
+    json_decref(plan);
+    CHECK(snprintf(path, sizeof(path), "/api/v1/plans/%lld/apply", id) < (int)sizeof(path));
+    json_decref(call("POST", path, "If-Match: \"0000000000000000\"\r\n", ""));
+    EXPECT_INT(reply.status, 412);
+    json_decref(call("POST", path, "", ""));
+    EXPECT_MSG(reply.status == 202 || reply.status == 409, "%s", reply.text);
+    if (reply.status == 202) { /* else it has expired meanwhile: the load went on */
+        plan = wait_plan("done measured", "", CALLS_FEW * 10);
+        EXPECT(plan != NULL);
+        EXPECT(count_of("/api/v1/operations") >= 1);
+        json_decref(plan);
+    }
+    json_decref(call("PATCH", "/api/v1/manager", "", "{\"mode\":\"dance\"}"));
+    EXPECT_INT(reply.status, 400);
+    json_t *modes = call("PATCH", "/api/v1/manager", "", "{\"mode\":\"observe\"}");
+    EXPECT_INT(reply.status, 200);
+    EXPECT_STR(str_of(word(json_array_get(json_object_get(modes, "items"), 1), "mode")),
+               STR("observe"));
+    json_decref(modes);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
