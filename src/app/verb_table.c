@@ -325,6 +325,23 @@ static const struct cli_option bench_forecast_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option bench_loop_options[] = {
+    {"trace", 't', CLI_TEXT, "FILE", NULL, "recorded load: CSV `timestamp,value` at equal steps"},
+    {"policy", 0, CLI_TEXT, "NAME,...", "shadowcast,predictive,trend,reactive,ds2,static-peak",
+     "policies to compare, one run each"},
+    {"from", 0, CLI_DURATION, "TIME", NULL,
+     "where in the trace to begin (left out: where it rises most, in its second half)"},
+    {"length", 0, CLI_DURATION, "TIME", "2h", "how much of it to replay"},
+    {"scale", 0, CLI_F64, "X", "20", "trace seconds in a second, 1 to 1000"},
+    {"lanes", 0, CLI_I64, "N", "8", "lanes that the stretch's peak fills to 80 %"},
+    {"capacity", 0, CLI_F64, "X", "0.05", "of a core, each lane"},
+    {"startup", 0, CLI_DURATION, "TIME", "60s", "how long a new lane takes to come, trace time"},
+    {"shards", 0, CLI_I64, "N", "4", "of the input, 1 to 8"},
+    {"tune", 0, CLI_FLAG, NULL, NULL,
+     "choose the rivals' settings by backtest on the days before (takes some minutes)"},
+    OPTIONS_END,
+};
+
 static const struct cli_option demo_options[] = {
     {"nodes", 0, CLI_I64, "N", "3", "nodes to play, 1 to 16"},
     {"speed", 0, CLI_F64, "X", "2880",
@@ -490,6 +507,11 @@ const struct cli_verb cli_verbs[] = {
      "FILE", bench_forecast_options, CLI_OUTPUT,
      "FILE is CSV `timestamp,value`. CPU time of one thread. tools/bench_forecast in the sources runs the same tasks with "
      "R, Prophet and statsmodels beside it and tells the ratios."},
+    {"bench loop", verb_bench_loop,
+     "replay a recorded load through the real engine, once per policy", "", bench_loop_options,
+     CLI_OUTPUT,
+     "Takes length / scale for each policy. Late seconds and lane-hours are of trace time, latencies of "
+     "the wall's. The forecaster is given the days before the stretch."},
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
      "ROW 'list' tells the rows' names. None named: all but those that take minutes."},

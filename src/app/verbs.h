@@ -60,6 +60,7 @@ int verb_generate_nexmark(const struct cli *cli);
 int verb_generate_ysb(const struct cli *cli);
 int verb_forecast_file(const struct cli *cli);
 int verb_bench(const struct cli *cli);
+int verb_bench_loop(const struct cli *cli);
 int verb_bench_forecast(const struct cli *cli);
 int verb_backtest(const struct cli *cli);
 int verb_completion(const struct cli *cli);

@@ -51,7 +51,9 @@ static struct manager_row manager_row_of(const struct control *control, int32_t 
 
 static bool manager_ready(struct job *job)
 {
-    if (job->control->manager->started) {
+    const struct control *control = job->control;
+    if (control->manager->started &&
+        control->manager->past_pipeline == control->config->pipeline_count) {
         return true;
     }
     job_failf(job, ERR_UNAVAILABLE, "the manager is still learning the past; ask again");

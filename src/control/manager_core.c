@@ -198,34 +198,15 @@ void core_event(struct control *control, const struct manager_event *event)
 
 /* --- the past, modes, start --- */
 
-void core_past(struct control *control, int32_t pipeline, const struct manager_past *past)
+void core_past(struct control *control, int32_t pipeline, const double *rates, int64_t count)
 {
     struct manager_shell *shell = control->manager;
-    const struct manager_spec *spec = &control->config->manager;
-    double step_s = (double)spec->interval_ns * 1e-9;
-    int32_t count = FORECASTER_HISTORY_MAX - past->first;
-    if (shell->core == NULL || count < 2) {
-        return;
+    if (shell->core != NULL && count > 0) {
+        core_event(control,
+                   &(struct manager_event){
+                       .kind = MANAGER_EVENT_HISTORY,
+                       .history = {.pipeline = pipeline, .rate_per_s = rates, .count = count}});
     }
-    /* Straight lines between the five-minute means, one value an interval. */
-    int64_t values = (int64_t)((count - 1) * FORECASTER_COARSE_S / step_s);
-    double *rates = ARENA_NEW_ARRAY(&shell->scratch, double, values);
-    const double *mean = past->value[FORECAST_ARRIVAL] + past->first;
-    for (int64_t i = 0; i < values; i++) {
-        double at = (double)i * step_s / FORECASTER_COARSE_S;
-        int32_t left = (int32_t)at;
-        double share = at - left;
-        rates[i] = (mean[left] * (1 - share) + mean[left + 1] * share) / spec->time_scale;
-    }
-    struct arena steps;
-    arena_init(&steps, SCRATCH_ARENA_MAX);
-    manager_step(shell->core,
-                 &(struct manager_event){
-                     .kind = MANAGER_EVENT_HISTORY,
-                     .history = {.pipeline = pipeline, .rate_per_s = rates, .count = values}},
-                 core_now_ns(control), &steps, &shell->actions);
-    arena_release(&steps);
-    arena_reset(&shell->scratch);
 }
 
 void core_mode(struct control *control, int32_t pipeline, enum config_mode mode)
@@ -244,25 +225,46 @@ void core_mode(struct control *control, int32_t pipeline, enum config_mode mode)
     shell->mode = pipeline < 0 ? mode : shell->mode;
 }
 
-/* Decisions of before: the core goes on from them. What was being applied is ordered again: what is done stays done. */
+/* How many steps of a plan have been done: their operations are known by their keys. */
+static int32_t steps_done(struct control *control, const struct ledger_entry *entry)
+{
+    char key[CONTROL_IDEMPOTENCY_MAX + 1];
+    int32_t done = 0;
+    for (; done < entry->decision.step_count; done++) {
+        IGNORE_RESULT(snprintf(key, sizeof(key), "plan-%lld-%d", (long long)entry->decision.id,
+                               done)); /* fits */
+        const struct operation *op = operations_find_key(&control->operations, str_of(key));
+        if (op == NULL || op->state != OPERATION_DONE) {
+            break;
+        }
+    }
+    return done;
+}
+
+/* Decisions of before: the core goes on from them. A plan that was under way is told as failed by the core, and what had
+ * been done of it is undone here: nothing stays half. */
 static void recall(struct control *control)
 {
     struct manager_shell *shell = control->manager;
     struct ledger *ledger = control->ledger;
+    struct decision *d = MEM_NEW(struct decision);
     for (int32_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *entry = ledger->all[i];
-        int64_t age_ns = (wall_ms(control) - entry->changed_ms) * 1000000;
-        int64_t made_ns = (wall_ms(control) - entry->time_ms) * 1000000;
-        entry->decision.changed_ns = core_now_ns(control) - age_ns;
-        entry->decision.at_ns = core_now_ns(control) - made_ns;
-        core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL,
-                                                    .recall = &entry->decision});
-        if (entry->decision.state == DECISION_STATE_APPLYING && shell->run == NULL) {
-            ledger_write(control, entry);
-            shell->run = plan_run_new(entry, entry->decision.who);
+        bool ran = entry->decision.state == DECISION_STATE_APPLYING;
+        *d = entry->decision;
+        d->changed_ns = core_now_ns(control) - (wall_ms(control) - entry->changed_ms) * 1000000;
+        d->at_ns = core_now_ns(control) - (wall_ms(control) - entry->time_ms) * 1000000;
+        if (d->parent != 0 && d->state == DECISION_STATE_DONE) {
+            d->state = DECISION_STATE_MEASURED; /* undone by a person: nothing is to be measured */
+        }
+        core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL, .recall = d});
+        if (ran && shell->run == NULL) {
+            shell->run = plan_run_new(entry, "manager");
+            plan_run_back(shell->run, steps_done(control, entry));
+            shell->run_orphan = true;
         }
     }
-    arena_reset(&control->scratch);
+    mem_free(d);
 }
 
 void core_start(struct control *control)
@@ -300,6 +302,9 @@ void core_start(struct control *control)
 static bool others_change(const struct control *control)
 {
     const struct manager_shell *shell = control->manager;
+    if (shell->run_orphan) {
+        return true;
+    }
     for (int32_t i = 0; i < control->operations.count; i++) {
         const struct operation *op = control->operations.all[i];
         bool own = shell->run != NULL && op->id == shell->run->operation;
@@ -328,6 +333,24 @@ void core_samples(struct control *control)
                     : manager_state_name(manager_view(shell->core, 0).state));
 }
 
+/* A plan that the core does not hold: of before a restart, or a person's way back. */
+static void end_orphan(struct control *control, struct ledger_entry *entry)
+{
+    struct manager_shell *shell = control->manager;
+    struct plan_run *run = shell->run;
+    shell->run = NULL;
+    shell->run_orphan = false;
+    if (entry != NULL && entry->decision.state == DECISION_STATE_APPLYING) {
+        entry->decision.state = run->done ? DECISION_STATE_DONE : DECISION_STATE_FAILED;
+        entry->changed_ms = wall_ms(control);
+        IGNORE_RESULT(snprintf(entry->decision.reason, sizeof(entry->decision.reason), "%s",
+                               run->reason)); /* fits */
+        ledger_write(control, entry);
+    }
+    event_add(control, "plan", "", run->done ? "done" : "undone", 0, run->reason);
+    plan_run_free(run);
+}
+
 void core_step(struct control *control)
 {
     struct manager_shell *shell = control->manager;
@@ -344,7 +367,9 @@ void core_step(struct control *control)
     if (entry != NULL) {
         entry->steps_done = run->at > 0 ? run->at : 0;
     }
-    if (run->state == PLAN_RUN_ENDED) {
+    if (run->state == PLAN_RUN_ENDED && shell->run_orphan) {
+        end_orphan(control, entry);
+    } else if (run->state == PLAN_RUN_ENDED) {
         struct manager_event event = {.kind = MANAGER_EVENT_OPERATION_DONE,
                                       .operation_done = {.decision = run->id,
                                                          .done = run->done,

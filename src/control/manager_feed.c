@@ -9,12 +9,13 @@
 #include "control/monitor.h"
 #include "pipeline/time_text.h"
 
-enum { PAST_ARENA_MAX = 64 << 20 };
+enum { PAST_ARENA_MAX = 64 << 20, PAST_AT_ONCE = 1000 };
 
 void feeds_init(struct control *control)
 {
     struct manager_shell *shell = control->manager;
     int32_t cap = control->config->pipeline_count + FEED_PARTS_MAX;
+    shell->pasts_sent = MEM_NEW_ARRAY(struct manager_past *, control->config->pipeline_count + 1);
     for (int i = 0; i < FEEDS; i++) {
         shell->feeds[i].msg.items = MEM_NEW_ARRAY(struct forecaster_item, cap);
         shell->feeds[i].msg.item_cap = cap;
@@ -147,74 +148,22 @@ static void clear_past(struct manager_past *past)
     past->first = FORECASTER_HISTORY_MAX;
 }
 
-/* To the forecaster, then the next pipeline's. */
-static void send_past(struct control *control)
-{
-    struct manager_shell *shell = control->manager;
-    struct manager_past *past = shell->past;
-    struct forecaster_msg *msg = &past->msg;
-    core_past(control, shell->past_pipeline, past);
-    if (control->forecaster == NULL || past->first == FORECASTER_HISTORY_MAX) {
-        shell->past_pipeline++;
-        return;
-    }
-    *msg->items = (struct forecaster_item){.pipeline = true};
-    put_name(msg->items, control->config->pipelines[shell->past_pipeline]->name);
-    for (int s = 0; s < FORECAST_SERIES_COUNT; s++) {
-        bool any = s == FORECAST_ARRIVAL || control->past == NULL;
-        msg->history[s] = any ? past->value[s] + past->first : NULL;
-    }
-    msg->history_count = FORECASTER_HISTORY_MAX - past->first;
-    msg->kind = FORECASTER_HISTORY;
-    msg->done = &control->forecaster_done;
-    msg->time_ms = monitor_time_ms(control);
-    msg->item_count = 1;
-    past->out = true;
-    mailbox_push(forecaster_mailbox(control->forecaster), &msg->msg);
-}
+/* --- one value an interval, in straight lines between the means, for the core --- */
 
-static void ask_past(struct control *control)
+static void make_rates(const struct control *control, struct manager_past *past)
 {
-    struct manager_past *past = control->manager->past;
-    arena_reset(&past->arena);
-    past->op = (struct history_op){
-        .kind = HISTORY_ASK,
-        .done = &control->history_done,
-        .arena = &past->arena,
-        .query = {.entity = &sample_entity, .rolled = true, .limit = FORECASTER_HISTORY_MAX}};
-    past->op.query.where[0].column = "kind";
-    past->op.query.where[0].value = STR("pipeline");
-    past->op.query.where[1].column = "subject";
-    past->op.query.where[1].value =
-        control->config->pipelines[control->manager->past_pipeline]->name;
-    past->out = true;
-    mailbox_push(history_mailbox(control->history), &past->op.msg);
-}
-
-bool manager_past(struct control *control, struct history_op *op)
-{
-    struct manager_past *past = control->manager->past;
-    if (past == NULL || op != &past->op) {
-        return false;
+    double step_s = (double)control->config->manager.interval_ns * 1e-9;
+    int32_t count = FORECASTER_HISTORY_MAX - past->first;
+    const double *mean = past->value[FORECAST_ARRIVAL] + past->first;
+    past->rate_count = count > 1 ? (int64_t)((count - 1) * FORECASTER_COARSE_S / step_s) : 0;
+    past->rates = ARENA_NEW_ARRAY(&past->arena, double, past->rate_count);
+    for (int64_t i = 0; i < past->rate_count; i++) {
+        double at = (double)i * step_s / FORECASTER_COARSE_S;
+        int32_t left = (int32_t)at;
+        double share = at - left;
+        past->rates[i] = (mean[left] * (1 - share) + mean[left + 1] * share) /
+                         control->config->manager.time_scale;
     }
-    past->out = false;
-    clear_past(past);
-    if (op->err == ERR_OK) {
-        place_rows(control, &op->ret_rows, past);
-    }
-    send_past(control);
-    return true;
-}
-
-void manager_forecast(struct control *control, struct forecaster_msg *msg)
-{
-    struct manager_shell *shell = control->manager;
-    if (msg->kind == FORECASTER_HISTORY) {
-        shell->past->out = false;
-        shell->past_pipeline++;
-        return;
-    }
-    CONTAINER_OF(msg, struct feed, msg)->out = false;
 }
 
 static void past_free(struct manager_past *past)
@@ -226,39 +175,123 @@ static void past_free(struct manager_past *past)
     }
 }
 
-bool past_step(struct control *control)
+static void send_past(struct control *control, struct manager_past *past)
 {
     struct manager_shell *shell = control->manager;
-    while (shell->past_pipeline < control->config->pipeline_count) {
-        if (shell->past == NULL) {
-            shell->past = MEM_NEW(struct manager_past);
-            shell->past->msg.items = MEM_NEW(struct forecaster_item);
-            arena_init(&shell->past->arena, PAST_ARENA_MAX);
-        }
-        if (shell->past->out) {
-            return false;
-        }
-        if (control->past == NULL && control->history != NULL) {
-            ask_past(control);
-            return false;
-        }
-        clear_past(shell->past);
-        if (control->past != NULL) {
-            place_given(control->past, shell->past);
-        }
-        send_past(control);
+    struct forecaster_msg *msg = &past->msg;
+    if (control->forecaster == NULL || past->first == FORECASTER_HISTORY_MAX) {
+        past_free(past);
+        return;
     }
-    if (shell->past != NULL && !shell->past->out) {
-        past_free(shell->past);
-        shell->past = NULL;
+    *msg->items = (struct forecaster_item){.pipeline = true};
+    put_name(msg->items, control->config->pipelines[past->pipeline]->name);
+    for (int s = 0; s < FORECAST_SERIES_COUNT; s++) {
+        bool any = s == FORECAST_ARRIVAL || control->past == NULL;
+        msg->history[s] = any ? past->value[s] + past->first : NULL;
     }
+    msg->history_count = FORECASTER_HISTORY_MAX - past->first;
+    msg->kind = FORECASTER_HISTORY;
+    msg->done = &control->forecaster_done;
+    msg->time_ms = monitor_time_ms(control);
+    msg->item_count = 1;
+    shell->pasts_sent[past->pipeline] = past;
+    mailbox_push(forecaster_mailbox(control->forecaster), &msg->msg);
+}
+
+static struct manager_past *past_new(const struct control *control, int32_t pipeline)
+{
+    struct manager_past *past = MEM_NEW(struct manager_past);
+    past->pipeline = pipeline;
+    past->msg.items = MEM_NEW(struct forecaster_item);
+    arena_init(&past->arena, PAST_ARENA_MAX);
+    clear_past(past);
+    if (control->past != NULL) {
+        place_given(control->past, past);
+    }
+    past->known = control->past != NULL || control->history == NULL;
+    if (past->known) {
+        make_rates(control, past);
+    }
+    return past;
+}
+
+static void ask_past(struct control *control, struct manager_past *past)
+{
+    past->op = (struct history_op){
+        .kind = HISTORY_ASK,
+        .done = &control->history_done,
+        .arena = &past->arena,
+        .query = {.entity = &sample_entity, .rolled = true, .limit = FORECASTER_HISTORY_MAX}};
+    past->op.query.where[0].column = "kind";
+    past->op.query.where[0].value = STR("pipeline");
+    past->op.query.where[1].column = "subject";
+    past->op.query.where[1].value = control->config->pipelines[past->pipeline]->name;
+    mailbox_push(history_mailbox(control->history), &past->op.msg);
+}
+
+bool manager_past(struct control *control, struct history_op *op)
+{
+    struct manager_past *past = control->manager->past;
+    if (past == NULL || op != &past->op) {
+        return false;
+    }
+    if (op->err == ERR_OK) { /* else it is as if there were none: the log's view comes again */
+        place_rows(control, &op->ret_rows, past);
+    }
+    past->known = true;
+    make_rates(control, past);
     return true;
 }
 
-void feeds_free(struct manager_shell *shell)
+void manager_forecast(struct control *control, struct forecaster_msg *msg)
 {
+    if (msg->kind == FORECASTER_HISTORY) {
+        struct manager_past *past = CONTAINER_OF(msg, struct manager_past, msg);
+        control->manager->pasts_sent[past->pipeline] = NULL;
+        past_free(past);
+        return;
+    }
+    CONTAINER_OF(msg, struct feed, msg)->out = false;
+}
+
+/* Some thousand values at a time: the core learns from each. */
+enum past_state past_step(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    if (shell->past_pipeline == control->config->pipeline_count) {
+        return PAST_TOLD;
+    }
+    if (shell->past == NULL) {
+        shell->past = past_new(control, shell->past_pipeline);
+        if (!shell->past->known) {
+            ask_past(control, shell->past);
+        }
+    }
+    struct manager_past *past = shell->past;
+    if (!past->known) {
+        return PAST_ASKED;
+    }
+    int64_t left = past->rate_count - past->rate_next;
+    int64_t count = left < PAST_AT_ONCE ? left : PAST_AT_ONCE;
+    core_past(control, past->pipeline, past->rates + past->rate_next, count);
+    past->rate_next += count;
+    if (past->rate_next == past->rate_count) {
+        shell->past = NULL;
+        shell->past_pipeline++;
+        send_past(control, past);
+    }
+    return PAST_MORE;
+}
+
+void feeds_free(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
     for (int i = 0; i < FEEDS; i++) {
         mem_free(shell->feeds[i].msg.items);
     }
+    for (int32_t p = 0; p < control->config->pipeline_count; p++) {
+        past_free(shell->pasts_sent[p]);
+    }
+    mem_free(shell->pasts_sent);
     past_free(shell->past);
 }

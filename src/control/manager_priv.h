@@ -8,14 +8,15 @@
 
 /* manager_feed.c */
 void feeds_init(struct control *control);
-void feeds_free(struct manager_shell *shell);
+void feeds_free(struct control *control);
 void feed_samples(struct control *control);
-bool past_step(struct control *control); /* true: all pasts are told */
+enum past_state { PAST_ASKED, PAST_MORE, PAST_TOLD };
+enum past_state past_step(struct control *control);
 
 /* manager_core.c */
 void core_start(struct control *control); /* once the ledger is read back and what runs is known */
 void core_free(struct control *control);
-void core_past(struct control *control, int32_t pipeline, const struct manager_past *past);
+void core_past(struct control *control, int32_t pipeline, const double *rates, int64_t count);
 void core_samples(struct control *control);
 void core_step(struct control *control); /* the plan under way */
 void core_event(struct control *control, const struct manager_event *event);

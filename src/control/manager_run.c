@@ -13,7 +13,7 @@ void manager_shell_new(struct control *control)
 void manager_shell_free(struct control *control)
 {
     struct manager_shell *shell = control->manager;
-    feeds_free(shell);
+    feeds_free(control);
     core_free(control);
     rivals_release(&shell->rivals);
     manager_load_release(&shell->load);
@@ -39,8 +39,9 @@ int64_t manager_run(struct control *control)
         return CLOCK_NEVER;
     }
     core_start(control);
-    if (!past_step(control)) {
-        return CLOCK_NEVER;
+    enum past_state past = past_step(control);
+    if (past != PAST_TOLD) {
+        return past == PAST_MORE ? control->now_ns : CLOCK_NEVER;
     }
     int64_t next_ns = monitor_step(control, &taken);
     if (taken) {

@@ -31,20 +31,24 @@ struct feed {
     bool out;
 };
 
-/* The past of one pipeline, on its way to the forecaster. */
+/* The past of one pipeline, on its way to the core and then to the forecaster. */
 struct manager_past {
     struct forecaster_msg msg; /* first */
     struct history_op op;
-    struct arena arena; /* of the view's answer */
-    bool out;
+    struct arena arena; /* of the view's answer, and of the rates */
+    int32_t pipeline;
+    bool known;    /* it is there, or there is none */
     int32_t first; /* of the values; FORECASTER_HISTORY_MAX: there are none */
     double value[FORECAST_SERIES_COUNT][FORECASTER_HISTORY_MAX];
+    double *rates; /* [rate_count]: one an interval */
+    int64_t rate_count, rate_next;
 };
 
 struct manager_shell {
     struct feed feeds[FEEDS];
-    struct manager_past *past; /* NULL: not under way */
-    int32_t past_pipeline;     /* whose turn it is; pipeline_count: all are done */
+    struct manager_past *past;        /* NULL: not under way */
+    int32_t past_pipeline;            /* whose turn it is; pipeline_count: all are done */
+    struct manager_past **pasts_sent; /* [pipeline_count], on their way to the forecaster */
     /* the core */
     bool started;
     struct arena arena, scratch;
@@ -57,6 +61,7 @@ struct manager_shell {
     enum config_mode mode;   /* of all; pipelines may have been told others since */
     enum config_mode *modes; /* [pipeline_count] */
     struct plan_run *run;    /* NULL: none is under way */
+    bool run_orphan;         /* the core does not hold it */
     struct job *apply_job;   /* waits for the core's answer to APPLY */
     int64_t apply_id;
     struct rivals rivals;

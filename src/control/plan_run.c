@@ -300,6 +300,17 @@ static void undo_waiting_step(struct control *control, struct plan_run *run)
     run->at--;
 }
 
+void plan_run_back(struct plan_run *run, int32_t done)
+{
+    CHECK(run->state == PLAN_RUN_RECORDING && done <= run->step_count);
+    run->state = PLAN_RUN_ORDERING; /* its record is durable: it was read back */
+    run->at = done;
+    run->cancel_wanted = true;
+    IGNORE_RESULT(snprintf(run->reason, sizeof(run->reason),
+                           "the process was restarted meanwhile; %d of %d steps were done", done,
+                           run->step_count)); /* fits */
+}
+
 static void recording_step(struct control *control, struct plan_run *run)
 {
     if (run->cancel_wanted || run->record == 0) {

@@ -1,0 +1,756 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/row_loop.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/real/clock_real.h"
+#include "base/real/fs_real.h"
+#include "base/real/temp_dir.h"
+#include "base/rng.h"
+#include "base/sketch.h"
+#include "control/forecaster.h"
+#include "control/history.h"
+#include "log/embedded.h"
+#include "log/record_batch.h"
+
+enum {
+    SHARDS_MAX = 8,
+    KEYS = 5000,
+    YAML_MAX = 4096,
+    LOOPS_MAX = LOG_LOOPS_MAX + REPLAY_NODES_MAX + 4,
+    PAST_STEP_S = 300,
+    PAST_MAX = 40000,
+    WORDS = 100, /* in a record: what makes it dear */
+    RECORD_BYTES = 1024,
+    ANSWER_ARENA_MAX = 64 << 20,
+    LATE_SLACK_S = 3600
+};
+
+#define TICK_NS   INT64_C(1000000)
+#define SECOND_NS INT64_C(1000000000)
+
+/* The chain: text to fields, some of which are worked on, so that a record costs enough for lanes of a few percent of a core
+ * to be full before the generator is. */
+static const char config_yaml[] =
+    "version: 1\n"
+    "nodes: {count: %d, max: %d, lanes: 1, capacity: %.4f, startup: %lldms}\n"
+    "manager: {mode: act, interval: 10s, time_scale: %g, policy: %s, sustain: 5m, budget: 0, "
+    "cooldown: 1m}\n"
+    "streams:\n"
+    "  in: {shards: %d}\n"
+    "  out: {shards: 1, codec: none}\n"
+    "pipelines:\n"
+    "  loop:\n"
+    "    objective: %lldms\n"
+    "    commit: %lldms\n"
+    "    shadowing: {sustain: 60s}\n"
+    "    stages:\n"
+    "      - {name: work, from: in, partitions: %d, chain: [{parse: {name: p, format: json, fields: "
+    "{user: string, due: int, words: string}}}, {flat_map: {name: w, split: words, by: ' ', into: "
+    "word}}, {filter: {name: f, where: \"word == 'last'\"}}, {map: {name: m, select: [due]}}], to: "
+    "out}\n";
+
+/* --- the sink's consumer: a thread --- */
+
+struct sink {
+    const struct replay_options *options;
+    struct log *log;
+    struct log_reader *reader;
+    struct shard_id shard;
+    struct waker waker;
+    struct mailbox done;
+    struct log_op op;
+    struct record_reader records;
+    char *buf;
+    int64_t offset, begin_ns, objective_ns;
+    _Atomic int64_t seen;
+    uint8_t *late; /* [late_count] by second of the load's time */
+    int64_t late_count;
+    struct histogram latency;
+};
+
+/* A record that was due at `due_ns` and is seen at `now_ns` was older than the objective in between: those seconds are late. */
+static void note_record(struct sink *sink, int64_t due_ns, int64_t now_ns)
+{
+    int64_t latency_ns = now_ns - due_ns;
+    histogram_add(&sink->latency, latency_ns > 0 ? latency_ns : 0, 1);
+    if (latency_ns <= sink->objective_ns) {
+        return;
+    }
+    double scale = sink->options->scale;
+    int64_t from = (int64_t)((double)(due_ns + sink->objective_ns - sink->begin_ns) * 1e-9 * scale);
+    int64_t to = (int64_t)((double)(now_ns - sink->begin_ns) * 1e-9 * scale);
+    for (int64_t s = from > 0 ? from : 0; s <= to && s < sink->late_count; s++) {
+        sink->late[s] = 1;
+    }
+}
+
+static int64_t number_of(struct str value)
+{
+    ptrdiff_t at = str_find(value, STR("\"due\":"));
+    return at < 0 ? 0 : strtoll(value.ptr + at + 6, NULL, 10);
+}
+
+static void consume(struct sink *sink, const char *bytes, ptrdiff_t total, int64_t now_ns)
+{
+    struct record record;
+    int64_t count = 0;
+    CHECK(record_reader_begin(&sink->records, bytes, total, NULL) == ERR_OK);
+    while (record_reader_next(&sink->records, &record, NULL) == ERR_OK) {
+        int64_t due_ns = number_of(record.value);
+        if (due_ns > 0) {
+            note_record(sink, due_ns, now_ns);
+            count++;
+        }
+    }
+    atomic_fetch_add_explicit(&sink->seen, count, memory_order_relaxed);
+}
+
+static int64_t sink_step(void *ctx, int64_t now_ns)
+{
+    struct sink *sink = ctx;
+    struct record_batch_header header;
+    ptrdiff_t total = 0;
+    if (log_end_offset(sink->log, sink->shard) <= sink->offset) {
+        return CLOCK_NEVER;
+    }
+    sink->op = (struct log_op){.kind = LOG_OP_READ, .done = &sink->done};
+    sink->op.u.read = (struct log_read_op){.reader = sink->reader,
+                                           .shard = sink->shard,
+                                           .offset = sink->offset,
+                                           .buf = sink->buf,
+                                           .cap = LOG_BATCH_BYTES_MAX};
+    log_submit(sink->log, &sink->op);
+    CHECK(mailbox_take_all(&sink->done) != NULL &&
+          sink->op.err == ERR_OK); /* reads of this engine are at once */
+    for (ptrdiff_t at = 0; at < sink->op.u.read.ret_bytes; at += total) {
+        CHECK(record_batch_parse(sink->buf + at, sink->op.u.read.ret_bytes - at, &header, &total,
+                                 NULL) == ERR_OK);
+        consume(sink, sink->buf + at, total, now_ns);
+    }
+    sink->offset = sink->op.u.read.ret_next_offset;
+    return now_ns;
+}
+
+/* --- how late this machine is: a thread that sleeps a millisecond --- */
+
+struct hiccups {
+    struct waker waker;
+    int64_t due_ns;
+    struct histogram late;
+};
+
+static int64_t hiccup_step(void *ctx, int64_t now_ns)
+{
+    struct hiccups *h = ctx;
+    if (h->due_ns > 0 && now_ns >= h->due_ns) {
+        histogram_add(&h->late, now_ns - h->due_ns, 1);
+    }
+    if (now_ns >= h->due_ns) {
+        h->due_ns = now_ns + TICK_NS;
+    }
+    return h->due_ns;
+}
+
+/* --- the process, but for its API --- */
+
+struct replay_process {
+    const struct replay_options *options;
+    struct clock clock;
+    struct arena arena;
+    char dir[TEMP_DIR_MAX];
+    struct fs fs;
+    bool fs_open;
+    const struct config *config;
+    struct log *log;
+    struct history *history;
+    struct forecaster *forecaster;
+    struct control *control;
+    struct control_past past;
+    struct loop *loops[LOOPS_MAX]; /* the log's first */
+    int32_t loop_count;
+    struct sink sink;
+    struct hiccups hiccups;
+    struct loop *sink_loop, *hiccup_loop;
+    struct mailbox done;
+};
+
+static struct loop *start_loop(const struct replay_process *p, const char *name, loop_step step,
+                               void *ctx, struct waker *waker)
+{
+    return loop_start(&(struct loop_options){
+        .name = name, .clock = &p->clock, .waker = waker, .step = step, .ctx = ctx, .cpu = -1});
+}
+
+static void add_loop(struct replay_process *p, const char *name, loop_step step, void *ctx,
+                     struct waker *waker)
+{
+    CHECK(p->loop_count < LOOPS_MAX);
+    p->loops[p->loop_count++] = start_loop(p, name, step, ctx, waker);
+}
+
+static int64_t ms_at_least(double ms, int64_t least)
+{
+    return ms > (double)least ? (int64_t)ms : least;
+}
+
+/* Demand of the stretch's start, in lanes. */
+static double value_at(const struct trace *trace, double second)
+{
+    double at = second * 1e3 / (double)trace->step_ms;
+    int64_t left = (int64_t)floor(at);
+    left = left < 0 ? 0 : left;
+    if (left >= trace->count - 1) {
+        return trace->values[trace->count - 1];
+    }
+    double share = at - (double)left;
+    double a = trace->values[left], b = trace->values[left + 1];
+    a = isfinite(a) ? a : 0;
+    b = isfinite(b) ? b : a;
+    return a * (1 - share) + b * share;
+}
+
+static double peak_of(const struct replay_options *o)
+{
+    double peak = 0;
+    for (int64_t s = 0; s <= o->length_s; s += 10) {
+        peak = fmax(peak, value_at(o->trace, (double)(o->from_s + s)));
+    }
+    return peak;
+}
+
+/* Records a second of the wall for a value of the trace: the peak fills all lanes to 80 %. */
+static double records_for(const struct replay_options *o, double peak, double value)
+{
+    return peak > 0 ? value / peak * 0.8 * o->nodes * o->capacity / o->record_cost_s : 0;
+}
+
+static enum err open_config(struct replay_process *p, struct err_info *info)
+{
+    const struct replay_options *o = p->options;
+    char text[YAML_MAX];
+    bool peak = strcmp(o->policy, "static-peak") == 0;
+    double first = value_at(o->trace, (double)o->from_s) / peak_of(o) * 0.8 * o->nodes;
+    int32_t begin = peak ? o->nodes : (int32_t)ceil(first / 0.8);
+    begin = begin < 1 ? 1 : begin > o->nodes ? o->nodes : begin;
+    int64_t objective_ms = ms_at_least(1000 / o->scale, 10);
+    int len = snprintf(text, sizeof(text), config_yaml, begin, o->nodes, o->capacity,
+                       (long long)(o->startup_ns / 1000000), o->scale, o->policy, o->shards,
+                       (long long)objective_ms, (long long)ms_at_least(200 / o->scale, 2),
+                       (o->nodes + o->shards - 1) / o->shards);
+    CHECK(len > 0 && len < YAML_MAX);
+    p->sink.objective_ns = objective_ms * 1000000;
+    return config_load(&p->arena, "loop", (struct str){text, len}, &p->config, info);
+}
+
+/* Rates of the days before, at steps of five minutes. */
+static void fill_past(struct replay_process *p)
+{
+    const struct replay_options *o = p->options;
+    int64_t count = o->from_s / PAST_STEP_S;
+    count = count < PAST_MAX ? count : PAST_MAX;
+    double *rates = ARENA_NEW_ARRAY(&p->arena, double, count + 1);
+    double peak = peak_of(o);
+    for (int64_t i = 0; i < count; i++) {
+        double at = (double)(o->from_s - (count - i) * PAST_STEP_S);
+        rates[i] = records_for(o, peak, value_at(o->trace, at));
+    }
+    p->past = (struct control_past){.rate_per_s = rates, .count = count, .step_s = PAST_STEP_S};
+}
+
+static enum err open_process(struct replay_process *p, struct err_info *info)
+{
+    struct log_recovery_report report;
+    const struct replay_options *o = p->options;
+    enum err err = open_config(p, info);
+    err = err == ERR_OK ? temp_dir_make_in_memory("shadowcast-loop", p->dir, info) : err;
+    err = err == ERR_OK ? fs_real_open(p->dir, &p->fs, info) : err;
+    p->fs_open = err == ERR_OK;
+    if (err == ERR_OK) {
+        err = log_embedded_open(
+            &(struct log_embedded_options){.fs = &p->fs, .clock = &p->clock, .sync = LOG_SYNC},
+            &p->log, &report, info);
+    }
+    err =
+        err == ERR_OK ? history_new(&(struct history_options){.fs = NULL}, &p->history, info) : err;
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct manager_spec *spec = &p->config->manager;
+    p->forecaster = forecaster_new(&(struct forecaster_options){
+        .step_s = (double)spec->interval_ns * 1e-9,
+        .quantile = spec->price_late / (spec->price_late + spec->price_node)});
+    fill_past(p);
+    return control_new(&(struct control_options){.config = p->config,
+                                                 .log = p->log,
+                                                 .clock = &p->clock,
+                                                 .seed = o->seed,
+                                                 .history = p->history,
+                                                 .forecaster = p->forecaster,
+                                                 .past = p->past.count > 1 ? &p->past : NULL,
+                                                 .rival_params = o->rival_params},
+                       &p->control, info);
+}
+
+static void start_loops(struct replay_process *p)
+{
+    struct log_loop loops[LOG_LOOPS_MAX];
+    struct node_runtime *runtime = control_runtime(p->control);
+    int count = log_loops(p->log, loops);
+    for (int i = 0; i < count; i++) {
+        add_loop(p, loops[i].name, loops[i].step, loops[i].ctx, loops[i].waker);
+    }
+    add_loop(p, "history", history_step, p->history, history_waker(p->history));
+    add_loop(p, "forecaster", forecaster_step, p->forecaster, forecaster_waker(p->forecaster));
+    add_loop(p, "control", control_step, p->control, control_waker(p->control));
+    for (int32_t i = 0; i < node_runtime_lane_count(runtime); i++) {
+        struct lane *lane = node_runtime_lane(runtime, i);
+        add_loop(p, "lane", lane_step, lane, lane_waker(lane));
+    }
+}
+
+static enum err wait_running(struct replay_process *p, struct err_info *info)
+{
+    int64_t begun_ns = clock_now_ns(&p->clock);
+    while (!control_serving(p->control) ||
+           node_runtime_state(control_runtime(p->control)) != RUNTIME_RUNNING) {
+        if (control_failed(p->control, info)) {
+            return info->code;
+        }
+        if (clock_now_ns(&p->clock) - begun_ns > 60 * SECOND_NS) {
+            return err_set(info, ERR_TIMEOUT, "the pipeline does not come to run");
+        }
+        clock_real_sleep(TICK_NS);
+    }
+    return ERR_OK;
+}
+
+static void close_process(struct replay_process *p)
+{
+    loop_stop(p->sink_loop);
+    loop_stop(p->hiccup_loop);
+    while (p->loop_count > 0) { /* the log's last */
+        loop_stop(p->loops[--p->loop_count]);
+    }
+    if (p->sink.reader != NULL) {
+        log_reader_free(p->log, p->sink.reader);
+    }
+    control_free(p->control);
+    forecaster_free(p->forecaster);
+    history_free(p->history);
+    log_close(p->log);
+    if (p->fs_open) {
+        fs_real_close(&p->fs);
+    }
+    if (p->dir[0] != 0) {
+        temp_dir_remove(p->dir);
+    }
+    record_reader_release(&p->sink.records);
+    mem_free(p->sink.buf);
+    mem_free(p->sink.late);
+    arena_release(&p->arena);
+}
+
+/* --- the generator: the calling thread --- */
+
+struct sender {
+    struct log_op op; /* first */
+    struct record_builder builder;
+    struct shard_id shard;
+    bool in_flight;
+};
+
+struct replay_feed {
+    struct sender senders[SHARDS_MAX][2]; /* of each shard, one fills while one flies */
+    int filling[SHARDS_MAX];
+    struct rng rng;
+    struct mailbox done;
+    int64_t sent, failed;
+    char words[RECORD_BYTES - 128];
+};
+
+static void take_sent(struct replay_feed *feed)
+{
+    struct msg *next = NULL;
+    for (struct msg *msg = mailbox_take_all(&feed->done); msg != NULL; msg = next) {
+        struct sender *sender = CONTAINER_OF(msg, struct sender, op.msg);
+        next = msg->next;
+        feed->failed += sender->op.err != ERR_OK;
+        sender->in_flight = false;
+    }
+}
+
+static void put_record(struct replay_feed *feed, const struct replay_options *o, int64_t due_ns)
+{
+    char key[16], value[RECORD_BYTES];
+    int user = (int)rng_below(&feed->rng, KEYS);
+    int key_len = snprintf(key, sizeof(key), "u%05d", user);
+    int value_len =
+        snprintf(value, sizeof(value), "{\"user\":\"u%05d\",\"due\":%lld,\"words\":\"%s\"}", user,
+                 (long long)due_ns, feed->words);
+    int32_t shard = log_shard_of_key((struct str){key, key_len}, o->shards);
+    struct sender *sender = &feed->senders[shard][feed->filling[shard]];
+    if (sender->builder.count == 0) {
+        record_builder_reset(&sender->builder);
+    }
+    struct record record = {
+        .timestamp_ms = due_ns / 1000000, .key = {key, key_len}, .value = {value, value_len}};
+    if (record_builder_add(&sender->builder, &record) == ERR_OK) { /* else the log is far behind */
+        feed->sent++;
+    }
+}
+
+static void send_waiting(struct replay_feed *feed, struct log *log, int32_t shards)
+{
+    take_sent(feed);
+    for (int32_t i = 0; i < shards; i++) {
+        struct sender *sender = &feed->senders[i][feed->filling[i]];
+        void *bytes = NULL;
+        ptrdiff_t len = 0;
+        if (sender->builder.count == 0 || feed->senders[i][1 - feed->filling[i]].in_flight) {
+            continue;
+        }
+        CHECK(record_builder_finish(&sender->builder, RECORD_PRODUCER_NONE, &bytes, &len, NULL) ==
+              ERR_OK);
+        sender->op = (struct log_op){.kind = LOG_OP_APPEND, .done = &feed->done};
+        sender->op.u.append =
+            (struct log_append_op){.shard = sender->shard, .batch = bytes, .bytes = len};
+        sender->in_flight = true;
+        log_submit(log, &sender->op);
+        feed->filling[i] = 1 - feed->filling[i];
+        record_builder_reset(&feed->senders[i][feed->filling[i]].builder);
+    }
+}
+
+static void feed_open(struct replay_feed *feed, const struct replay_process *p)
+{
+    const struct stage_stream *in = node_runtime_stream(control_runtime(p->control), STR("in"));
+    CHECK(in != NULL);
+    mailbox_init(&feed->done, NULL);
+    size_t used = 0;
+    for (int i = 0; i < WORDS; i++) {
+        used += (size_t)snprintf(feed->words + used, sizeof(feed->words) - used, "w%d ", i);
+        CHECK(used < sizeof(feed->words));
+    }
+    IGNORE_RESULT(snprintf(feed->words + used, sizeof(feed->words) - used, "last")); /* fits */
+    rng_init(&feed->rng, p->options->seed);
+    for (int32_t i = 0; i < p->options->shards; i++) {
+        for (int b = 0; b < 2; b++) {
+            feed->senders[i][b].shard = stage_shard(in, (uint32_t)i);
+            record_builder_init(&feed->senders[i][b].builder, RECORD_CODEC_LZ4);
+        }
+    }
+}
+
+static void feed_close(struct replay_feed *feed, int32_t shards)
+{
+    for (int tries = 0; tries < 5000; tries++) { /* what flies comes back before its memory goes */
+        bool out = false;
+        take_sent(feed);
+        for (int32_t i = 0; i < shards; i++) {
+            out = out || feed->senders[i][0].in_flight || feed->senders[i][1].in_flight;
+        }
+        if (!out) {
+            break;
+        }
+        clock_real_sleep(TICK_NS);
+    }
+    for (int32_t i = 0; i < shards; i++) {
+        record_builder_release(&feed->senders[i][0].builder);
+        record_builder_release(&feed->senders[i][1].builder);
+    }
+}
+
+/* Plays the stretch. */
+static void play(struct replay_process *p, struct replay_feed *feed)
+{
+    const struct replay_options *o = p->options;
+    double peak = peak_of(o), owed = 0, told = 0;
+    int64_t begin_ns = p->sink.begin_ns, last_ns = begin_ns;
+    int64_t end_ns = begin_ns + (int64_t)((double)o->length_s / o->scale * 1e9);
+    while (last_ns < end_ns) {
+        int64_t now_ns = clock_now_ns(&p->clock);
+        now_ns = now_ns < end_ns ? now_ns : end_ns;
+        double at_s = (double)(now_ns - begin_ns) * 1e-9 * o->scale;
+        double rate = records_for(o, peak, value_at(o->trace, (double)o->from_s + at_s));
+        double fresh = rate * (double)(now_ns - last_ns) * 1e-9;
+        int64_t count = (int64_t)(owed + fresh);
+        for (int64_t i = 0; i < count; i++) {
+            double share = (double)(i + 1) / (double)count;
+            put_record(feed, o, last_ns + (int64_t)((double)(now_ns - last_ns) * share));
+        }
+        owed += fresh - (double)count;
+        last_ns = now_ns;
+        send_waiting(feed, p->log, o->shards);
+        double done = (double)(now_ns - begin_ns) / (double)(end_ns - begin_ns);
+        if (o->progress != NULL && done - told > 0.01) {
+            told = done;
+            o->progress(o->progress_ctx, done, o->policy);
+        }
+        clock_real_sleep(TICK_NS);
+    }
+    for (int tries = 0; tries < 2000; tries++) { /* the last ones go out, and come through */
+        send_waiting(feed, p->log, o->shards);
+        if (atomic_load(&p->sink.seen) >= feed->sent) {
+            break;
+        }
+        clock_real_sleep(5 * TICK_NS);
+    }
+}
+
+/* --- what control says of it --- */
+
+static enum err ask_for(struct replay_process *p, enum control_kind kind, struct arena *arena,
+                        struct control_rows *ret_rows)
+{
+    struct control_request request = {.kind = kind, .done = &p->done, .arena = arena};
+    control_args_init(&request.args);
+    text_init(&request.text, arena);
+    request.args.limit = kind == CONTROL_SAMPLE_LIST ? CONTROL_SAMPLES_MAX : 1000;
+    mailbox_push(control_mailbox(p->control), &request.msg);
+    while (mailbox_take_all(&p->done) == NULL) {
+        clock_real_sleep(TICK_NS);
+    }
+    *ret_rows = request.err == ERR_OK ? request.rows : (struct control_rows){.count = 0};
+    return request.err;
+}
+
+static struct control_rows ask(struct replay_process *p, enum control_kind kind,
+                               struct arena *arena)
+{
+    struct control_rows rows;
+    IGNORE_RESULT(ask_for(p, kind, arena, &rows)); /* then there are none */
+    return rows;
+}
+
+/* Until the manager has learned the days before. */
+static enum err wait_manager(struct replay_process *p, struct err_info *info)
+{
+    struct control_rows rows;
+    int64_t begun_ns = clock_now_ns(&p->clock);
+    while (ask_for(p, CONTROL_MANAGER_GET, &p->arena, &rows) != ERR_OK) {
+        if (clock_now_ns(&p->clock) - begun_ns > 120 * SECOND_NS) {
+            return err_set(info, ERR_TIMEOUT, "the manager does not come to an end with the past");
+        }
+        clock_real_sleep(20 * TICK_NS);
+    }
+    return ERR_OK;
+}
+
+static void count_operations(const struct control_rows *rows, struct replay_result *r)
+{
+    const struct operation_row *all = rows->rows;
+    for (int32_t i = 0; i < rows->count; i++) {
+        if (!str_is(all[i].state, "done")) {
+            continue;
+        }
+        r->changes++;
+        r->splits += str_is(all[i].kind, "split");
+        r->migrations += str_is(all[i].kind, "migrate");
+        r->nodes_added += str_is(all[i].kind, "node_add");
+        r->nodes_drained += str_is(all[i].kind, "node_drain");
+    }
+}
+
+static void count_decisions(const struct control_rows *rows, struct replay_result *r)
+{
+    const struct decision_row *all = rows->rows;
+    r->decisions = rows->count;
+    for (int32_t i = rows->count - 1; i >= 0; i--) {
+        bool measured = str_is(all[i].state, "measured") || str_is(all[i].state, "rolled_back");
+        r->plans += measured;
+        r->came_true += measured && all[i].benefit > 0;
+        bool changed = measured || str_is(all[i].state, "done") || str_is(all[i].state, "failed");
+        if (changed && r->sentence_count < REPLAY_SENTENCES_MAX) {
+            IGNORE_RESULT(snprintf(r->sentences[r->sentence_count++], REPLAY_SENTENCE_MAX, "%.*s",
+                                   STR_ARG(all[i].sentence))); /* cut is fine */
+        }
+    }
+}
+
+/* When the first change had ended: how full the fullest node was by then. */
+static double demand_then(const struct control_rows *operations, const struct control_rows *samples)
+{
+    const struct operation_row *ops = operations->rows;
+    const struct sample_row *rows = samples->rows;
+    const struct operation_row *first = NULL;
+    double most = (double)NAN;
+    for (int32_t i = 0; i < operations->count; i++) {
+        first = str_is(ops[i].state, "done") ? &ops[i] : first; /* newest first: the last is it */
+    }
+    for (int32_t i = 0; first != NULL && i < samples->count; i++) {
+        bool before = str_compare(rows[i].time, first->ended) <= 0;
+        if (str_is(rows[i].kind, "node") && before && !(rows[i].demand_ratio <= most)) {
+            most = rows[i].demand_ratio;
+        }
+    }
+    return most;
+}
+
+/* Of all intervals together. */
+static double record_cost(const struct control_rows *samples)
+{
+    const struct sample_row *rows = samples->rows;
+    double cpu_s = 0, records = 0;
+    for (int32_t i = 0; i < samples->count; i++) {
+        if (str_is(rows[i].kind, "pipeline")) {
+            cpu_s += rows[i].read_per_second * rows[i].read_cost_seconds +
+                     rows[i].arrival_per_second * rows[i].work_cost_seconds;
+            records += rows[i].arrival_per_second;
+        }
+    }
+    return records > 0 ? cpu_s / records : 0;
+}
+
+static void read_result(struct replay_process *p, const struct replay_feed *feed,
+                        struct replay_result *r)
+{
+    struct arena arena;
+    arena_init(&arena, ANSWER_ARENA_MAX);
+    struct control_rows manager = ask(p, CONTROL_MANAGER_GET, &arena);
+    struct control_rows operations = ask(p, CONTROL_OPERATION_LIST, &arena);
+    struct control_rows decisions = ask(p, CONTROL_DECISION_LIST, &arena);
+    struct control_rows samples = ask(p, CONTROL_SAMPLE_LIST, &arena);
+    if (manager.count > 0) {
+        r->lane_hours = ((const struct manager_row *)manager.rows)[0].lane_seconds / 3600;
+    }
+    count_operations(&operations, r);
+    count_decisions(&decisions, r);
+    r->demand_at_change = demand_then(&operations, &samples);
+    r->record_cost_s = record_cost(&samples);
+    r->records = feed->sent;
+    r->missing = feed->sent - atomic_load(&p->sink.seen);
+    for (int64_t s = 0; s < p->sink.late_count; s++) {
+        r->late_s += p->sink.late[s];
+    }
+    r->p50_ms = (double)histogram_quantile(&p->sink.latency, 0.5) * 1e-6;
+    r->p99_ms = (double)histogram_quantile(&p->sink.latency, 0.99) * 1e-6;
+    r->max_ms = (double)histogram_quantile(&p->sink.latency, 1) * 1e-6;
+    r->hiccup_ms = (double)histogram_quantile(&p->hiccups.late, 0.99) * 1e-6;
+    r->lane_hours_peak = (double)p->options->nodes * (double)p->options->length_s / 3600;
+    arena_release(&arena);
+}
+
+static enum err begin_sink(struct replay_process *p, struct err_info *info)
+{
+    struct sink *sink = &p->sink;
+    const struct stage_stream *out = node_runtime_stream(control_runtime(p->control), STR("out"));
+    CHECK(out != NULL);
+    sink->options = p->options;
+    sink->log = p->log;
+    sink->reader = log_reader_new(p->log);
+    sink->shard = stage_shard(out, 0);
+    sink->buf = mem_new(LOG_BATCH_BYTES_MAX, 1);
+    sink->late_count = p->options->length_s + LATE_SLACK_S;
+    sink->late = MEM_NEW_ARRAY(uint8_t, sink->late_count);
+    waker_init(&sink->waker);
+    mailbox_init(&sink->done, NULL);
+    sink->begin_ns = clock_now_ns(&p->clock);
+    enum err err = log_watch(p->log, sink->shard, &sink->waker);
+    if (err != ERR_OK) {
+        return err_set(info, err, "the sink cannot be watched");
+    }
+    waker_init(&p->hiccups.waker);
+    p->sink_loop = start_loop(p, "sink", sink_step, sink, &sink->waker);
+    p->hiccup_loop = start_loop(p, "hiccup", hiccup_step, &p->hiccups, &p->hiccups.waker);
+    return ERR_OK;
+}
+
+static enum err options_check(const struct replay_options *o, struct err_info *info)
+{
+    if (o->nodes < 2 || o->nodes > REPLAY_NODES_MAX || o->shards < 1 || o->shards > SHARDS_MAX ||
+        !(o->scale >= 1 && o->scale <= 1000) || !(o->record_cost_s > 0) || o->length_s < 60 ||
+        o->from_s < 0 || !(peak_of(o) > 0)) {
+        return err_set(
+            info, ERR_INVALID,
+            "a loop wants 2 to %d nodes, 1 to %d shards, a scale of 1 to 1000, a minute or "
+            "more of the trace, and some load in it",
+            REPLAY_NODES_MAX, SHARDS_MAX);
+    }
+    return ERR_OK;
+}
+
+enum err replay_run(const struct replay_options *options, struct replay_result *ret_result,
+                    struct err_info *info)
+{
+    struct replay_process *p = MEM_NEW(struct replay_process);
+    struct replay_feed *feed = MEM_NEW(struct replay_feed);
+    p->options = options;
+    p->clock = clock_real();
+    arena_init(&p->arena, ANSWER_ARENA_MAX);
+    mailbox_init(&p->done, NULL);
+    record_reader_init(&p->sink.records);
+    *ret_result = (struct replay_result){.records = 0};
+    enum err err = options_check(options, info);
+    err = err == ERR_OK ? open_process(p, info) : err;
+    if (err == ERR_OK) {
+        start_loops(p);
+        err = wait_running(p, info);
+    }
+    err = err == ERR_OK ? wait_manager(p, info) : err;
+    err = err == ERR_OK ? begin_sink(p, info) : err;
+    if (err == ERR_OK) {
+        feed_open(feed, p);
+        play(p, feed);
+        read_result(p, feed, ret_result);
+        feed_close(feed, options->shards);
+        log_unwatch(p->log, p->sink.shard, &p->sink.waker);
+    }
+    close_process(p);
+    mem_free(p);
+    mem_free(feed);
+    return err;
+}
+
+/* --- beside it --- */
+
+int64_t replay_find_rise(const struct trace *trace, int64_t length_s)
+{
+    int64_t all_s = (int64_t)(trace->count - 1) * trace->step_ms / 1000, best_s = 0;
+    double best = -1;
+    for (int64_t from = all_s / 2; from + length_s <= all_s; from += 600) {
+        double low = fmax(value_at(trace, (double)from), 1e-9), high = 0;
+        for (int64_t s = length_s / 4; s < length_s * 3 / 4; s += 300) {
+            high = fmax(high, value_at(trace, (double)(from + s)));
+        }
+        /* By how much, of what the trace has at most: a rise from next to nothing to little is none. */
+        double rise = high - low;
+        if (rise > best) {
+            best = rise;
+            best_s = from;
+        }
+    }
+    return best_s;
+}
+
+enum err replay_calibrate(double *ret_cost_s, struct err_info *info)
+{
+    enum { CALIBRATE_S = 4, CALIBRATE_RATE = 20000 };
+    double values[3] = {1, 1, 1};
+    struct trace flat = {.count = 3, .step_ms = 3600000, .values = values};
+    /* One whole lane under a rate that it hardly feels; its cost is what it says it has used. */
+    struct replay_options options = {.trace = &flat,
+                                     .length_s = 60 * CALIBRATE_S,
+                                     .scale = 60,
+                                     .nodes = 2,
+                                     .capacity = 0.5,
+                                     .shards = 1,
+                                     .policy = "static-peak",
+                                     .record_cost_s = 0.8 * 2 * 0.5 / CALIBRATE_RATE,
+                                     .seed = 1};
+    struct replay_result *result = MEM_NEW(struct replay_result);
+    enum err err = replay_run(&options, result, info);
+    if (err == ERR_OK && !(result->record_cost_s > 0)) {
+        err = err_set(info, ERR_INTERNAL, "no record was processed while the cost was measured");
+    }
+    *ret_cost_s = result->record_cost_s;
+    mem_free(result);
+    return err;
+}

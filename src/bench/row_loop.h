@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef BENCH_ROW_LOOP_H
+#define BENCH_ROW_LOOP_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "control/control.h"
+#include "load/trace.h"
+
+/* The closed loop: a stretch of a recorded load is replayed, faster than it was, through the real engine (embedded log, lanes
+ * with a capacity each, control plane and manager, each loop on its thread) once per policy; a consumer of the sink sees how
+ * late each record is. Clocks as design's "Time in replays": arrivals, decisions, start-up and lane-hours run on the load's
+ * time, commits and pauses on the wall's; the objective is a second of the load's. The forecaster gets the days before. */
+
+enum {
+    REPLAY_POLICIES_MAX = 8,
+    REPLAY_NODES_MAX = 32,
+    REPLAY_SENTENCES_MAX = 12,
+    REPLAY_SENTENCE_MAX = 600
+};
+
+struct replay_options {
+    const struct trace *trace;
+    int64_t from_s, length_s; /* the stretch, of the trace's time */
+    double scale;             /* 1..1000 */
+    int32_t
+        nodes; /* of one lane each, at the peak of the stretch 80 % loaded; 2..REPLAY_NODES_MAX */
+    double capacity;    /* of a core, a lane */
+    int64_t startup_ns; /* of a node, the load's time */
+    int32_t shards;
+    const char *policy;
+    const struct policy_params *rival_params; /* NULL: usual ones */
+    double record_cost_s;                     /* CPU of a record, of replay_calibrate() */
+    uint64_t seed;
+    /* Called now and then, for progress; may be NULL. */
+    void (*progress)(void *ctx, double share, const char *text);
+    void *progress_ctx;
+};
+
+struct replay_result {
+    int64_t records, missing;      /* sent; never seen in the sink */
+    double late_s;                 /* of the load's time */
+    double p50_ms, p99_ms, max_ms; /* from due to visible, of the wall */
+    double lane_hours;             /* reserved, of the load's time */
+    double lane_hours_peak;        /* of all lanes all the time */
+    int64_t changes;               /* operations done: splits, merges, migrations, nodes */
+    int64_t splits, migrations, nodes_added, nodes_drained;
+    int64_t decisions, plans, came_true; /* plans measured; those that saved something */
+    double record_cost_s;                /* CPU of a record, measured: reading and work */
+    double hiccup_ms; /* a thread that sleeps 1 ms: 99 % of its sleeps are longer by less */
+    double
+        demand_at_change; /* highest demand of a node when the first change had ended; NaN: none */
+    int32_t sentence_count;
+    char sentences[REPLAY_SENTENCES_MAX]
+                  [REPLAY_SENTENCE_MAX]; /* of the decisions that changed something */
+};
+
+/* CPU seconds that a record costs on one lane, reading included. Takes some seconds. */
+ATTR_NODISCARD enum err replay_calibrate(double *ret_cost_s, struct err_info *info);
+
+/* One policy. Takes length_s / scale, and some seconds. */
+ATTR_NODISCARD enum err replay_run(const struct replay_options *options,
+                                   struct replay_result *ret_result, struct err_info *info);
+
+/* Where the load rises most within `length_s`, in the trace's second half; 0 if it is too short. */
+int64_t replay_find_rise(const struct trace *trace, int64_t length_s);
+
+#endif
