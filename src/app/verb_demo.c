@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `shadowcast demo`: replays a day of a recorded load through a pipeline of two stages, in one process that plays several
- * nodes, on the embedded log in a temporary folder; then holds every result against a recount. */
+ * nodes, on the embedded log in a temporary folder; then holds every result against a recount. Then the hour of the steepest
+ * rise again, with the manager acting and with a reactive rule beside it (demo_story.c). */
 #include <unistd.h>
 
 #include "app/demo_feed.h"
+#include "app/demo_story.h"
 #include "app/exit_code.h"
 #include "app/verbs.h"
 #include "base/check.h"
@@ -386,9 +388,10 @@ static bool check_call(const struct cli *cli)
         return false;
     }
     if (!(cli_f64(cli, "speed") >= 100) || !(cli_f64(cli, "rate-scale") > 0) ||
-        cli_f64(cli, "rate-scale") > 1000) {
+        cli_f64(cli, "rate-scale") > 1000 || !(cli_f64(cli, "story-speed") >= 1) ||
+        cli_f64(cli, "story-speed") > 1000) {
         IGNORE_RESULT(fputs("shadowcast: demo: --speed is 100 or more, --rate-scale above 0, 1000 "
-                            "at most\n",
+                            "at most, --story-speed 1 to 1000\n",
                             stderr)); /* nobody left to tell */
         return false;
     }
@@ -416,6 +419,9 @@ int verb_demo(const struct cli *cli)
     err = err == ERR_OK ? compare(&demo) : err;
     bool equal = err == ERR_OK && print_results(&demo);
     struct err_info info = demo.info;
+    if (equal && !cli_flag(cli, "day-only")) {
+        err = demo_story(&demo.trace, cli_f64(cli, "story-speed"), demo.terminal, &info);
+    }
     stop(&demo);
     if (err != ERR_OK) {
         IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info.text)); /* nobody left to tell */

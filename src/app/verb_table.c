@@ -347,6 +347,8 @@ static const struct cli_option demo_options[] = {
     {"speed", 0, CLI_F64, "X", "2880",
      "trace seconds played in a second; 2880: a day in half a minute"},
     {"rate-scale", 0, CLI_F64, "X", "8", "records are the trace's requests times this"},
+    {"day-only", 0, CLI_FLAG, NULL, NULL, "leave the manager's part out"},
+    {"story-speed", 0, CLI_F64, "X", "30", "time_scale of the manager's part, 1 to 1000"},
     OPTIONS_END,
 };
 
@@ -454,7 +456,8 @@ const struct cli_verb cli_verbs[] = {
      "Prints the token once; the data folder keeps only its SHA-256."},
     {"completion", verb_completion, "print a completion script for the shell", "[SHELL]", NULL, 0,
      "SHELL is bash (the default): source <(shadowcast completion bash)"},
-    {"demo", verb_demo, "replay a day of a recorded load through a pipeline, check the results", "",
+    {"demo", verb_demo,
+     "replay a day of a recorded load, check the results; then the manager at work", "",
      demo_options, 0,
      "Needs nothing and leaves nothing: one process plays the nodes, the log is in a temporary folder.\n"
      "Exit code 0 only if every result equals an independent recount."},

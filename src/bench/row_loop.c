@@ -496,7 +496,7 @@ static void play(struct replay_process *p, struct replay_feed *feed)
         }
         clock_real_sleep(TICK_NS);
     }
-    for (int tries = 0; tries < 2000; tries++) { /* the last ones go out, and come through */
+    for (int tries = 0; tries < 12000; tries++) { /* the last ones go out, and come through */
         send_waiting(feed, p->log, o->shards);
         if (atomic_load(&p->sink.seen) >= feed->sent) {
             break;
@@ -568,30 +568,14 @@ static void count_decisions(const struct control_rows *rows, struct replay_resul
         r->plans += measured;
         r->came_true += measured && all[i].benefit > 0;
         bool changed = measured || str_is(all[i].state, "done") || str_is(all[i].state, "failed");
+        if (changed && isnan(r->demand_at_change)) {
+            r->demand_at_change = all[i].utilisation_ratio;
+        }
         if (changed && r->sentence_count < REPLAY_SENTENCES_MAX) {
             IGNORE_RESULT(snprintf(r->sentences[r->sentence_count++], REPLAY_SENTENCE_MAX, "%.*s",
                                    STR_ARG(all[i].sentence))); /* cut is fine */
         }
     }
-}
-
-/* When the first change had ended: how full the fullest node was by then. */
-static double demand_then(const struct control_rows *operations, const struct control_rows *samples)
-{
-    const struct operation_row *ops = operations->rows;
-    const struct sample_row *rows = samples->rows;
-    const struct operation_row *first = NULL;
-    double most = (double)NAN;
-    for (int32_t i = 0; i < operations->count; i++) {
-        first = str_is(ops[i].state, "done") ? &ops[i] : first; /* newest first: the last is it */
-    }
-    for (int32_t i = 0; first != NULL && i < samples->count; i++) {
-        bool before = str_compare(rows[i].time, first->ended) <= 0;
-        if (str_is(rows[i].kind, "node") && before && !(rows[i].demand_ratio <= most)) {
-            most = rows[i].demand_ratio;
-        }
-    }
-    return most;
 }
 
 /* Of all intervals together. */
@@ -623,7 +607,6 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
     }
     count_operations(&operations, r);
     count_decisions(&decisions, r);
-    r->demand_at_change = demand_then(&operations, &samples);
     r->record_cost_s = record_cost(&samples);
     r->records = feed->sent;
     r->missing = feed->sent - atomic_load(&p->sink.seen);
@@ -687,7 +670,7 @@ enum err replay_run(const struct replay_options *options, struct replay_result *
     arena_init(&p->arena, ANSWER_ARENA_MAX);
     mailbox_init(&p->done, NULL);
     record_reader_init(&p->sink.records);
-    *ret_result = (struct replay_result){.records = 0};
+    *ret_result = (struct replay_result){.demand_at_change = (double)NAN};
     enum err err = options_check(options, info);
     err = err == ERR_OK ? open_process(p, info) : err;
     if (err == ERR_OK) {

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/demo_story.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "bench/row_loop.h"
+
+enum { STORY_S = 3600, STORY_NODES = 6, STORY_SHARDS = 3, STORY_STARTUP_S = 60 };
+static const double capacity = 0.05;
+
+static void show_progress(void *ctx, double share, const char *text)
+{
+    (void)ctx;
+    IGNORE_RESULT(fprintf(stderr, "\r%-12s %3.0f %%   %s", text, 100 * share,
+                          share >= 0.99 ? "\n" : "")); /* may be lost */
+}
+
+static void print_outcome(const char *policy, const struct replay_result *r)
+{
+    printf("%-12s %8.0f %10.1f %11.2f %8lld %7lld %11lld %10lld\n", policy, r->late_s, r->p99_ms,
+           r->lane_hours, (long long)r->changes, (long long)r->splits, (long long)r->migrations,
+           (long long)r->missing);
+}
+
+static void print_decisions(const struct replay_result *r)
+{
+    printf("\nWhat the manager decided (its ledger, as `decision list` shows it):\n");
+    for (int32_t i = 0; i < r->sentence_count; i++) {
+        printf("  - %s\n", r->sentences[i]);
+    }
+    if (r->sentence_count == 0) {
+        printf("  nothing: no change was worth its price\n");
+    }
+    if (isfinite(r->demand_at_change)) {
+        printf(
+            "Its first change was decided when the busiest lane was at %.0f %% of what it can do.\n",
+            100 * r->demand_at_change);
+    }
+    printf("%lld decisions, %lld plans measured afterwards, %lld of them saved what a later second "
+           "costs.\n",
+           (long long)r->decisions, (long long)r->plans, (long long)r->came_true);
+}
+
+enum err demo_story(const struct trace *trace, double scale, bool terminal, struct err_info *info)
+{
+    struct replay_options options = {.trace = trace,
+                                     .from_s = replay_find_rise(trace, STORY_S),
+                                     .length_s = STORY_S,
+                                     .scale = scale,
+                                     .nodes = STORY_NODES,
+                                     .capacity = capacity,
+                                     .startup_ns = STORY_STARTUP_S * INT64_C(1000000000),
+                                     .shards = STORY_SHARDS,
+                                     .seed = 1,
+                                     .progress = terminal ? show_progress : NULL};
+    struct replay_result *manager = MEM_NEW(struct replay_result);
+    struct replay_result *reactive = MEM_NEW(struct replay_result);
+    enum err err = replay_calibrate(&options.record_cost_s, info);
+    if (err == ERR_OK) {
+        printf(
+            "\nThe hour of the trace in which the load rises most, again: %d nodes at the peak, %g %% "
+            "of a core each,\na node takes %d s to come, the objective is a second. time_scale %g; a "
+            "record costs %.1f us of CPU.\n",
+            STORY_NODES, 100 * capacity, STORY_STARTUP_S, scale, options.record_cost_s * 1e6);
+        IGNORE_RESULT(fflush(stdout)); /* main() judges stdout at the end */
+        options.policy = "shadowcast";
+        err = replay_run(&options, manager, info);
+    }
+    options.policy = "reactive";
+    err = err == ERR_OK ? replay_run(&options, reactive, info) : err;
+    if (err == ERR_OK) {
+        print_decisions(manager);
+        printf(
+            "\npolicy         late s  p99 ms(*)  lane-hours  changes  splits  migrations  not seen\n");
+        print_outcome("shadowcast", manager);
+        print_outcome("reactive", reactive);
+        printf(
+            "(*) of the wall; the objective is %.0f ms of it. A thread that sleeps 1 ms was late by "
+            "up to %.1f and %.1f ms (99 %%)\nin the two runs: where that is near the objective, the "
+            "machine was too busy to tell them apart.\n",
+            fmax(10, 1000 / scale), manager->hiccup_ms, reactive->hiccup_ms);
+    }
+    mem_free(manager);
+    mem_free(reactive);
+    return err;
+}
