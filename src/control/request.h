@@ -65,10 +65,10 @@ enum control_kind {
     CONTROL_PLAN_CANCEL,
     CONTROL_PLAN_UNDO,
     CONTROL_CORRELATION_LIST, /* -> correlation rows */
-    CONTROL_EVENTS,  /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
-    CONTROL_LIVE,    /* -> check rows; err UNAVAILABLE if any is not ok */
-    CONTROL_READY,   /* the same */
-    CONTROL_FIGURES, /* -> `figures`: rows of several entities, for metrics */
+    CONTROL_EVENTS,           /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
+    CONTROL_LIVE,             /* -> check rows; err UNAVAILABLE if any is not ok */
+    CONTROL_READY,            /* the same */
+    CONTROL_FIGURES,          /* -> `figures`: rows of several entities, for metrics */
     CONTROL_KIND_COUNT
 };
 
