@@ -248,6 +248,8 @@ int64_t retention_limit(const struct shard *shard); /* what trims may not pass *
 /* ---- reader.c: in the caller's thread. */
 struct log_reader *embedded_reader_new(struct log *log);
 void embedded_reader_free(struct log_reader *reader);
+/* Takes all memory that it will ever want: nothing of it is then of the heap of whoever reads with it. */
+void embedded_reader_fill(struct log_reader *reader);
 enum err embedded_read(struct embedded *engine, struct log_read_op *op, struct err_info *info);
 
 /* ---- restore.c */

@@ -34,6 +34,13 @@ void embedded_reader_free(struct log_reader *reader)
     mem_free(reader);
 }
 
+void embedded_reader_fill(struct log_reader *reader)
+{
+    if (reader->scan == NULL) {
+        reader->scan = mem_resize(NULL, SCAN_BYTES, 1);
+    }
+}
+
 /* Opens the segment that holds `offset`. */
 static enum err reader_open(struct log_reader *reader, struct shard *shard, int64_t offset,
                             struct err_info *info)
@@ -138,9 +145,7 @@ static enum err reader_seek(struct log_reader *reader, struct shard *shard, int6
     if (err != ERR_OK) {
         return err;
     }
-    if (reader->scan == NULL) {
-        reader->scan = mem_resize(NULL, SCAN_BYTES, 1);
-    }
+    embedded_reader_fill(reader);
     if (offset > reader->next_offset) {
         reader_use_index(reader, offset);
     }

@@ -81,6 +81,7 @@ enum err restore_open(struct embedded *engine, struct log_restore_op *op, struct
     restore->from = restore->next_offset = from;
     restore->at = at;
     restore->reader = embedded_reader_new(&engine->log);
+    embedded_reader_fill(restore->reader); /* the engine's, which may outlive who restores */
     restore->next = shard->restores;
     shard->restores = restore;
     restore_register(engine, restore);

@@ -271,7 +271,9 @@ void lane_release_openings(struct lane *lane)
     lane->buffers_held &= lane->state_count[PARTITION_OPENING] > 0;
     for (int32_t i = 0; lane->state_count[PARTITION_OPENING] == 0 && i < lane->tuning.opens; i++) {
         struct opening *slot = &lane->openings[i];
-        if (slot->restore.buf != NULL) {
+        if (slot->state != OPENING_FREE) {
+            lane->buffers_held = true; /* of a shadow that was dropped: its op is still out */
+        } else if (slot->restore.buf != NULL) {
             restore_release(&slot->restore);
             restore_init(&slot->restore, lane->options.log, &slot->op.op);
         }

@@ -26,6 +26,7 @@ static struct lane_shard *shard_get(struct lane *lane, const struct stage_stream
 {
     for (struct lane_shard *shard = lane->shards; shard != NULL; shard = shard->next) {
         if (shard->id.v == id.v) {
+            shard->stream = stream; /* the one before may be gone: a queue's goes with its shadow */
             return shard;
         }
     }
