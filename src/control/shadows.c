@@ -42,7 +42,7 @@ static void forget_oldest(struct shadows *shadows)
     CHECK(at < shadows->count); /* C5 */
     free_entry(shadows->all[at]);
     memmove(&shadows->all[at], &shadows->all[at + 1],
-            sizeof(shadows->all[0]) * (size_t)(shadows->count - at - 1));
+            sizeof(struct shadow_entry *) * (size_t)(shadows->count - at - 1));
     shadows->count--;
 }
 

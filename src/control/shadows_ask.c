@@ -385,7 +385,8 @@ void shadowing_set_begin(struct job *job)
     if (shadowing == NULL) {
         return;
     }
-    memcpy(job->request->subject, args->pipeline, sizeof(job->request->subject) - 1);
+    IGNORE_RESULT(snprintf(job->request->subject, sizeof(job->request->subject), "%s",
+                           args->pipeline)); /* fits */
     if (args->if_match[0] != 0 && !etag_matches(args->if_match, etag_of(shadowing))) {
         job_failf(job, ERR_PRECONDITION, "the settings have changed since; GET them again");
         return;

@@ -38,7 +38,8 @@ struct primary_detail {
 };
 
 struct shadow_run {
-    struct job *job; /* the order, until it is answered; NULL: nobody waits */
+    struct job *job;   /* the order, until it is answered; NULL: nobody waits */
+    int64_t answer_ns; /* when it is answered at the latest */
     struct shadow_side sides[SHADOW_SIDES];
     int32_t side_count;
     struct primary_detail primary;

@@ -13,6 +13,7 @@
 enum { PROFILE_ARENA_MAX = 8 << 20, CANDIDATE_ARENA_MAX = 64 << 20, RECORD_ARENA_MAX = 2 << 20 };
 #define DETAIL_EVERY  4 /* looks between two at the primary's keys */
 #define LOOK_NS       1000000000LL
+#define ANSWER_NS     (3 * 1000000000LL) /* an order is answered by then, open or not */
 #define RECORD_NS     (30 * 1000000000LL)
 #define QUIET_NS      (600 * 1000000000LL) /* between two automatic shadows of a partition */
 #define DROPPED_RATIO 0.02 /* of a look's records: more is too much for the budget */
@@ -596,6 +597,7 @@ void shadow_begin(struct control *control, struct shadow_entry *entry)
         twin_begin(run->twins);
         run->comparison = MEM_NEW(struct shadow_comparison);
     }
+    run->answer_ns = control->now_ns + ANSWER_NS;
     shadows_add(&control->shadows, entry);
     struct shadowing *shadowing = shadowing_of(control, str_of(entry->pipeline));
     shadowing->begun++;
@@ -628,6 +630,9 @@ static void begin_when_ready(struct control *control, struct shadow_entry *entry
 static int64_t watch(struct control *control, struct shadow_entry *entry)
 {
     struct shadow_run *run = entry->run;
+    if (run->job != NULL && control->now_ns >= run->answer_ns) {
+        answer_order(control, entry); /* a busy machine: it will open when there is time */
+    }
     const struct shadowing *shadowing = shadowing_of(control, str_of(entry->pipeline));
     if (!layout_is_same(control, run)) {
         shadow_tell(control, entry, LIFE_EVENT_LAYOUT);
@@ -655,7 +660,7 @@ static int64_t watch(struct control *control, struct shadow_entry *entry)
             ask_primary(control, entry);
         }
     }
-    int64_t due_ns = life_due_ns(&entry->life);
+    int64_t due_ns = run->job != NULL ? run->answer_ns : life_due_ns(&entry->life);
     return open && run->look_ns < due_ns ? run->look_ns : due_ns;
 }
 
