@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/heap.h"
 #include "base/mem.h"
 #include "sim/disk_file.h"
 #include "sim/disk_names.h"
@@ -575,8 +576,10 @@ static enum err disk_run(void *ctx, struct fs_op *op)
         return op->err;
     }
     struct flight flight = {.op = op};
+    struct heap *before = heap_use(NULL); /* a disk outlives whoever writes to it */
     sync_begin(disk, &flight);
     perform(disk, &flight);
+    IGNORE_RESULT(heap_use(before)); /* the caller's */
     return op->err;
 }
 
@@ -601,9 +604,13 @@ static void disk_submit(void *ctx, struct fs_op *op)
     }
     int64_t delay_ns = disk->options.clock != NULL ? draw_delay(disk, op->kind) : 0;
     struct flight flight = {.op = op};
+    struct heap *before = heap_use(NULL); /* as in disk_run */
     sync_begin(disk, &flight);
     if (delay_ns == 0) {
         perform(disk, &flight);
+    }
+    IGNORE_RESULT(heap_use(before));
+    if (delay_ns == 0) {
         mailbox_push(op->done, &op->msg);
         return;
     }
@@ -689,13 +696,21 @@ static void end_processes(struct disk *disk)
     disk->stop_after = -1;
 }
 
-void disk_process_kill(struct disk *disk)
+static void process_kill(struct disk *disk)
 {
     end_processes(disk);
     sweep(disk);
 }
 
-void disk_power_cut(struct disk *disk)
+void disk_process_kill(struct disk *disk)
+{
+    struct heap *before =
+        heap_use(NULL); /* a crash point may lie in the step of whoever has a heap */
+    process_kill(disk);
+    IGNORE_RESULT(heap_use(before)); /* the caller's */
+}
+
+static void power_cut(struct disk *disk)
 {
     end_processes(disk);
     disk_names_power_cut(&disk->names, &disk->fates);
@@ -705,6 +720,14 @@ void disk_power_cut(struct disk *disk)
         }
     }
     sweep(disk);
+}
+
+void disk_power_cut(struct disk *disk)
+{
+    struct heap *before =
+        heap_use(NULL); /* a crash point may lie in the step of whoever has a heap */
+    power_cut(disk);
+    IGNORE_RESULT(heap_use(before)); /* the caller's */
 }
 
 void disk_set_size(struct disk *disk, int64_t size_bytes)

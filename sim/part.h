@@ -36,6 +36,9 @@ void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_
 /* The same while layout_actor.h changes the layout, killed at its crash points, too. */
 void sim_layout_run(const struct sim_options *options, struct sim_result *ret_result);
 
+/* The same as the pipelines' part while shadow_actor.h casts shadows. */
+void sim_shadow_run(const struct sim_options *options, struct sim_result *ret_result);
+
 /* Runs `count` seeds from `first` on of one part (NULL: all), printing a line for each that fails with the command that
  * repeats it. Returns how many failed. */
 int64_t sim_run_seeds(const char *part, const char *engine, uint64_t first, int64_t count,

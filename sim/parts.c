@@ -10,6 +10,7 @@ const struct sim_part sim_parts[] = {
     {"log", sim_log_run},
     {"pipeline", sim_pipeline_run},
     {"layout", sim_layout_run},
+    {"shadow", sim_shadow_run},
     {NULL, NULL},
 };
 

@@ -16,6 +16,7 @@
 #include "sim/layout_actor.h"
 #include "sim/part.h"
 #include "sim/pipeline_check.h"
+#include "sim/shadow_actor.h"
 #include "sim/world.h"
 
 /* The pipelines' part of the simulator. A seed draws a pipeline, its records, and lives: in each the process runs the
@@ -61,7 +62,8 @@ struct pipe_sim {
     struct pipe_plan plan;
     struct arena config_arena, record_arena;
     struct node_runtime *runtime;
-    struct layout_actor *layout; /* part layout; NULL: the layout stays while a life lasts */
+    struct layout_actor *layout;  /* part layout; NULL: the layout stays while a life lasts */
+    struct shadow_actor *shadows; /* part shadow; NULL: none are cast */
     struct pipe_layout drawn;
     struct writer writer;
     struct waker waker;
@@ -156,6 +158,9 @@ static void end_process(struct pipe_sim *sim, enum crash crash)
     }
     if (sim->layout != NULL && sim->runtime != NULL) {
         layout_actor_end(sim->layout);
+    }
+    if (sim->shadows != NULL && sim->runtime != NULL) {
+        shadow_actor_end(sim->shadows);
     }
     node_runtime_free(sim->runtime);
     sim->runtime = NULL;
@@ -365,6 +370,10 @@ static void start_process(struct pipe_sim *sim, bool last)
                    .slice_batches = (int32_t)rng_range(rng, 1, 4),
                    .batch_rows = (int32_t)rng_range(rng, 1, 300)},
     };
+    if (sim->shadows != NULL) {
+        options.shadow_budget = shadow_actor_budget(sim->shadows);
+        options.shadow_memory_bytes = shadow_actor_memory_bytes(sim->shadows);
+    }
     CHECK(node_runtime_new(&options, &sim->runtime, &info) == ERR_OK);
     add(sim, "runtime", node_runtime_step, sim->runtime, node_runtime_waker(sim->runtime));
     for (int32_t i = 0; i < node_runtime_lane_count(sim->runtime); i++) {
@@ -380,15 +389,26 @@ static void start_process(struct pipe_sim *sim, bool last)
         layout_actor_begin(sim->layout, sim->runtime, kept, configs, PIPE_TEXTS);
         add(sim, "layout", layout_actor_step, sim->layout, layout_actor_waker(sim->layout));
     }
+    if (sim->shadows != NULL) {
+        struct shadow_actor *shadows = sim->shadows;
+        shadow_actor_begin(shadows, sim->runtime);
+        add(sim, "caster", shadow_actor_step, shadows, shadow_actor_waker(shadows));
+        add(sim, "shadows", shadow_actor_lane_step, shadows, shadow_actor_lane_waker(shadows));
+    }
     sim->lives++;
+}
+
+static const char *actor_problem(const struct pipe_sim *sim)
+{
+    const char *problem = sim->layout != NULL ? layout_actor_problem(sim->layout) : NULL;
+    return problem == NULL && sim->shadows != NULL ? shadow_actor_problem(sim->shadows) : problem;
 }
 
 static bool in_trouble(void *ctx)
 {
     const struct pipe_sim *sim = ctx;
     return sim->failed || node_runtime_state(sim->runtime) == RUNTIME_FAILED ||
-           node_runtime_failed_partitions(sim->runtime) > 0 ||
-           (sim->layout != NULL && layout_actor_problem(sim->layout) != NULL);
+           node_runtime_failed_partitions(sim->runtime) > 0 || actor_problem(sim) != NULL;
 }
 
 static bool life_over(void *ctx)
@@ -404,7 +424,7 @@ static void look(struct pipe_sim *sim, const char *when)
         return; /* what fails now may; the next life must not */
     }
     if (in_trouble(sim) && !sim->failed) {
-        const char *problem = sim->layout != NULL ? layout_actor_problem(sim->layout) : NULL;
+        const char *problem = actor_problem(sim);
         fail(sim, when, problem != NULL ? problem : node_runtime_problem(sim->runtime)->text);
     }
     for (int32_t i = 0; !sim->failed && i < node_runtime_lane_count(sim->runtime); i++) {
@@ -691,6 +711,8 @@ static void write_table(struct pipe_sim *sim)
     end_process(sim, CRASH_POWER);
 }
 
+enum pipe_part { PART_PIPELINE, PART_LAYOUT, PART_SHADOW };
+
 static enum record_codec drawn_codec(struct rng *rng)
 {
     static const enum record_codec codecs[] = {RECORD_CODEC_NONE, RECORD_CODEC_LZ4,
@@ -698,10 +720,12 @@ static enum record_codec drawn_codec(struct rng *rng)
     return codecs[rng_below(rng, COUNT_OF(codecs))];
 }
 
-static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
+static struct pipe_sim *sim_new(const struct sim_options *options, enum pipe_part part)
 {
+    bool layout = part == PART_LAYOUT;
     struct pipe_sim *sim = MEM_NEW(struct pipe_sim);
     sim->layout = layout ? layout_actor_new(options->seed) : NULL;
+    sim->shadows = part == PART_SHADOW ? shadow_actor_new(options->seed) : NULL;
     rng_init(&sim->rng, options->seed * 2 + 1);
     bool drawn = rng_chance(&sim->rng, 0.5);
     sim->embedded = options->engine != NULL ? strcmp(options->engine, "embedded") == 0 : drawn;
@@ -753,8 +777,10 @@ static struct pipe_sim *sim_new(const struct sim_options *options, bool layout)
 static void sim_free(struct pipe_sim *sim)
 {
     end_process(sim, CRASH_KILL);
+    bool layout = sim->layout != NULL;
     layout_actor_free(sim->layout);
-    if (sim->layout == NULL) {
+    shadow_actor_free(sim->shadows);
+    if (!layout) {
         sim_crash_release(&sim->crash);
     }
     log_close(sim->log);
@@ -766,9 +792,35 @@ static void sim_free(struct pipe_sim *sim)
     mem_free(sim);
 }
 
-static void run_part(const struct sim_options *options, bool layout, struct sim_result *ret_result)
+static void tell_layout(const struct pipe_sim *sim, struct sim_result *result)
 {
-    struct pipe_sim *sim = sim_new(options, layout);
+    struct layout_tally t = layout_actor_tally(sim->layout);
+    size_t used = strlen(result->text);
+    IGNORE_RESULT(snprintf(
+        result->text + used, sizeof(result->text) - used,
+        "; %d splits, %d merges, %d migrations, %d nodes, %d texts: %d done, %d undone, %d "
+        "refused, %d at a crash; %d crash points",
+        t.started[CHANGE_SPLIT], t.started[CHANGE_MERGE], t.started[CHANGE_MIGRATE],
+        t.started[CHANGE_NODE], t.started[CHANGE_PIPELINE], t.done, t.undone, t.refused,
+        t.open_at_crash, t.crash_points)); /* may be cut */
+}
+
+static void tell_shadows(const struct pipe_sim *sim, struct sim_result *result)
+{
+    struct shadow_tally t = shadow_actor_tally(sim->shadows);
+    size_t used = strlen(result->text);
+    IGNORE_RESULT(snprintf(result->text + used, sizeof(result->text) - used,
+                           "; %d shadows, %d refused, %d closed, %d looks, %d compared, %d "
+                           "resampled, %d paused, %d found ended; %lld records, %lld results",
+                           t.opened, t.refused, t.closed, t.measured, t.compared, t.resampled,
+                           t.paused, t.ended, (long long)t.records,
+                           (long long)t.results)); /* may be cut */
+}
+
+static void run_part(const struct sim_options *options, enum pipe_part part,
+                     struct sim_result *ret_result)
+{
+    struct pipe_sim *sim = sim_new(options, part);
     int32_t source = 0, sink = 0;
     if (sim->plan.kind == PIPE_LOOKUP) {
         write_table(sim);
@@ -787,26 +839,26 @@ static void run_part(const struct sim_options *options, bool layout, struct sim_
                  sim->stormy ? ", storms" : "", pipe_kind_name(sim->plan.kind), sim->lives,
                  sim->crashes, (double)world_now_ns(sim->world) / MS, source, sink,
                  sim->failed ? "; " : "", sim->text)); /* may be cut */
-    if (layout) {
-        struct layout_tally t = layout_actor_tally(sim->layout);
-        size_t used = strlen(ret_result->text);
-        IGNORE_RESULT(snprintf(
-            ret_result->text + used, sizeof(ret_result->text) - used,
-            "; %d splits, %d merges, %d migrations, %d nodes, %d texts: %d done, %d undone, %d "
-            "refused, %d at a crash; %d crash points",
-            t.started[CHANGE_SPLIT], t.started[CHANGE_MERGE], t.started[CHANGE_MIGRATE],
-            t.started[CHANGE_NODE], t.started[CHANGE_PIPELINE], t.done, t.undone, t.refused,
-            t.open_at_crash, t.crash_points)); /* may be cut */
+    if (sim->layout != NULL) {
+        tell_layout(sim, ret_result);
+    }
+    if (sim->shadows != NULL) {
+        tell_shadows(sim, ret_result);
     }
     sim_free(sim);
 }
 
 void sim_pipeline_run(const struct sim_options *options, struct sim_result *ret_result)
 {
-    run_part(options, false, ret_result);
+    run_part(options, PART_PIPELINE, ret_result);
 }
 
 void sim_layout_run(const struct sim_options *options, struct sim_result *ret_result)
 {
-    run_part(options, true, ret_result);
+    run_part(options, PART_LAYOUT, ret_result);
+}
+
+void sim_shadow_run(const struct sim_options *options, struct sim_result *ret_result)
+{
+    run_part(options, PART_SHADOW, ret_result);
 }

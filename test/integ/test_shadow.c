@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shadows on the real program: by hand, by threshold, killed in the middle, candidates; and what the primary writes is the
+ * same with them as without. A shadow's thread is of the idle class: on a full machine it takes a while, so that waits here
+ * are for conditions, up to a minute and a half. */
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "program.h"
+#include "raw_http.h"
+#include "test.h"
+
+enum { LINES = 2000, LINE_MAX_BYTES = 64, WAIT_MS = 90000, USERS = 500 };
+
+static const char config[] =
+    "version: 1\n"
+    "manager: {interval: 1s, mode: observe}\n"
+    "streams:\n"
+    "  in: {shards: 1, time: {ingest_field: ts, out_of_order: 1s}}\n"
+    "  out: {shards: 1}\n"
+    "pipelines:\n"
+    "  p:\n"
+    "    commit: 20ms\n"
+    "    shadowing: {automatic: false, percent: 100, duration: 5m}\n"
+    "    stages:\n"
+    "      - {name: s, from: in, chain: [{parse: {name: j, format: json, fields: {user: string, n: "
+    "int}}}, {filter: {name: f, where: 'n >= 0'}}, {window: {name: w, tumbling: 1s, out: {c: "
+    "count, t: {sum: n}}}}], to: out}\n";
+
+static struct running run;
+static struct raw_reply reply;
+static int64_t fed;
+
+static void start(const char *data)
+{
+    program_write("shadow.yaml", config);
+    program_start("shadow.yaml", data, "", &run);
+    fed = 0;
+}
+
+/* Half of the records are of one user; event times move on by 1 ms a record. */
+static void feed(int times)
+{
+    char *body = mem_new((ptrdiff_t)LINES * LINE_MAX_BYTES, 1);
+    for (int k = 0; k < times; k++) {
+        size_t used = 0;
+        for (int i = 0; i < LINES; i++, fed++) {
+            int user = fed % 2 == 0 ? 0 : 1 + (int)(fed * 7919 % USERS);
+            used += (size_t)snprintf(body + used, (size_t)LINES * LINE_MAX_BYTES - used,
+                                     "{\"user\":\"u%d\",\"n\":%d,\"ts\":%lld}\n", user,
+                                     (int)(fed % 10), 1767225600000LL + (long long)fed);
+        }
+        program_call(&run, "POST", "/api/v1/streams/in/records?key_field=user", "", body, &reply);
+        CHECK_MSG(reply.status == 200, "%s", reply.text);
+    }
+    mem_free(body);
+}
+
+static json_t *call(const char *method, const char *path, const char *body)
+{
+    program_call(&run, method, path, body != NULL ? "Content-Type: application/json\r\n" : "", body,
+                 &reply);
+    return json_loads(raw_body(&reply), 0, NULL);
+}
+
+static const char *word(const json_t *row, const char *name)
+{
+    const char *text = json_string_value(json_object_get(row, name));
+    return text != NULL ? text : "";
+}
+
+static const char *answer(const json_t *profile, const char *question)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    json_array_foreach(json_object_get(profile, "answers"), index, row)
+    {
+        if (strcmp(word(row, "question"), question) == 0) {
+            return word(row, "answer");
+        }
+    }
+    return "";
+}
+
+/* Feeds until the answer to a question of the page at `path` begins with `begin`; its page, or NULL. */
+static json_t *wait_answer(const char *path, const char *question, const char *begin)
+{
+    for (int waited = 0; waited < WAIT_MS; waited += 300) {
+        json_t *page = call("GET", path, NULL);
+        if (strncmp(answer(page, question), begin, strlen(begin)) == 0) {
+            return page;
+        }
+        json_decref(page);
+        feed(1);
+        IGNORE_RESULT(poll(NULL, 0, 300));
+    }
+    return NULL;
+}
+
+static void start_shadow(const char *body)
+{
+    json_t *row = call("POST", "/api/v1/shadows", body);
+    CHECK_MSG(reply.status == 201, "%s", reply.text);
+    json_decref(row);
+}
+
+TEST(a_shadow_tells_what_limits_and_that_no_split_helps)
+{
+    start("shadow-hand");
+    feed(5);
+    start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
+    json_t *page = wait_answer("/api/v1/shadows/1/profile", "what limits it", "w (window)");
+    page = page != NULL ? page : wait_answer("/api/v1/shadows/1/profile", "what limits it", "j (");
+    EXPECT(page != NULL);
+    EXPECT_INT(json_array_size(json_object_get(page, "operators")), 3);
+    json_decref(page);
+    page = wait_answer("/api/v1/shadows/1/profile", "would a split help",
+                       "no split helps: key 'u0' alone has");
+    EXPECT(page != NULL);
+    json_decref(page);
+    static struct result result;
+    char line[400];
+    IGNORE_RESULT(snprintf(line, sizeof(line), "$SC shadow profile 1 --data '%s'", run.data));
+    program_run(line, "", &result);
+    EXPECT_INT(result.code, 0);
+    EXPECT(strstr(result.out, "what limits it?") != NULL);
+    EXPECT(strstr(result.out, "SERVICE US") != NULL);
+    json_t *row = call("DELETE", "/api/v1/shadows/1", NULL);
+    EXPECT_INT(reply.status, 202);
+    json_decref(row);
+    row = call("GET", "/api/v1/shadows/1?wait=30", NULL);
+    EXPECT_STR(str_of(word(row, "outcome")), STR("request"));
+    json_decref(row);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(a_threshold_casts_one)
+{
+    start("shadow-threshold");
+    json_t *row = call("PUT", "/api/v1/pipelines/p/shadowing",
+                       "{\"automatic\":\"on\",\"threshold_ratio\":0.01,\"sustain_seconds\":1}");
+    EXPECT_INT(reply.status, 200);
+    json_decref(row);
+    bool cast = false;
+    for (int waited = 0; waited < WAIT_MS && !cast; waited += 10) {
+        feed(2);
+        json_t *list = call("GET", "/api/v1/shadows", NULL);
+        const json_t *first = json_array_get(json_object_get(list, "items"), 0);
+        cast = first != NULL && strcmp(word(first, "cause"), "person") != 0 &&
+               strcmp(word(first, "partition"), "p/s/0/0-4096") == 0;
+        json_decref(list);
+        IGNORE_RESULT(poll(NULL, 0, 10));
+    }
+    EXPECT(cast);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(what_ran_when_the_program_was_killed_has_ended_as_partial)
+{
+    start("shadow-kill");
+    feed(2);
+    start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
+    EXPECT_INT(program_stop(&run, SIGKILL), 128 + SIGKILL);
+    program_start("shadow.yaml", "shadow-kill", "", &run);
+    json_t *row = call("GET", "/api/v1/shadows/1", NULL);
+    EXPECT_STR(str_of(word(row, "state")), STR("ended"));
+    EXPECT_STR(str_of(word(row, "outcome")), STR("restart"));
+    EXPECT(json_is_true(json_object_get(row, "partial")));
+    json_decref(row);
+    start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
+    row = call("GET", "/api/v1/shadows/2", NULL);
+    EXPECT_INT(reply.status, 200);
+    json_decref(row);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+TEST(candidates_are_equal_or_differ)
+{
+    start("shadow-candidate");
+    feed(2);
+    json_t *row = call(
+        "POST", "/api/v1/candidates?partition=p/s/0/0-4096&set=f.where%3Dn%2B0%20%3E%3D%200", NULL);
+    EXPECT_INT(reply.status, 201);
+    json_decref(row);
+    row = call("POST", "/api/v1/candidates?partition=p/s/0/0-4096&set=f.where%3Dn%20%3E%3D%205",
+               NULL);
+    EXPECT_INT(reply.status, 201);
+    json_decref(row);
+    json_t *page = wait_answer("/api/v1/candidates/2/profile", "are the results the same", "no: ");
+    EXPECT(page != NULL && json_array_size(json_object_get(page, "examples")) > 0);
+    json_decref(page);
+    page = wait_answer("/api/v1/candidates/1/profile", "are the results the same", "yes: ");
+    EXPECT(page != NULL);
+    json_decref(page);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+/* Digest of the sink when the input has ended. */
+static void result_of(const char *data, bool shadows, struct result *ret_result)
+{
+    char line[600];
+    start(data);
+    for (int i = 0; i < 10; i++) {
+        feed(2);
+        if (shadows && i % 3 == 0) {
+            start_shadow("{\"partition\":\"p/s/0/0-4096\",\"twin\":true}");
+            start_shadow("{\"partition\":\"p/s/0/0-4096\",\"percent\":30,\"transport\":\"queue\"}");
+        }
+        if (shadows && i % 3 == 2) {
+            json_t *row = call("DELETE", i == 2 ? "/api/v1/shadows/1" : "/api/v1/shadows/4", NULL);
+            CHECK_MSG(reply.status == 202, "%s", reply.text);
+            json_decref(row);
+        }
+    }
+    CHECK(program_stop(&run, SIGTERM) == 0);
+    IGNORE_RESULT(snprintf(line, sizeof(line),
+                           "$SC run shadow.yaml --data %s --listen 127.0.0.1:0 --until-end", data));
+    program_run(line, "", ret_result);
+    CHECK_MSG(ret_result->code == 0, "%s", ret_result->err);
+    program_start("shadow.yaml", data, "", &run);
+    IGNORE_RESULT(
+        snprintf(line, sizeof(line), "$SC consume out --result-hash --data '%s'", run.data));
+    program_run(line, "", ret_result);
+    CHECK_MSG(ret_result->code == 0, "%s", ret_result->err);
+    CHECK(program_stop(&run, SIGTERM) == 0);
+}
+
+TEST(the_primary_writes_the_same_with_shadows_as_without)
+{
+    static struct result without, with;
+    result_of("shadow-without", false, &without);
+    result_of("shadow-with", true, &with);
+    EXPECT(without.out[0] != 0);
+    EXPECT_STR(str_of(with.out), str_of(without.out));
+}
