@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/backtest_plot.h"
+#include "app/backtest_synthetic.h"
 #include "app/exit_code.h"
 #include "app/read_file.h"
 #include "app/verbs.h"
@@ -51,7 +52,8 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
     const char *file = cli_text(cli, "trace");
     struct str text;
     if (file == NULL) {
-        return err_set(info, ERR_INVALID, "--trace FILE is missing: CSV `timestamp,value`");
+        return err_set(info, ERR_INVALID,
+                       "--trace FILE (CSV `timestamp,value`) or --synthetic PxN is missing");
     }
     enum err err = read_policies(cli_text(cli, "policy"), call, info);
     if (err == ERR_OK) {
@@ -200,7 +202,14 @@ int verb_backtest(const struct cli *cli)
     struct err_info info;
     struct call call = {.kind_count = 0};
     arena_init(&arena, (ptrdiff_t)2 << 30);
-    enum err err = run_call(cli, &arena, &call, &info);
+    enum err err = ERR_OK;
+    if (cli_given(cli, "synthetic") && cli_given(cli, "trace")) {
+        err = err_set(&info, ERR_INVALID, "--trace or --synthetic, not both");
+    } else if (cli_given(cli, "synthetic")) {
+        err = backtest_synthetic(cli, &info);
+    } else {
+        err = run_call(cli, &arena, &call, &info);
+    }
     arena_release(&arena);
     if (err != ERR_OK) {
         IGNORE_RESULT(fprintf(stderr, "shadowcast: %s\n", info.text)); /* nobody left to tell */

@@ -355,6 +355,8 @@ static const struct cli_option demo_options[] = {
 static const struct cli_option backtest_options[] = {
     {"trace", 0, CLI_TEXT, "FILE", NULL,
      "CSV `timestamp,value` at equal steps; - is standard input"},
+    {"synthetic", 0, CLI_TEXT, "PxN", NULL,
+     "instead: how long a decision takes for P partitions on N nodes"},
     {"policy", 0, CLI_TEXT, "NAME,...",
      "shadowcast,predictive,trend,reactive,ds2,static-peak,static-mean,perfect,oracle",
      "policies to compare"},

@@ -41,6 +41,7 @@ enum err planner_new(struct arena *arena, int32_t parts_max, int32_t shards_max,
     p->cell_work = ARENA_NEW_ARRAY(arena, double, cells);
     p->cell_high = ARENA_NEW_ARRAY(arena, double, cells);
     p->shard_read = ARENA_NEW_ARRAY(arena, double, shards_max);
+    p->of_shard = ARENA_NEW_ARRAY(arena, int32_t, shards_max);
     p->count = ARENA_NEW_ARRAY(arena, int32_t, shards_max);
     p->left_once = ARENA_NEW_ARRAY(arena, double, parts_max);
     p->left_after = ARENA_NEW_ARRAY(arena, double, parts_max);
@@ -87,7 +88,8 @@ static void take_part(struct planner *p, int32_t i)
     const struct load_part *part = &p->in->parts[i];
     struct weighed *w = &p->parts[i];
     uint64_t who = identity(p->in, part);
-    w->shard = part->shard;
+    w->shard = (uint32_t)part->shard & (LOAD_SHARDS_MAX - 1);
+    w->pipe = (uint32_t)p->in->shards[part->shard].pipeline & (LOAD_PIPELINES_MAX - 1);
     w->work = load_work_of(p->in, part);
     w->waiting = (float)(part->waiting * part->work_s);
     w->high = step_drift(&p->drift[i], p->who[i] == who, w->work);
@@ -99,7 +101,7 @@ static void take_part(struct planner *p, int32_t i)
 
 static void add_work(struct planner *p, const struct weighed *w, int32_t lane, double sign)
 {
-    int32_t cell = lane * p->in->pipeline_count + p->in->shards[w->shard].pipeline;
+    int32_t cell = lane * p->in->pipeline_count + (int32_t)w->pipe;
     p->cell_work[cell] += sign * w->work;
     p->cell_high[cell] += sign * w->high;
     p->lane_waiting[lane] += sign * (double)w->waiting;
@@ -116,7 +118,7 @@ static void weigh_lane(struct planner *p, int32_t lane)
         const struct weighed *w = &p->parts[i];
         add_work(p, w, lane, 1);
         if (p->count[w->shard]++ == 0) {
-            p->cell_read[base + p->in->shards[w->shard].pipeline] += p->shard_read[w->shard];
+            p->cell_read[base + (int32_t)w->pipe] += p->shard_read[w->shard];
         }
     }
     for (int32_t i = p->first[lane]; i >= 0; i = p->parts[i].next) {
@@ -150,10 +152,12 @@ enum err planner_load(struct planner *p, const struct load_input *input, struct 
     }
     for (int32_t i = 0; i < input->shard_count; i++) {
         p->shard_read[i] = input->shards[i].rate_per_s * input->shards[i].read_s;
+        p->of_shard[i] = 0;
     }
     for (int32_t i = input->part_count - 1; i >= 0; i--) {
         int32_t lane = input->parts[i].lane;
         take_part(p, i);
+        p->of_shard[p->parts[i].shard]++;
         if (lane != LOAD_NOWHERE) {
             p->parts[i].next = p->first[lane];
             p->first[lane] = i;

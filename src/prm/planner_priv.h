@@ -26,8 +26,8 @@ struct weighed {
     double work;   /* cores, measured */
     double high;   /* cores, the larger of measured and drifting */
     float waiting; /* CPU seconds that wait */
-    int32_t shard;
-    int32_t next; /* on its lane; -1: last */
+    int32_t next;  /* on its lane; -1: last */
+    uint32_t shard : 20, pipe : 6;
     uint32_t lo : 13, hi : 13, held : 1;
 };
 
@@ -48,6 +48,7 @@ struct planner {
     /* [lanes * pipelines] cores */
     double *cell_read, *cell_work, *cell_high;
     double *shard_read; /* [shards] cores, as in cell_read */
+    int32_t *of_shard;  /* [shards] its partitions: of one that is alone nobody else reads */
     /* scratch, as told between uses */
     int32_t *count;                 /* [shards] 0 */
     double *left_once, *left_after; /* [parts] 1: share that is still on its lane, in a sketch */

@@ -6,6 +6,7 @@
  * waits where it comes. Of the lanes of a pipeline the latest counts: the load of all goes up and down together, so their
  * late times lie within each other. What still waits at the window's end is priced by the time it takes to drain. */
 #include <math.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "prm/planner_priv.h"
@@ -35,10 +36,10 @@ struct pricing {
     const struct sketch *s;
     struct arena *arena;
     int32_t pipes, lanes;
-    double *left_once, *left_after; /* the planner's */
-    double *after;                  /* [lanes] cores at the end */
-    bool grows;                     /* some moves wait for new nodes */
-    bool *touched;                  /* [lanes] */
+    double *left_once, *left_after;     /* the planner's */
+    double *after;                      /* [lanes] cores at the end */
+    bool *walked;                       /* [lanes] to be summed anew */
+    double *change_once, *change_after; /* [lanes * pipelines] cores, of the others */
     double *gains;  /* [lanes] CPU seconds that wait, by moves at once; negative: they leave */
     double *pauses; /* [lanes] CPU seconds that the pause of later moves adds */
     double peak[LOAD_PIPELINES_MAX]; /* highest growth of any path */
@@ -59,7 +60,7 @@ static const struct load_input *input_of(const struct pricing *p)
 static void add_part(struct pricing *p, double *cells, int32_t part, double fraction)
 {
     struct planner *planner = p->s->planner;
-    int32_t shard = planner->parts[part].shard, pipe = input_of(p)->shards[shard].pipeline;
+    int32_t shard = (int32_t)planner->parts[part].shard, pipe = (int32_t)planner->parts[part].pipe;
     cells[pipe] += planner->parts[part].high * fraction * p->s->ratio[pipe];
     cells[pipe] += planner->count[shard]++ == 0 ? planner_read(planner, shard) : 0;
 }
@@ -109,17 +110,37 @@ static void fill_cells(struct pricing *p, int32_t lane, double **cells)
         cells[BEFORE][c] = work + read;
         cells[AT_ONCE][c] = cells[AFTER][c] = work * p->s->ratio[c] + read;
     }
-    if (p->touched[lane]) {
+    if (p->walked[lane]) {
         sum_lane(p, lane, p->left_after, true, cells[AFTER]);
-    }
-    if (p->touched[lane] && p->grows) {
         sum_lane(p, lane, p->left_once, !p->s->added[lane], cells[AT_ONCE]);
-    } else if (p->touched[lane]) {
+    } else {
         for (int32_t c = 0; c < p->pipes; c++) {
-            cells[AT_ONCE][c] = cells[AFTER][c];
+            cells[AFTER][c] = fmax(0, cells[AFTER][c] + p->change_after[lane * p->pipes + c]);
+            cells[AT_ONCE][c] = fmax(0, cells[AT_ONCE][c] + p->change_once[lane * p->pipes + c]);
         }
     }
     p->after[lane] = sum(cells[AFTER], p->pipes);
+}
+
+/* A whole partition that shares its shard with nobody takes all of its load along; others are summed anew, since what they
+ * read may stay, or be there already. */
+static void apply_piece(struct pricing *p, const struct piece *piece)
+{
+    const struct sketch *s = p->s;
+    const struct weighed *w = &s->planner->parts[piece->part];
+    if (s->planner->of_shard[w->shard] > 1 || piece->fraction < 1) {
+        p->walked[piece->from] = p->walked[piece->to] = true;
+        return;
+    }
+    double load = w->high * s->ratio[w->pipe] + planner_read(s->planner, (int32_t)w->shard);
+    int32_t from = piece->from * p->pipes + (int32_t)w->pipe;
+    int32_t to = piece->to * p->pipes + (int32_t)w->pipe;
+    p->change_after[from] -= load;
+    p->change_after[to] += load;
+    if (!s->added[piece->to]) {
+        p->change_once[from] -= load;
+        p->change_once[to] += load;
+    }
 }
 
 /* Pieces: what leaves and comes, and what waits with it. */
@@ -130,11 +151,10 @@ static void apply_pieces(struct pricing *p)
     for (int32_t i = 0; i < s->piece_count; i++) {
         const struct piece *piece = &s->pieces[i];
         double paused = planner->parts[piece->part].high * piece->fraction * s->options->pause_s;
-        p->touched[piece->from] = p->touched[piece->to] = true;
+        apply_piece(p, piece);
         p->left_after[piece->part] -= piece->fraction;
         if (s->added[piece->to]) {
             p->pauses[piece->to] += paused;
-            p->grows = true;
             continue;
         }
         double waits = (double)planner->parts[piece->part].waiting * piece->fraction;
@@ -279,43 +299,60 @@ static void count_late(const struct queued *q, double late, int32_t pipes, doubl
     }
 }
 
+static double rate_of(const struct pricing *p, const struct queued *q, enum phase phase,
+                      const double *growth)
+{
+    double rate = 0;
+    for (int32_t c = 0; c < p->pipes; c++) {
+        rate += q->cells[phase][c] * growth[c];
+    }
+    return rate;
+}
+
+/* All lanes over one lead, from the growth before to the growth then; late[]: of each pipeline. */
+static void run_lead(struct pricing *p, enum phase phase, double seconds, const double *before,
+                     const double *growth, double *late)
+{
+    double latest[LOAD_PIPELINES_MAX] = {0};
+    for (int32_t i = 0; i < p->queued_count; i++) {
+        struct queued *q = &p->queued[i];
+        q->rate = rate_of(p, q, phase, growth);
+        struct queue_step step = {.rate_begin = rate_of(p, q, phase, before),
+                                  .rate_end = q->rate,
+                                  .capacity = q->capacity,
+                                  .seconds = seconds,
+                                  .objective_s = q->objective_s};
+        count_late(q, queue_ramp(&q->work, &step), p->pipes, latest);
+    }
+    for (int32_t c = 0; c < p->pipes; c++) {
+        late[c] += latest[c];
+    }
+}
+
 /* Late seconds of each pipeline on one path, added to late[]. */
 static void run_path(struct pricing *p, const struct paths *paths, int32_t path, double *late)
 {
-    double latest[LOAD_PIPELINES_MAX], growth[LOAD_PIPELINES_MAX], at = 0;
+    double before[LOAD_PIPELINES_MAX] = {0}, growth[LOAD_PIPELINES_MAX] = {0};
+    double latest[LOAD_PIPELINES_MAX] = {0};
+    double at = 0;
     enum phase phase = AT_ONCE;
+    for (int32_t c = 0; c < p->pipes; c++) {
+        before[c] = 1;
+    }
     for (int32_t i = 0; i < p->queued_count; i++) {
         p->queued[i].work = p->queued[i].waiting;
-        p->queued[i].rate = sum(p->queued[i].cells[AT_ONCE], p->pipes);
     }
     for (int32_t j = 0; j < paths->leads; j++) {
         double end = paths->view != NULL ? paths->view->lead_s[j] : paths->window_s;
         for (int32_t c = 0; c < p->pipes; c++) {
             growth[c] = growth_of(p, c, j, path);
-            latest[c] = 0;
         }
         if (phase == AT_ONCE && end > p->s->options->startup_s) {
             phase = AFTER;
             hand_over(p);
         }
-        for (int32_t i = 0; i < p->queued_count; i++) {
-            struct queued *q = &p->queued[i];
-            double rate = 0;
-            for (int32_t c = 0; c < p->pipes; c++) {
-                rate += q->cells[phase][c] * growth[c];
-            }
-            struct queue_step step = {.rate_begin = q->rate,
-                                      .rate_end = rate,
-                                      .capacity = q->capacity,
-                                      .seconds = end - at,
-                                      .objective_s = q->objective_s};
-            count_late(q, queue_ramp(&q->work, &step), p->pipes, latest);
-            q->rate = rate;
-        }
-        for (int32_t c = 0; c < p->pipes; c++) {
-            late[c] += latest[c];
-            latest[c] = 0;
-        }
+        run_lead(p, phase, end - at, before, growth, late);
+        memcpy(before, growth, sizeof before);
         at = end;
     }
     for (int32_t i = 0; i < p->queued_count; i++) {
@@ -410,7 +447,9 @@ void price_sketch(const struct sketch *s, struct plan_option *option)
     double open = 0;
     p.left_once = s->planner->left_once;
     p.left_after = s->planner->left_after;
-    p.touched = ARENA_NEW_ARRAY(s->arena, bool, p.lanes);
+    p.walked = ARENA_NEW_ARRAY(s->arena, bool, p.lanes);
+    p.change_once = ARENA_NEW_ARRAY(s->arena, double, (ptrdiff_t)p.lanes *p.pipes);
+    p.change_after = ARENA_NEW_ARRAY(s->arena, double, (ptrdiff_t)p.lanes *p.pipes);
     p.gains = ARENA_NEW_ARRAY(s->arena, double, p.lanes);
     p.pauses = ARENA_NEW_ARRAY(s->arena, double, p.lanes);
     p.queued = ARENA_NEW_ARRAY(s->arena, struct queued, p.lanes);

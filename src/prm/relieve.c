@@ -30,7 +30,7 @@ static double capacity_of(const struct sketch *s, int32_t lane)
 
 static int32_t pipeline_of(const struct sketch *s, int32_t part)
 {
-    return s->planner->in->shards[s->planner->parts[part].shard].pipeline;
+    return (int32_t)s->planner->parts[part].pipe;
 }
 
 /* Own work and reading of a piece at the planning quantile, cores. */
@@ -93,14 +93,15 @@ static void make_heap(struct sketch *s)
 static bool reads(const struct sketch *s, int32_t lane, int32_t shard)
 {
     const struct planner *p = s->planner;
-    for (int32_t i = s->came[lane]; i >= 0; i = s->pieces[i].next) {
-        if (p->parts[s->pieces[i].part].shard == shard) {
+    for (int32_t i = s->came[lane]; i >= 0 && (p->of_shard[shard] > 1 || s->splits > 0);
+         i = s->pieces[i].next) {
+        if ((int32_t)p->parts[s->pieces[i].part].shard == shard) {
             return true;
         }
     }
     /* Lanes that get something were never hot: nothing has left them. */
-    for (int32_t i = p->first[lane]; i >= 0; i = p->parts[i].next) {
-        if (p->parts[i].shard == shard) {
+    for (int32_t i = p->first[lane]; i >= 0 && p->of_shard[shard] > 1; i = p->parts[i].next) {
+        if ((int32_t)p->parts[i].shard == shard) {
             return true;
         }
     }
@@ -109,7 +110,7 @@ static bool reads(const struct sketch *s, int32_t lane, int32_t shard)
 
 /* A piece on the hot lane that is being relieved. */
 struct item {
-    double work; /* at the planning quantile */
+    double work, read; /* at the planning quantile; of reading, if it alone does */
     double fraction;
     int32_t part;
     uint32_t lo, hi;
@@ -154,8 +155,12 @@ static void fill_shelf(struct sketch *s, int32_t lane, int32_t cuts_max, struct 
         const struct weighed *w = &p->parts[i];
         p->count[w->shard]++;
         if (w->held == 0) {
-            shelf->items[shelf->count++] = (struct item){
-                .work = work_of(s, i, 1), .fraction = 1, .part = i, .lo = w->lo, .hi = w->hi};
+            shelf->items[shelf->count++] = (struct item){.work = work_of(s, i, 1),
+                                                         .read = read_of(s, i),
+                                                         .fraction = 1,
+                                                         .part = i,
+                                                         .lo = w->lo,
+                                                         .hi = w->hi};
         }
     }
     sort_shelf(shelf);
@@ -173,13 +178,13 @@ static void forget_shelf(struct sketch *s, int32_t lane)
 static double relief_of(const struct sketch *s, const struct item *item)
 {
     bool sole = s->planner->count[s->planner->parts[item->part].shard] == 1;
-    return item->work + (sole ? read_of(s, item->part) : 0);
+    return item->work + (sole ? item->read : 0);
 }
 
 static double burden_of(const struct sketch *s, const struct item *item, int32_t lane)
 {
     bool there = reads(s, lane, s->planner->parts[item->part].shard);
-    return item->work + (there ? 0 : read_of(s, item->part));
+    return item->work + (there ? 0 : item->read);
 }
 
 /* --- steps --- */
@@ -227,7 +232,7 @@ static void put(struct sketch *s, const struct item *item, int32_t from, uint32_
 static bool fits(const struct sketch *s, const struct item *item, double room)
 {
     return !item->gone && item->work > 0 && item->work <= room &&
-           burden_of(s, item, s->heap[0]) <= room;
+           (item->work + item->read <= room || burden_of(s, item, s->heap[0]) <= room);
 }
 
 /* The smallest item that alone relieves the lane of `excess` and fits. */
@@ -237,7 +242,8 @@ static struct item *choose_enough(struct sketch *s, struct shelf *shelf, double 
     for (int32_t i = 0; i < shelf->count && !(shelf->sorted && best != NULL); i++) {
         struct item *item = &shelf->items[i];
         bool better = best == NULL || item->work < best->work;
-        if (better && relief_of(s, item) >= excess && fits(s, item, room)) {
+        bool may = better && item->work + item->read >= excess;
+        if (may && relief_of(s, item) >= excess && fits(s, item, room)) {
             best = item;
         }
     }
@@ -309,6 +315,7 @@ static bool cut(struct sketch *s, struct shelf *shelf, double excess, double roo
         return false;
     }
     shelf->items[shelf->count++] = (struct item){.work = heavy->work * upper,
+                                                 .read = heavy->read,
                                                  .fraction = heavy->fraction * upper,
                                                  .part = heavy->part,
                                                  .lo = border,
@@ -504,6 +511,7 @@ static struct leaving find_leaving(struct sketch *s, const bool *drained)
         }
         if (part->lane != LOAD_NOWHERE && drained[part->lane]) {
             leaving.items[leaving.count++] = (struct item){.work = work_of(s, i, 1),
+                                                           .read = read_of(s, i),
                                                            .fraction = 1,
                                                            .part = i,
                                                            .lo = part->group_lo,
@@ -673,11 +681,24 @@ static void weigh(struct sketch *s)
     }
 }
 
+static void allot(struct sketch *s, int32_t nodes)
+{
+    int32_t lanes = s->planner->in->lane_count;
+    int32_t steps = s->piece_max + abs(nodes) + 1;
+    steps = steps < PLAN_STEPS_MAX ? steps : PLAN_STEPS_MAX;
+    s->usable = ARENA_NEW_ARRAY(s->arena, bool, lanes);
+    s->added = ARENA_NEW_ARRAY(s->arena, bool, lanes);
+    s->load = ARENA_NEW_ARRAY(s->arena, double, lanes);
+    s->came = ARENA_NEW_ARRAY(s->arena, int32_t, lanes);
+    s->heap = ARENA_NEW_ARRAY(s->arena, int32_t, lanes);
+    s->pieces = ARENA_NEW_ARRAY(s->arena, struct piece, s->piece_max);
+    s->steps = ARENA_NEW_ARRAY(s->arena, struct plan_step, steps);
+}
+
 bool sketch_begin(struct sketch *s, struct planner *planner, const struct plan_input *input,
                   const struct plan_options *options, const double *growth, const double *ratio,
                   int32_t nodes, struct arena *arena)
 {
-    int32_t lanes = planner->in->lane_count;
     int32_t pieces = planner->in->part_count + options->splits_max;
     pieces = pieces < options->moves_max ? pieces : options->moves_max;
     *s = (struct sketch){.planner = planner,
@@ -687,15 +708,7 @@ bool sketch_begin(struct sketch *s, struct planner *planner, const struct plan_i
                          .growth = growth,
                          .ratio = ratio,
                          .piece_max = pieces};
-    int32_t steps = pieces + (nodes > 0 ? nodes : -nodes) + 1;
-    steps = steps < PLAN_STEPS_MAX ? steps : PLAN_STEPS_MAX;
-    s->usable = ARENA_NEW_ARRAY(arena, bool, lanes);
-    s->added = ARENA_NEW_ARRAY(arena, bool, lanes);
-    s->load = ARENA_NEW_ARRAY(arena, double, lanes);
-    s->came = ARENA_NEW_ARRAY(arena, int32_t, lanes);
-    s->heap = ARENA_NEW_ARRAY(arena, int32_t, lanes);
-    s->pieces = ARENA_NEW_ARRAY(arena, struct piece, pieces);
-    s->steps = ARENA_NEW_ARRAY(arena, struct plan_step, steps);
+    allot(s, nodes);
     weigh(s);
     bool there = nodes <= 0 || add_nodes(s, nodes);
     set_target(s);

@@ -148,6 +148,23 @@ TEST(plan_does_nothing_when_nothing_is_late)
     EXPECT_NEAR(chosen(&plan)->max_before, 0.93, 1e-9);
 }
 
+TEST(plan_prices_what_waits_by_hand)
+{
+    struct load_input in = cluster(2, 1, 1);
+    struct plan_options options = options_of();
+    options.may_split = false;
+    part(0, 0, 1.2, 0.05);
+    struct plan plan = plan_of(&in, &options);
+    /* 0.25 cores too much: late once what waits is more than came in 2 s; and it never drains, which counts as much again. */
+    double late = options.horizon_s - 2 * 1.25 / 0.25 + options.horizon_s;
+    EXPECT_NEAR(plan.options[0].usage.late_seconds, late, 1e-6);
+    EXPECT_NEAR(plan.options[0].cost, options.horizon_s + 19 * late, 1e-6);
+    /* What waits already is late from the first second on. */
+    parts[0].waiting = 10000;
+    plan = plan_of(&in, &options);
+    EXPECT_NEAR(plan.options[0].usage.late_seconds, 2 * options.horizon_s, 1e-6);
+}
+
 TEST(plan_moves_before_it_splits_and_splits_before_it_adds)
 {
     struct load_input in = cluster(4, 2, 4);
