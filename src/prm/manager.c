@@ -119,8 +119,8 @@ const char *manager_options_wrong(const struct manager_options *o, struct arena 
                   {"most nodes", o->nodes_max, o->nodes_min, LOAD_LANES_MAX},
                   {"nodes at once", o->nodes_step, 1, LOAD_LANES_MAX},
                   {"lanes of a node", o->lanes_per_node, 1, LOAD_LANES_MAX},
-                  {"moves at once", o->moves_max, 0, PLAN_STEPS_MAX / 2},
-                  {"splits at once", o->splits_max, 0, PLAN_STEPS_MAX / 2},
+                  {"moves at once", o->moves_max, 0, 0.5 * PLAN_STEPS_MAX},
+                  {"splits at once", o->splits_max, 0, 0.5 * PLAN_STEPS_MAX},
                   {"windows", o->window_count, 0, MANAGER_WINDOWS_MAX}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         if (!(ranges[i].value >= ranges[i].min && ranges[i].value <= ranges[i].max)) {
