@@ -110,17 +110,21 @@ static struct batch *fill(struct arena *arena, const struct str *lines, int64_t 
 struct str rows_through(struct arena *arena, const struct stage_plan *plan, struct str lines,
                         int32_t rows)
 {
-    struct arena rows_arena, out_arena;
-    struct chain_out *out = MEM_NEW(struct chain_out);
+    static struct arena rows_arena,
+        out_arena; /* kept: making them anew is most of what a short input costs */
+    static struct chain_out *out;
     struct state *state = state_new(0, KEY_GROUP_COUNT);
     struct chain *chain = NULL;
     struct err_info info = {0};
     struct sink sinks[2] = {{.arena = arena}, {.arena = arena}};
     struct str *pending = ARENA_NEW_ARRAY(arena, struct str, rows);
     int64_t first = 0;
-    arena_init(&rows_arena, ROWS_ARENA_MAX);
-    arena_init(&out_arena, ROWS_ARENA_MAX);
-    chain_out_init(out, &out_arena);
+    if (out == NULL) {
+        out = MEM_NEW(struct chain_out);
+        arena_init(&rows_arena, ROWS_ARENA_MAX);
+        arena_init(&out_arena, ROWS_ARENA_MAX);
+        chain_out_init(out, &out_arena);
+    }
     struct chain_options options = {.plan = plan, .state = state};
     CHECK(rows >= 1 && rows <= BATCH_ROWS_MAX && chain_new(&options, &chain, &info) == ERR_OK);
     while (lines.ptr != NULL && lines.len > 0) {
@@ -138,9 +142,6 @@ struct str rows_through(struct arena *arena, const struct stage_plan *plan, stru
     put_sorted(&sinks[0], (struct str){sinks[1].bytes, sinks[1].len}, arena);
     chain_free(chain);
     state_free(state);
-    mem_free(out);
-    arena_release(&rows_arena);
-    arena_release(&out_arena);
     return (struct str){sinks[0].bytes, sinks[0].len};
 }
 

@@ -76,8 +76,10 @@ void layout_actor_begin(struct layout_actor *actor, struct node_runtime *rt, boo
 {
     actor->rt = rt;
     CHECK(text_count <= TEXTS_MAX);
-    memcpy(actor->texts, texts, (size_t)text_count * sizeof(texts[0]));
     actor->text_count = text_count;
+    for (int i = 0; i < text_count; i++) {
+        actor->texts[i] = texts[i];
+    }
     actor->checked = false;
     actor->same_numbers = same_numbers;
     actor->crash = false;
