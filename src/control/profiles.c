@@ -55,6 +55,7 @@ static void add_groups(struct shadow_run *run)
             profile_add_group(&run->looks,
                               &(struct profile_group){.rows = (double)group->rows,
                                                       .rows_out = (double)group->rows_out,
+                                                      .heavy_rows = (double)group->heavy_rows,
                                                       .work_ns = (double)group->work_ns,
                                                       .read_ns = (double)group->read_ns,
                                                       .operator_rows = rows,
@@ -216,6 +217,10 @@ static void add_figures(struct page *page)
     add_figure(page, "share of reading", "%", scaled(p->read_share, 100));
     add_figure(page, "maximum rate of the primary", "records/s", p->rate_max);
     add_figure(page, "work cost in the sample", "us/record", scaled(p->work_ns, 1e-3));
+    if (run->sample.heavy_count > 0) {
+        add_figure(page, "the same, weighted by stratum", "us/record",
+                   scaled(profile_weighted(&run->looks, run->strata.heavy), 1e-3));
+    }
     if (m->full_batches > 0) {
         add_figure(page, "rate from full batches", "records/s a core",
                    exactly(m->rate_max, (double)m->full_batches));

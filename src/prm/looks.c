@@ -206,26 +206,3 @@ void quantile_bounds(double q, double n, double confidence, double *ret_low, dou
         *ret_high = q + half + 1 / n < 1 ? q + half + 1 / n : 1;
     }
 }
-
-struct estimate stratified(const struct stratum_figure *strata, int32_t count)
-{
-    struct estimate whole = {.value = 0};
-    double below = 0, above = 0;
-    for (int32_t i = 0; i < count; i++) {
-        double share = strata[i].share;
-        const struct estimate *part = &strata[i].part;
-        if (!(share > 0)) {
-            continue;
-        }
-        if (!isfinite(part->value)) {
-            return unknown;
-        }
-        whole.value += share * part->value;
-        whole.n += part->n;
-        below += share * share * (part->value - part->low) * (part->value - part->low);
-        above += share * share * (part->high - part->value) * (part->high - part->value);
-    }
-    whole.low = whole.value - sqrt(below);
-    whole.high = whole.value + sqrt(above);
-    return whole;
-}

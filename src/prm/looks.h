@@ -76,14 +76,4 @@ struct estimate share_estimate(double count, double error, double n, double conf
  * Source: Conover 1999 section 3.2, normal form. */
 void quantile_bounds(double q, double n, double confidence, double *ret_low, double *ret_high);
 
-/* What a whole is like of which strata were measured apart.
- *   share    of the whole, >= 0; together 1
- *   part     its figure with interval; n 0: nothing of it was seen, which leaves the whole unknown unless its share is 0
- * Source: Cochran 1977 section 5.3; intervals are joined as independent, each end by itself (Zou and Donner 2008). */
-struct stratum_figure {
-    double share;
-    struct estimate part;
-};
-struct estimate stratified(const struct stratum_figure *strata, int32_t count);
-
 #endif

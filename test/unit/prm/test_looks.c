@@ -163,39 +163,3 @@ TEST(quantile_bounds_hold)
         EXPECT_MSG(held >= 930, "%d of 1000 at %g", held, qs[k]);
     }
 }
-
-/* Two strata of unlike cost, sampled at unlike rates: the plain mean is far off, the weighted one is not. */
-TEST(strata_are_weighted_by_what_they_are_of_the_whole)
-{
-    struct rng rng;
-    int held = 0, plain_held = 0;
-    rng_init(&rng, 31);
-    for (int run = 0; run < 1000; run++) {
-        static double heavy_memory[(LOOKS_BATCHES_MAX + 1) * 2],
-            rest_memory[(LOOKS_BATCHES_MAX + 1) * 2];
-        struct looks heavy, rest, plain;
-        looks_init(&heavy, heavy_memory, 2);
-        looks_init(&rest, rest_memory, 2);
-        looks_init(&plain, memory, 2);
-        for (int i = 0; i < 100; i++) {
-            double a[2] = {50, 50 * 100 * (1 + 0.1 * rng_normal(&rng))};
-            double b[2] = {10, 10 * 900 * (1 + 0.1 * rng_normal(&rng))};
-            looks_add(&heavy, a);
-            looks_add(&rest, b);
-            looks_add(&plain, (double[]){a[0] + b[0], a[1] + b[1]});
-        }
-        struct stratum_figure strata[] = {{0.3, looks_ratio(&heavy, 1, 0, 0.95)},
-                                          {0.7, looks_ratio(&rest, 1, 0, 0.95)}};
-        double truth = 0.3 * 100 + 0.7 * 900;
-        struct estimate e = stratified(strata, 2), p = looks_ratio(&plain, 1, 0, 0.95);
-        held += e.low <= truth && truth <= e.high;
-        plain_held += p.low <= truth && truth <= p.high;
-    }
-    EXPECT_MSG(held >= 925, "%d of 1000", held);
-    EXPECT_INT(plain_held, 0);
-    struct stratum_figure unseen[] = {{0.5, {1, 1, 1, 10}},
-                                      {0.5, {(double)NAN, (double)NAN, (double)NAN, 0}}};
-    EXPECT(isnan(stratified(unseen, 2).value));
-    unseen[1].share = 0;
-    EXPECT_NEAR(stratified(unseen, 2).value, 0.5, 1e-12);
-}
