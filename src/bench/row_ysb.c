@@ -23,7 +23,7 @@
 #include "bench/rows.h"
 
 enum {
-    YSB_RECORDS = 1 << 18,
+    YSB_RECORDS = 1 << 19,
     YSB_MANY_RECORDS = 1 << 21, /* of the row with many campaigns: some windows' worth */
     YSB_RATE = 100000,
     YSB_STEP = 1024,

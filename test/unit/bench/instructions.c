@@ -59,12 +59,6 @@ enum { EVENTS_RATE = 10000, YSB_EVENTS_RATE = 100000 };
 static const struct ysb_options ysb_input = {
     .seed = 1, .rate = YSB_EVENTS_RATE, .campaigns = 100, .ads_per_campaign = 10};
 
-static void add_nexmark(struct feed *feed, int32_t count)
-{
-    struct nexmark_options options = {.seed = 1, .rate = EVENTS_RATE, .group = 1};
-    events_add_nexmark(feed, &options, count, false);
-}
-
 static void add_nexmark_one_key(struct feed *feed, int32_t count)
 {
     struct nexmark_options options = {.seed = 1, .rate = EVENTS_RATE, .group = 1};
@@ -88,12 +82,7 @@ static const struct path {
     {"json", FEED_CLICKS_CHAIN, add_clicks, false, "feed_run_step"},
     {"count-few", COUNT_CHAIN, add_few, false, "feed_run_step"},
     {"count-many", COUNT_CHAIN, add_many, false, "feed_run_step"},
-    {"q0", NULL, add_nexmark, false, "feed_run_step"},
-    {"q1", NULL, add_nexmark, false, "feed_run_step"},
-    {"q3", NULL, add_nexmark, false, "feed_run_step"},
-    {"q5", NULL, add_nexmark, false, "feed_run_step"},
     {"q7", NULL, add_nexmark_one_key, false, "feed_run_step"},
-    {"q8", NULL, add_nexmark, false, "feed_run_step"},
     {"ysb", NULL, add_ysb, false, "feed_run_step"},
     {"lane-passthrough", "[]", add_large, true, "lane_step"},
     {"lane-json", FEED_CLICKS_CHAIN, add_clicks, true, "lane_step"},

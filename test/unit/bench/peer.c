@@ -13,8 +13,9 @@
 #include "base/real/clock_real.h"
 #include "bench/feed_run.h"
 #include "bench/node_run.h"
+#include "pipeline/lookup_table.h"
 
-enum { PASSES_MAX = 100, KEY_AT = 9, LINES_MAX = 1 << 24 };
+enum { PASSES_MAX = 100, KEY_AT = 9, LINES_MAX = 1 << 24, TEXT_BYTES_MAX = 1 << 20 };
 
 /* `{"user":"`: what each line begins with. */
 static const char HEAD[] = "{\"user\":\"";
@@ -23,12 +24,16 @@ static const char HEAD[] = "{\"user\":\"";
     "{parse: {name: p, format: json, fields: {kind: string, user: string, ts: int}}}, " \
     "{filter: {name: f, where: \"kind == 'view'\"}}"
 
-static const struct query {
+struct query {
     const char *name, *chain;
-    bool with_key; /* its result lines are key, time, value; else the value alone */
-} QUERIES[] = {
-    {"filter", "[" VIEWS ", {map: {name: m, select: [user, ts]}}]", false},
-    {"count", "[" VIEWS ", {window: {name: w, tumbling: 10s, out: {n: count}}}]", true},
+    bool with_key;      /* its result lines are key, time, value; else the value alone */
+    const char *stages; /* instead of a chain: of a configuration of examples/ */
+    struct lookup_table *table;
+};
+
+static const struct query QUERIES[] = {
+    {"filter", "[" VIEWS ", {map: {name: m, select: [user, ts]}}]", false, NULL, NULL},
+    {"count", "[" VIEWS ", {window: {name: w, tumbling: 10s, out: {n: count}}}]", true, NULL, NULL},
 };
 
 struct results {
@@ -65,7 +70,12 @@ static enum err memory_pass(const struct query *query, struct feed *feed, struct
                             struct err_info *info)
 {
     struct feed_run run;
-    enum err err = feed_run_open_chain(&run, query->chain, info);
+    enum err err =
+        query->stages == NULL
+            ? feed_run_open_chain(&run, query->chain, info)
+            : feed_run_open(
+                  &run, &(struct feed_run_options){.stages = query->stages, .table = query->table},
+                  info);
     run.options.take = take_output;
     run.options.take_ctx = results;
     feed->at = 0;
@@ -126,16 +136,23 @@ static enum err read_results(struct node_run *run, const char *stream, void *ctx
 
 /* --- input --- */
 
-static bool add_line(struct feed *feed, const char *line, ptrdiff_t len)
+/* Clicks are keyed by their user, as a producer sets it; events of the standard benchmarks have no key. */
+static bool add_line(struct feed *feed, struct str line)
 {
-    const char *key_end = len > KEY_AT ? memchr(line + KEY_AT, '"', (size_t)(len - KEY_AT)) : NULL;
-    ptrdiff_t place = str_find((struct str){line, len}, STR("\"ts\":"));
-    if (memcmp(line, HEAD, KEY_AT) != 0 || key_end == NULL || place < 0) {
-        return false;
+    static const char *const times[] = {"\"ts\":", "\"dateTime\":", "\"event_time\": \""};
+    struct str key = {NULL, 0};
+    if (str_starts_with(line, str_of(HEAD))) {
+        const char *end = memchr(line.ptr + KEY_AT, '"', (size_t)(line.len - KEY_AT));
+        key = (struct str){line.ptr + KEY_AT, end != NULL ? end - line.ptr - KEY_AT : 0};
     }
-    feed_add(feed, (struct str){line + KEY_AT, key_end - line - KEY_AT}, (struct str){line, len},
-             strtoll(line + place + 5, NULL, 10));
-    return true;
+    for (ptrdiff_t i = 0; i < COUNT_OF(times); i++) {
+        ptrdiff_t at = str_find(line, str_of(times[i]));
+        if (at >= 0) {
+            feed_add(feed, key, line, strtoll(line.ptr + at + strlen(times[i]), NULL, 10));
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool read_input(const char *path, struct feed *feed, int64_t *ret_records)
@@ -147,7 +164,7 @@ static bool read_input(const char *path, struct feed *feed, int64_t *ret_records
     bool good = file != NULL;
     *ret_records = 0;
     while (good && (len = getline(&line, &cap, file)) > 0) {
-        good = add_line(feed, line, line[len - 1] == '\n' ? len - 1 : len);
+        good = add_line(feed, (struct str){line, line[len - 1] == '\n' ? len - 1 : len});
         (*ret_records)++;
     }
     free(line);
@@ -156,6 +173,54 @@ static bool read_input(const char *path, struct feed *feed, int64_t *ret_records
     }
     feed_flush(feed);
     return good && *ret_records > 0;
+}
+
+static struct str read_text(struct arena *arena, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    CHECK_MSG(file != NULL, "cannot read %s", path);
+    char *text = arena_new(arena, TEXT_BYTES_MAX, 1);
+    size_t len = fread(text, 1, TEXT_BYTES_MAX - 1, file);
+    IGNORE_RESULT(fclose(file)); // only read
+    return (struct str){text, (ptrdiff_t)len};
+}
+
+/* `text` with the first `from` replaced by `to`, if it has one. */
+static struct str replaced(struct arena *arena, struct str text, const char *from, const char *to)
+{
+    ptrdiff_t at = str_find(text, str_of(from));
+    if (at < 0) {
+        return text;
+    }
+    struct str rest = {text.ptr + at + strlen(from), text.len - at - (ptrdiff_t)strlen(from)};
+    return str_of(arena_printf(arena, "%.*s%s%.*s", (int)at, text.ptr, to, STR_ARG(rest)));
+}
+
+/* The stages of a configuration of examples/, between the streams that a feed_run has. */
+static const char *stages_of(struct arena *arena, const char *path)
+{
+    static const char head[] = "    stages:\n";
+    struct str text = read_text(arena, path);
+    ptrdiff_t at = str_find(text, STR(head));
+    CHECK_MSG(at >= 0, "%s has no stages", path);
+    text = (struct str){text.ptr + at + strlen(head), text.len - at - (ptrdiff_t)strlen(head)};
+    for (int i = 0; i < 2; i++) { // q3 reads its input twice
+        text = replaced(arena, text, "from: nexmark", "from: in");
+    }
+    text = replaced(arena, text, "from: events", "from: in");
+    return replaced(arena, text, "to: results", "to: out").ptr;
+}
+
+static struct lookup_table *table_of(struct arena *arena, const char *path)
+{
+    struct lookup_builder *builder = lookup_builder_new();
+    struct err_info info = {0};
+    CHECK_MSG(lookup_builder_add_text(builder, str_of(path), STR("json"), STR("ad_id"),
+                                      read_text(arena, path), &info) == ERR_OK,
+              "%s", info.text);
+    struct lookup_table *table = lookup_table_new(builder);
+    lookup_builder_free(builder);
+    return table;
 }
 
 /* --- commands --- */
@@ -231,8 +296,23 @@ static int run(const struct query *query, bool durable, struct feed *feed, int64
 static int usage(void)
 {
     fprintf(stderr, "usage: peer generate RECORDS FILE\n"
-                    "       peer run filter|count memory|durable FILE PASSES\n");
+                    "       peer run filter|count memory|durable FILE PASSES\n"
+                    "       peer run NAME memory FILE PASSES EXAMPLE.yaml [ADS]\n");
     return 2;
+}
+
+static int run_file(const struct query *query, bool durable, const char *path, long passes)
+{
+    struct feed feed;
+    int64_t records;
+    feed_init(&feed, 0);
+    bool good = read_input(path, &feed, &records);
+    if (!good) {
+        fprintf(stderr, "peer: %s cannot be read\n", path);
+    }
+    int code = good ? run(query, durable, &feed, records, passes) : 1;
+    feed_release(&feed);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -241,25 +321,25 @@ int main(int argc, char **argv)
         long count = strtol(argv[2], NULL, 10);
         return count > 0 && count <= LINES_MAX ? generate(count, argv[3]) : usage();
     }
-    const struct query *query = NULL;
-    for (int i = 0; argc == 6 && i < COUNT_OF(QUERIES); i++) {
-        query = strcmp(QUERIES[i].name, argv[2]) == 0 ? &QUERIES[i] : query;
-    }
-    bool durable = argc == 6 && strcmp(argv[3], "durable") == 0;
-    long passes = argc == 6 ? strtol(argv[5], NULL, 10) : 0;
-    if (query == NULL || strcmp(argv[1], "run") != 0 || passes < 1 || passes > PASSES_MAX ||
-        (!durable && strcmp(argv[3], "memory") != 0)) {
+    if (argc < 6 || argc > 8 || strcmp(argv[1], "run") != 0) {
         return usage();
     }
-    struct feed feed;
-    int64_t records;
-    feed_init(&feed, 1);
-    int code = 1;
-    if (!read_input(argv[4], &feed, &records)) {
-        fprintf(stderr, "peer: %s is no input: lines that `peer generate` wrote\n", argv[4]);
-    } else {
-        code = run(query, durable, &feed, records, passes);
+    struct arena arena;
+    arena_init(&arena, 64 << 20);
+    struct query query = {.name = argv[2]};
+    for (int i = 0; argc == 6 && i < COUNT_OF(QUERIES); i++) {
+        query = strcmp(QUERIES[i].name, argv[2]) == 0 ? QUERIES[i] : query;
     }
-    feed_release(&feed);
+    query.stages = argc > 6 ? stages_of(&arena, argv[6]) : NULL;
+    query.table = argc > 7 ? table_of(&arena, argv[7]) : NULL;
+    bool durable = strcmp(argv[3], "durable") == 0;
+    long passes = strtol(argv[5], NULL, 10);
+    bool known = query.chain != NULL || (query.stages != NULL && !durable);
+    int code =
+        known && passes >= 1 && passes <= PASSES_MAX && (durable || strcmp(argv[3], "memory") == 0)
+            ? run_file(&query, durable, argv[4], passes)
+            : usage();
+    lookup_table_unref(query.table);
+    arena_release(&arena);
     return code;
 }

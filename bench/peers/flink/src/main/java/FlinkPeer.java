@@ -32,7 +32,8 @@ import org.apache.flink.util.Collector;
 
 /**
  * A lean job: the input's bytes in memory, one parser that walks them, results into a hash. One JVM, parallelism 1, objects
- * reused. Usage: FlinkPeer QUERY MODE FILE PASSES FOLDER; prints one JSON line a pass.
+ * reused. Usage: FlinkPeer QUERY MODE FILE PASSES FOLDER [ADS]; prints one JSON line a
+ * pass. Queries of the standard benchmarks are in Standard.
  */
 public final class FlinkPeer {
     static byte[] input;
@@ -159,13 +160,31 @@ public final class FlinkPeer {
         }
     }
 
+    /** The result of one key's window as a line. */
+    interface WindowedLine extends java.io.Serializable {
+        String of(String key, TimeWindow window, long n);
+    }
+
     static final class ToLine extends ProcessWindowFunction<Long, String, String, TimeWindow> {
+        private final WindowedLine line;
+
+        ToLine(WindowedLine line) {
+            this.line = line;
+        }
+
         @Override
         public void process(String key, Context context, Iterable<Long> counts, Collector<String> out) {
-            TimeWindow window = context.window();
-            out.collect(key + "," + window.maxTimestamp() + ",{\"window_start\":" + window.getStart() + ",\"window_end\":"
-                    + window.getEnd() + ",\"n\":" + counts.iterator().next() + "}");
+            out.collect(line.of(key, context.window(), counts.iterator().next()));
         }
+    }
+
+    static void count(DataStream<Tuple2<String, Long>> views, WindowedLine line) {
+        views.assignTimestampsAndWatermarks(
+                        WatermarkStrategy.<Tuple2<String, Long>>forMonotonousTimestamps().withTimestampAssigner((v, t) -> v.f1))
+                .keyBy(v -> v.f0, Types.STRING)
+                .window(TumblingEventTimeWindows.of(java.time.Duration.ofSeconds(10)))
+                .aggregate(new Count(), new ToLine(line), Types.LONG, Types.LONG, Types.STRING)
+                .addSink(new LineSink());
     }
 
     static void run(String query, String mode, String folder) throws Exception {
@@ -176,17 +195,20 @@ public final class FlinkPeer {
             env.getCheckpointConfig().setCheckpointStorage("file://" + folder + "/checkpoints");
         }
         env.setStateBackend(mode.equals("rocksdb") ? new EmbeddedRocksDBStateBackend(true) : new HashMapStateBackend());
-        DataStream<Tuple2<String, Long>> views =
-                env.addSource(new Lines(), Types.INT).flatMap(new Views()).returns(Types.TUPLE(Types.STRING, Types.LONG));
-        if (query.equals("filter")) {
-            views.addSink(new ViewSink());
+        if (query.equals("filter") || query.equals("count")) {
+            DataStream<Tuple2<String, Long>> views =
+                    env.addSource(new Lines(), Types.INT).flatMap(new Views()).returns(Types.TUPLE(Types.STRING, Types.LONG));
+            if (query.equals("filter")) {
+                views.addSink(new ViewSink());
+            } else {
+                count(views, (key, window, n) -> key + "," + window.maxTimestamp() + ",{\"window_start\":" + window.getStart()
+                        + ",\"window_end\":" + window.getEnd() + ",\"n\":" + n + "}");
+            }
+        } else if (query.equals("ysb")) {
+            count(env.addSource(new Lines(), Types.INT).flatMap(new Standard.Ads()).returns(Types.TUPLE(Types.STRING, Types.LONG)),
+                    (key, window, n) -> "{\"campaign_id\":\"" + key + "\",\"window_start\":" + window.getStart() + ",\"views\":" + n + "}");
         } else {
-            views.assignTimestampsAndWatermarks(
-                            WatermarkStrategy.<Tuple2<String, Long>>forMonotonousTimestamps().withTimestampAssigner((v, t) -> v.f1))
-                    .keyBy(v -> v.f0, Types.STRING)
-                    .window(TumblingEventTimeWindows.of(java.time.Duration.ofSeconds(10)))
-                    .aggregate(new Count(), new ToLine(), Types.LONG, Types.LONG, Types.STRING)
-                    .addSink(new LineSink());
+            Standard.nexmark(query, env.addSource(new Lines(), Types.INT));
         }
         env.execute(query);
     }
@@ -195,6 +217,9 @@ public final class FlinkPeer {
         String query = args[0];
         String mode = args[1];
         input = Files.readAllBytes(Path.of(args[2]));
+        if (args.length > 5) {
+            Standard.readAds(Path.of(args[5]));
+        }
         int lines = 0;
         for (byte b : input) {
             lines += b == '\n' ? 1 : 0;
