@@ -536,7 +536,7 @@ static enum err wait_manager(struct replay_process *p, struct err_info *info)
     struct control_rows rows;
     int64_t begun_ns = clock_now_ns(&p->clock);
     while (ask_for(p, CONTROL_MANAGER_GET, &p->arena, &rows) != ERR_OK) {
-        if (clock_now_ns(&p->clock) - begun_ns > 120 * SECOND_NS) {
+        if (clock_now_ns(&p->clock) - begun_ns > 600 * SECOND_NS) {
             return err_set(info, ERR_TIMEOUT, "the manager does not come to an end with the past");
         }
         clock_real_sleep(20 * TICK_NS);

@@ -9,7 +9,7 @@
 #include "control/monitor.h"
 #include "pipeline/time_text.h"
 
-enum { PAST_ARENA_MAX = 64 << 20, PAST_AT_ONCE = 1000 };
+enum { PAST_ARENA_MAX = 64 << 20, PAST_AT_ONCE = 200, PAST_CORE_S = 8 * 86400 };
 
 void feeds_init(struct control *control)
 {
@@ -153,8 +153,11 @@ static void clear_past(struct manager_past *past)
 static void make_rates(const struct control *control, struct manager_past *past)
 {
     double step_s = (double)control->config->manager.interval_ns * 1e-9;
-    int32_t count = FORECASTER_HISTORY_MAX - past->first;
-    const double *mean = past->value[FORECAST_ARRIVAL] + past->first;
+    /* What a short outlook looks back on is a week, and its memory is of days. */
+    int32_t count = FORECASTER_HISTORY_MAX - past->first,
+            most = (int32_t)(PAST_CORE_S / FORECASTER_COARSE_S);
+    count = count < most ? count : most;
+    const double *mean = past->value[FORECAST_ARRIVAL] + FORECASTER_HISTORY_MAX - count;
     past->rate_count = count > 1 ? (int64_t)((count - 1) * FORECASTER_COARSE_S / step_s) : 0;
     past->rates = ARENA_NEW_ARRAY(&past->arena, double, past->rate_count);
     for (int64_t i = 0; i < past->rate_count; i++) {
@@ -254,7 +257,7 @@ void manager_forecast(struct control *control, struct forecaster_msg *msg)
     CONTAINER_OF(msg, struct feed, msg)->out = false;
 }
 
-/* Some thousand values at a time: the core learns from each. */
+/* Some hundred values at a time: the core learns from each. */
 enum past_state past_step(struct control *control)
 {
     struct manager_shell *shell = control->manager;

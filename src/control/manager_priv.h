@@ -31,5 +31,6 @@ void plan_answer(struct job *job, int64_t id, int status);
 bool shadows_can_be_cast(const struct control *control);
 bool shadow_cast(struct control *control, const struct manager_action *action); /* false: refused */
 void shadow_end(struct control *control, const struct manager_action *action);
+void shadow_follow(struct control *control); /* tells the core when the one under way has ended */
 
 #endif

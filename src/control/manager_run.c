@@ -53,6 +53,7 @@ int64_t manager_run(struct control *control)
             core_samples(control);
         }
     }
+    shadow_follow(control);
     core_step(control);
     return next_ns;
 }

@@ -1,22 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shadows that the core asks for. Until shadows can be cast here it is told so, and decides without (policy `predictive`). */
+/* Shadows that the core asks for: cast, followed to their end, and told to it as a profile. What a shadow adds to what is always
+ * measured is which operator limits and by how much; where the load may be cut and what the heaviest key has comes from the
+ * primary's own counts. */
+#include <stdio.h>
+
+#include "base/check.h"
 #include "control/manager_priv.h"
+#include "control/shadows_priv.h"
 
 bool shadows_can_be_cast(const struct control *control)
 {
-    (void)control;
+    for (int32_t p = 0; p < control->config->pipeline_count; p++) {
+        if (control->config->pipelines[p]->shadowing.automatic) {
+            return true;
+        }
+    }
     return false;
+}
+
+static const struct partition_place *place_of(const struct control *control,
+                                              const struct manager_action *action)
+{
+    int32_t stage = SHARD_STAGE(action->shard);
+    if (stage < 0 || stage >= node_runtime_stage_count(control->runtime)) {
+        return NULL;
+    }
+    const struct partition_map *map = node_runtime_map(control->runtime, stage);
+    const struct partition_place *place =
+        &map->places[partition_map_find(map, SHARD_INDEX(action->shard), action->group_lo)];
+    return place->group_lo == action->group_lo && place->group_hi == action->group_hi ? place
+                                                                                      : NULL;
 }
 
 bool shadow_cast(struct control *control, const struct manager_action *action)
 {
-    (void)control;
-    (void)action;
-    return false;
+    struct manager_shell *shell = control->manager;
+    struct err_info info;
+    const struct partition_place *place = place_of(control, action);
+    if (place == NULL || shell->cast_shadow != 0) {
+        return false;
+    }
+    int32_t stage = SHARD_STAGE(action->shard);
+    struct str pipeline = node_runtime_stage(control->runtime, stage)->plan->pipeline;
+    const struct shadowing_spec *spec = &config_pipeline(control->config, pipeline)->shadowing;
+    struct shadow_order order = {
+        .cause = LIFE_CAUSE_MANAGER,
+        .percent = spec->percent,
+        .duration_ns = (int64_t)(action->duration_s * 1e9 / control->config->manager.time_scale),
+        .adaptive = true};
+    if (order.duration_ns < SHADOW_DURATION_NS_MIN) {
+        order.duration_ns = SHADOW_DURATION_NS_MIN;
+    }
+    IGNORE_RESULT(
+        snprintf(order.store, sizeof(order.store), "%.*s", STR_ARG(spec->store))); /* fits */
+    if (shadows_cast(control, stage, place, &order, &shell->cast_shadow, &info) != ERR_OK) {
+        shell->cast_shadow = 0;
+        event_add(control, "shadow", "", "refused", 0, info.text);
+        return false;
+    }
+    shell->cast_number = action->shadow;
+    return true;
 }
 
 void shadow_end(struct control *control, const struct manager_action *action)
 {
-    (void)control;
-    (void)action;
+    struct manager_shell *shell = control->manager;
+    struct shadow_entry *entry = shadows_find(&control->shadows, shell->cast_shadow);
+    if (shell->cast_number == action->shadow && entry != NULL) {
+        shadow_tell(control, entry, LIFE_EVENT_STOP);
+    }
+}
+
+void shadow_follow(struct control *control)
+{
+    struct manager_shell *shell = control->manager;
+    if (shell->cast_shadow == 0) {
+        return;
+    }
+    struct shadow_entry *entry = shadows_find(&control->shadows, shell->cast_shadow);
+    if (entry != NULL && entry->life.state != LIFE_ENDED) {
+        return;
+    }
+    bool answered = entry != NULL && (entry->life.outcome == LIFE_END_ANSWERED ||
+                                      entry->life.outcome == LIFE_END_DURATION);
+    struct manager_event event = {.kind = MANAGER_EVENT_SHADOW_ENDED,
+                                  .shadow_ended = {shell->cast_number, !answered}};
+    if (answered) {
+        event = (struct manager_event){.kind = MANAGER_EVENT_PROFILE,
+                                       .profile = {.shadow = shell->cast_number,
+                                                   .complete = !entry->life.partial,
+                                                   .work_ratio = 1,
+                                                   .operator_name = str_of(entry->limits),
+                                                   .operator_share = entry->limits_share.value}};
+    }
+    shell->cast_shadow = 0;
+    core_event(control, &event);
 }

@@ -64,6 +64,8 @@ struct manager_shell {
     bool run_orphan;         /* the core does not hold it */
     struct job *apply_job;   /* waits for the core's answer to APPLY */
     int64_t apply_id;
+    int64_t cast_shadow,
+        cast_number; /* the shadow under way, and the core's number of it; 0: none */
     struct rivals rivals;
     /* figures */
     char state[ERR_TEXT_MAX];
