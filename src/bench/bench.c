@@ -64,6 +64,7 @@ static const struct bench_row *const ROWS[] = {
     &bench_mirror_view,
     &bench_mirror_queue,
     &bench_decision,
+    &bench_fidelity,
     &bench_migrate_1m,
     &bench_migrate_10m,
     &bench_migrate_empty,

@@ -219,12 +219,13 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
     }
     struct shadow_lane *shadows = node_runtime_shadow_lane(engine->runtime);
     if (shadows != NULL) {
-        add(engine, (struct engine_thing){.name = "shadows",
-                                          .step = shadow_lane_step,
-                                          .ctx = shadows,
-                                          .class = LOOP_IDLE,
-                                          .core = engine->options.shadow_core,
-                                          .waker = shadow_lane_waker(shadows)});
+        add(engine,
+            (struct engine_thing){.name = "shadows",
+                                  .step = shadow_lane_step,
+                                  .ctx = shadows,
+                                  .class = engine->options.shadows_normal ? LOOP_NORMAL : LOOP_IDLE,
+                                  .core = engine->options.shadow_core,
+                                  .waker = shadow_lane_waker(shadows)});
     }
     add(engine, (struct engine_thing){.name = "runtime",
                                       .step = runtime_step,

@@ -21,8 +21,9 @@ struct engine_options {
     loop_step control;      /* NULL, or stepped behind the runtime on its thread */
     void *control_ctx;
     struct lane_tuning tuning;
-    bool
-        shadows; /* with a shadow lane, of the idle class if there are threads; a whole core, memory enough */
+    /* With a shadow lane: a whole core, memory enough. Its thread is of the idle class, or, where what shadows measure counts
+     * and not what they cost, of the normal one. */
+    bool shadows, shadows_normal;
     /* Threads: cores to run on, counted from 1; 0: any. */
     int lane_core, shadow_core, other_core;
 };

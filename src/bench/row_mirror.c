@@ -12,10 +12,8 @@
 #include "base/mem.h"
 #include "base/real/clock_real.h"
 #include "bench/bench.h"
-#include "bench/engine.h"
-#include "bench/feed.h"
 #include "bench/rows.h"
-#include "node/shadow.h"
+#include "bench/shadow_run.h"
 
 enum {
     MIRROR_CLICKS = 64 << 10,
@@ -47,20 +45,15 @@ struct mark_of_batch {
 };
 
 struct mirror {
-    struct engine engine;
-    struct feed feed;
-    struct shard_id in, out;
-    int64_t appended; // records
+    struct shadow_run run;
     enum shadow_transport transport;
-    struct waker waker;
-    struct mailbox box;
     struct shadow_measures measures;
     // latencies: appended by the caller, taken by the sink's loop
     struct waker sink_waker;
     struct loop *sink_loop;
     struct mark_of_batch marks[MIRROR_LATENCIES_MAX];
     _Atomic int32_t marked;
-    int32_t seen;
+    _Atomic int32_t seen;
     double latency_us[MIRROR_LATENCIES_MAX];
     uint64_t seed;
 };
@@ -72,61 +65,20 @@ struct slice {
     double mirrored; // share of the records that the shadow had taken
 };
 
-static struct msg *wait_for(struct mirror *m)
-{
-    struct msg *msg;
-    while ((msg = mailbox_take_all(&m->box)) == NULL) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
-    }
-    return msg;
-}
-
-// CPU time and records of the live lane so far.
-static void look(struct mirror *m, int64_t *ret_cpu_ns, int64_t *ret_records)
-{
-    static struct partition_report report;
-    struct lane_command command = {.kind = LANE_SNAPSHOT, .reply = &m->box};
-    command.u.snapshot.reports = &report;
-    command.u.snapshot.cap = 1;
-    lane_send(node_runtime_lane(m->engine.runtime, 0), &command);
-    IGNORE_RESULT(wait_for(m)); // it is the command
-    *ret_cpu_ns = command.u.snapshot.ret_lane.cpu_ns;
-    *ret_records = report.figures.records_in;
-}
-
 // --- the shadow ---
 
 static enum err shadow_on(struct mirror *m, int32_t percent, struct err_info *info)
 {
-    struct shadow_command command = {.kind = SHADOW_OPEN, .reply = &m->box};
-    command.u.open = (struct shadow_spec){
+    struct shadow_spec spec = {
         .id = 1,
         .group_hi = KEY_GROUP_COUNT,
-        .sample = {.below = (uint32_t)(SAMPLE_BUCKETS / 100 * percent),
+        .sample = {.below = (uint32_t)((int64_t)SAMPLE_BUCKETS * percent / 100),
                    .requested = percent / 100.0},
         .transport = m->transport,
         .warm_batches = 1,
         .warm_until = {0, 0},
     };
-    if (percent == 100) {
-        command.u.open.sample.below = SAMPLE_BUCKETS;
-    }
-    shadow_lane_send(node_runtime_shadow_lane(m->engine.runtime), &command);
-    IGNORE_RESULT(wait_for(m)); // it is the command
-    if (command.err != ERR_OK) {
-        *info = command.info;
-    }
-    return command.err;
-}
-
-// Its last measures say how far it had come.
-static void shadow_off(struct mirror *m)
-{
-    struct shadow_command command = {.kind = SHADOW_CLOSE, .reply = &m->box};
-    command.u.measure = (struct shadow_measure){.id = 1, .measures = &m->measures};
-    shadow_lane_send(node_runtime_shadow_lane(m->engine.runtime), &command);
-    IGNORE_RESULT(wait_for(m)); // it is the command
-    CHECK(command.err == ERR_OK);
+    return shadow_run_start_shadow(&m->run, &spec, info);
 }
 
 // --- latencies ---
@@ -134,7 +86,7 @@ static void shadow_off(struct mirror *m)
 static int64_t sink_step(void *ctx, int64_t now_ns)
 {
     struct mirror *m = ctx;
-    int64_t end = log_end_offset(m->engine.log, m->out);
+    int64_t end = log_end_offset(m->run.engine.log, m->run.out);
     int32_t marked = atomic_load(&m->marked);
     while (m->seen < marked && m->marks[m->seen].out_end <= end) {
         m->latency_us[m->seen] = (double)(now_ns - m->marks[m->seen].appended_ns) / 1e3;
@@ -151,44 +103,23 @@ static int by_value(const void *a, const void *b)
 
 // --- slices ---
 
-// The feed's next record batch.
 static enum err append(struct mirror *m, bool timed, struct err_info *info)
 {
-    struct feed *feed = &m->feed;
-    struct record_batch_header header;
-    ptrdiff_t total;
-    feed->at = feed->at == feed->len ? 0 : feed->at;
-    CHECK(record_batch_parse(feed->bytes + feed->at, feed->len - feed->at, &header, &total, NULL) ==
-          ERR_OK);
-    m->appended += header.record_count;
+    int64_t now_ns = clock_now_ns(&m->run.engine.clock);
     int32_t marked = atomic_load(&m->marked);
-    if (timed) {
-        m->marks[marked] = (struct mark_of_batch){.out_end = m->appended,
-                                                  .appended_ns = clock_now_ns(&m->engine.clock)};
+    if (timed) { // before it is there: its results may be quicker than the answer
+        m->marks[marked] = (struct mark_of_batch){
+            .out_end = m->run.appended + shadow_run_next_records(&m->run), .appended_ns = now_ns};
         atomic_store(&m->marked, marked + 1);
     }
-    enum err err = engine_append(&m->engine, m->in, feed->bytes + feed->at, total, info);
-    feed->at += total;
-    return err;
-}
-
-static void wait_until_read(struct mirror *m)
-{
-    int64_t cpu_ns, records = -1;
-    while (records < m->appended) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS * 10);
-        look(m, &cpu_ns, &records);
-    }
-    while (!node_runtime_quiet(m->engine.runtime)) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
-    }
+    return shadow_run_append(&m->run, info);
 }
 
 // Records at an even pace.
 static enum err paced(struct mirror *m, struct err_info *info)
 {
     bool timed = m->sink_loop != NULL;
-    int64_t next_ns = clock_now_ns(&m->engine.clock);
+    int64_t next_ns = clock_now_ns(&m->run.engine.clock);
     for (int i = 0; i < MIRROR_TICKS; i++) {
         for (int k = 0; k < MIRROR_BATCHES_A_TICK; k++) {
             enum err err = append(m, timed, info);
@@ -197,7 +128,7 @@ static enum err paced(struct mirror *m, struct err_info *info)
             }
         }
         next_ns += MIRROR_TICK_NS;
-        int64_t left = next_ns - clock_now_ns(&m->engine.clock);
+        int64_t left = next_ns - clock_now_ns(&m->run.engine.clock);
         clock_real_sleep(left > 0 ? left : 0);
     }
     return ERR_OK;
@@ -208,10 +139,10 @@ static enum err rush(struct mirror *m, struct err_info *info)
 {
     enum err err = ERR_OK;
     for (int i = 0; i < MIRROR_RUSH_PASSES && err == ERR_OK; i++) {
-        m->feed.at = 0;
+        m->run.feed.at = 0;
         do {
             err = append(m, false, info);
-        } while (m->feed.at < m->feed.len && err == ERR_OK);
+        } while (m->run.feed.at < m->run.feed.len && err == ERR_OK);
     }
     return err;
 }
@@ -219,26 +150,26 @@ static enum err rush(struct mirror *m, struct err_info *info)
 static enum err run_slice(struct mirror *m, enum err (*feed)(struct mirror *, struct err_info *),
                           int32_t percent, struct slice *ret_slice, struct err_info *info)
 {
-    int64_t cpu_before, cpu_after, records_before, records_after;
+    struct shadow_run_figures before, after;
     enum err err = percent > 0 ? shadow_on(m, percent, info) : ERR_OK;
     if (err != ERR_OK) {
         return err;
     }
     m->seen = 0;
     atomic_store(&m->marked, 0);
-    look(m, &cpu_before, &records_before);
-    int64_t begun_ns = clock_now_ns(&m->engine.clock);
+    shadow_run_look(&m->run, &before);
+    int64_t begun_ns = clock_now_ns(&m->run.engine.clock);
     err = feed(m, info);
-    wait_until_read(m);
-    int64_t took_ns = clock_now_ns(&m->engine.clock) - begun_ns;
-    look(m, &cpu_after, &records_after);
-    struct slice slice = {
-        .cpu_ns = (double)(cpu_after - cpu_before) / (double)(records_after - records_before),
-        .per_s = (double)(records_after - records_before) * 1e9 / (double)took_ns};
+    shadow_run_wait(&m->run);
+    int64_t took_ns = clock_now_ns(&m->run.engine.clock) - begun_ns;
+    shadow_run_look(&m->run, &after);
+    double records = (double)(after.records_in - before.records_in);
+    struct slice slice = {.cpu_ns = (double)(after.lane_cpu_ns - before.lane_cpu_ns) / records,
+                          .per_s = records * 1e9 / (double)took_ns};
     if (percent > 0) {
-        shadow_off(m);
+        shadow_run_end_shadow(&m->run, 1, &m->measures);
         int64_t passed = m->measures.next_offset[0] - m->measures.begin_offset[0];
-        slice.mirrored = (double)passed / (double)(records_after - records_before);
+        slice.mirrored = (double)passed / records;
     }
     if (m->sink_loop != NULL) {
         while (m->seen < atomic_load(&m->marked)) {
@@ -326,25 +257,17 @@ static enum err mirror_open(struct mirror *m, const char *yaml, int shadow_core,
                                      .lane_core = 1,
                                      .shadow_core = shadow_core,
                                      .other_core = one_core ? 1 : 2};
-    enum err err = engine_open(&options, &m->engine, info);
-    err = err == ERR_OK ? engine_start(&m->engine, yaml, info) : err;
-    if (err != ERR_OK) {
-        return err;
-    }
-    m->in = stage_shard(node_runtime_stream(m->engine.runtime, STR("in")), 0);
-    m->out = stage_shard(node_runtime_stream(m->engine.runtime, STR("out")), 0);
-    m->appended = 0;
-    return ERR_OK;
+    return shadow_run_open(&m->run, &options, yaml, info);
 }
 
 static void mirror_close(struct mirror *m)
 {
     if (m->sink_loop != NULL) {
-        log_unwatch(m->engine.log, m->out, &m->sink_waker);
+        log_unwatch(m->run.engine.log, m->run.out, &m->sink_waker);
         loop_stop(m->sink_loop);
         m->sink_loop = NULL;
     }
-    engine_close(&m->engine);
+    shadow_run_close(&m->run);
 }
 
 static enum err measure_cpu(struct mirror *m, const struct bench_options *options, bool same_core,
@@ -375,11 +298,11 @@ static enum err measure_p99(struct mirror *m, const struct bench_options *option
     enum err err = mirror_open(m, MIRROR_PASS_YAML, 2, false, info);
     if (err == ERR_OK) {
         waker_init(&m->sink_waker);
-        err = log_watch(m->engine.log, m->out, &m->sink_waker);
+        err = log_watch(m->run.engine.log, m->run.out, &m->sink_waker);
     }
     if (err == ERR_OK) {
         m->sink_loop = loop_start(&(struct loop_options){.name = "sink",
-                                                         .clock = &m->engine.clock,
+                                                         .clock = &m->run.engine.clock,
                                                          .waker = &m->sink_waker,
                                                          .step = sink_step,
                                                          .ctx = m,
@@ -409,15 +332,14 @@ static enum err mirror_measure(const struct bench_options *options, struct bench
 {
     struct mirror *m = MEM_NEW(struct mirror);
     m->transport = transport;
-    waker_init(&m->waker);
-    mailbox_init(&m->box, &m->waker);
-    feed_init(&m->feed, 0);
-    feed_add_clicks(&m->feed, options->seed, MIRROR_CLICKS);
+    shadow_run_init(&m->run);
+    feed_init(&m->run.feed, 0);
+    feed_add_clicks(&m->run.feed, options->seed, MIRROR_CLICKS);
     enum err err = measure_cpu(m, options, false, result, info);
     err = err == ERR_OK ? measure_cpu(m, options, true, result, info) : err;
     err = err == ERR_OK ? measure_p99(m, options, result, info) : err;
     err = err == ERR_OK ? measure_one_core(m, options, result, info) : err;
-    feed_release(&m->feed);
+    shadow_run_release(&m->run);
     mem_free(m);
     return err;
 }

@@ -49,8 +49,8 @@ extern const struct bench_row bench_recovery;
 extern const struct bench_row bench_log_to_log, bench_log_durable;
 extern const struct bench_row bench_figures_json, bench_figures_count;
 extern const struct bench_row bench_latency_unsynced, bench_latency_synced;
-extern const struct bench_row bench_mirror_view, bench_mirror_queue;
 extern const struct bench_row bench_decision;
+extern const struct bench_row bench_mirror_view, bench_mirror_queue, bench_fidelity;
 extern const struct bench_row bench_migrate_1m, bench_migrate_10m, bench_migrate_empty;
 
 /* The bare JSON loop: simdjson on demand, one record at a time, the three fields that the row uses; returns a sum that
