@@ -51,7 +51,12 @@ static void stopping_begin(struct node_runtime *rt)
         rt->stops[i].reply = &rt->replies;
         lane_send(rt->lanes[i], &rt->stops[i]);
     }
-    if (rt->shadow_lane != NULL) {
+    /* Without shadows nothing of it is in flight, and an idle-class thread may be long in saying so. */
+    const struct shadow_lane_status *shadows =
+        rt->shadow_lane != NULL ? shadow_lane_status(rt->shadow_lane) : NULL;
+    rt->shadow_stopped =
+        shadows == NULL || (atomic_load(&shadows->open) == 0 && atomic_load(&shadows->ended) == 0);
+    if (!rt->shadow_stopped) {
         rt->shadow_stop =
             (struct shadow_command){.kind = SHADOW_STOP, .reply = &rt->shadow_replies};
         shadow_lane_send(rt->shadow_lane, &rt->shadow_stop);

@@ -88,6 +88,12 @@ void loop_stop(struct loop *loop)
         return;
     }
     atomic_store(&loop->stop, true);
+    if (loop->options.class ==
+        LOOP_IDLE) { /* on a busy machine its last step would be long in coming */
+        struct sched_param param = {.sched_priority = 0};
+        IGNORE_RESULT(pthread_setschedparam(loop->thread, SCHED_OTHER,
+                                            &param)); /* not allowed: it takes its time */
+    }
     waker_wake(loop->options.waker);
     CHECK(pthread_join(loop->thread, NULL) == 0);
     mem_free(loop);
