@@ -183,8 +183,8 @@ static struct gain gain_of(const struct shadow *shadow, const struct partition *
         .rows_out = now->records_out - before->records_out,
         .heavy = part->views[0].counts.heavy - step->counts.heavy,
         .bytes_in = now->bytes_in - before->bytes_in,
-        .read_ns = read > 0 ? at_least_0(read - meter->probes.cost_ns) : 0,
-        .work_ns = work > 0 ? at_least_0(work - spent - meter->probes.cost_ns) : 0,
+        .read_ns = read,
+        .work_ns = at_least_0(work - spent),
     };
 }
 

@@ -358,10 +358,11 @@ static enum err run_probed(struct chain *chain, struct link *link, struct batch 
     struct run *run = &chain->run;
     struct probe *probe = &chain->probes->probes[link - chain->links];
     int64_t in = batch->sel_count;
+    probes_enter(chain->probes);
     int64_t bytes = probe_batch_bytes(batch, takes_records(chain, link));
     int32_t before = run->next.count;
     link->env.input = run->input;
-    probes_start(chain->probes);
+    probes_spend(chain->probes); /* on counting bytes */
     enum err err = link->plan->type->process(link->instance, run->input, batch, &run->next, info);
     int64_t ns = probes_lap(chain->probes);
     if (err != ERR_OK) {
@@ -375,6 +376,7 @@ static enum err run_probed(struct chain *chain, struct link *link, struct batch 
     probe->moments.rows_out += out;
     probe->moments.bytes_in += bytes;
     probe->moments.bytes_out += bytes_of(&run->next, before, link->plan->value_intact);
+    probes_spend(chain->probes);
     return ERR_OK;
 }
 
@@ -511,6 +513,7 @@ static void probe_timed(struct chain *chain, const struct link *link)
     probe_add(probe, 0, probes_lap(chain->probes));
     probe->moments.rows_out += rows_of(&chain->run.cur, 0);
     probe->moments.bytes_out += bytes_of(&chain->run.cur, 0, link->plan->value_intact);
+    probes_spend(chain->probes);
 }
 
 bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *out)
@@ -530,7 +533,7 @@ bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *
         link->env.out = out;
         int64_t started = probe(chain);
         if (UNLIKELY(chain->probes != NULL)) {
-            probes_start(chain->probes);
+            probes_enter(chain->probes);
         }
         bool more = link->plan->type->advance(link->instance, watermark_ms, &chain->run.cur);
         link->stats.cpu_ns += probe(chain) - started;
@@ -561,7 +564,7 @@ int64_t chain_tick(struct chain *chain, int64_t now_ns, struct chain_out *out)
         begin_timed(chain, level);
         link->env.out = out;
         if (UNLIKELY(chain->probes != NULL)) {
-            probes_start(chain->probes);
+            probes_enter(chain->probes);
         }
         int64_t wanted = link->plan->type->tick(link->instance, now_ns, &chain->run.cur);
         link->stats.rows_out += rows_of(&chain->run.cur, 0);

@@ -12,14 +12,12 @@ void probes_init(struct probes *probes, const struct clock *clock, int32_t count
         .clock = clock, .count = count, .probes = MEM_NEW_ARRAY(struct probe, count)};
     /* The least of many: what a reading costs when nothing disturbs it. */
     int64_t least = INT64_MAX;
-    int64_t last = clock_thread_cpu_ns(clock);
+    clock_lap_begin(clock, &probes->lap);
     for (int i = 0; i < CALIBRATIONS; i++) {
-        int64_t now = clock_thread_cpu_ns(clock);
-        least = now - last < least ? now - last : least;
-        last = now;
+        int64_t ns = clock_lap_ns(clock, &probes->lap);
+        least = ns < least ? ns : least;
     }
     probes->cost_ns = least;
-    probes->last_ns = last;
 }
 
 void probes_release(struct probes *probes)
@@ -33,18 +31,20 @@ void probes_clear(struct probes *probes)
     memset(probes->probes, 0, (size_t)probes->count * sizeof(struct probe));
 }
 
-void probes_start(struct probes *probes)
+void probes_enter(struct probes *probes)
 {
-    int64_t now = clock_thread_cpu_ns(probes->clock);
-    probes->spent_ns += now - probes->last_ns;
-    probes->last_ns = now;
+    IGNORE_RESULT(clock_lap_ns(probes->clock, &probes->lap)); /* somebody else's time */
+    probes->spent_ns += probes->cost_ns;
+}
+
+void probes_spend(struct probes *probes)
+{
+    probes->spent_ns += clock_lap_ns(probes->clock, &probes->lap);
 }
 
 int64_t probes_lap(struct probes *probes)
 {
-    int64_t now = clock_thread_cpu_ns(probes->clock);
-    int64_t ns = now - probes->last_ns - probes->cost_ns;
-    probes->last_ns = now;
+    int64_t ns = clock_lap_ns(probes->clock, &probes->lap) - probes->cost_ns;
     probes->spent_ns += probes->cost_ns;
     return ns > 0 ? ns : 0;
 }

@@ -29,9 +29,9 @@ struct probe {
 
 struct probes {
     const struct clock *clock;
-    int64_t cost_ns;  /* of reading the clock once */
-    int64_t spent_ns; /* by the probes themselves: readings and counting, about */
-    int64_t last_ns;  /* the last reading */
+    int64_t cost_ns;      /* of reading the clock once */
+    int64_t spent_ns;     /* by the probes themselves: readings and counting, about */
+    struct clock_lap lap; /* at the last reading */
     int32_t count;
     struct probe *probes; /* [count], by operator */
 };
@@ -43,10 +43,13 @@ void probes_release(struct probes *probes);
 /* Forgets what was measured. */
 void probes_clear(struct probes *probes);
 
-/* The time of what follows begins now. */
-void probes_start(struct probes *probes);
+/* Probing begins: what came before is no probe's. */
+void probes_enter(struct probes *probes);
 
-/* CPU time since the last reading, the reading's own cost taken off; the next stretch begins. */
+/* What was done since the last reading was probing itself: spent. */
+void probes_spend(struct probes *probes);
+
+/* CPU time since the last reading, the reading's own cost taken off. */
 int64_t probes_lap(struct probes *probes);
 
 /* Takes in a batch of `rows` rows that took `ns`; 0 rows: time alone (timers). */
