@@ -819,6 +819,8 @@ const struct route routes[] = {
     {METHOD_POST, "/api/v1/plans/{id}/undo", ROLE_OPERATOR, CONTROL_PLAN_UNDO, BODY_NONE,
      ANSWER_ROW, &plan_entity, 202, true, plan_order_params, "plan_undo",
      "Undo a plan that is done: a new plan, of its steps backwards"},
+    {METHOD_GET, "/api/v1/stores", ROLE_VIEWER, CONTROL_STORE_LIST, BODY_NONE, ANSWER_LIST,
+     &store_entity, 200, false, NULL, "store_list", "Shadow stores: how they are, what they hold"},
     {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,
      false, event_params, "event_stream", "What happens, as server-sent events"},
     {.path = NULL},

@@ -45,6 +45,12 @@ int verb_shadow_list(const struct cli *cli)
     return ask_one(cli, "GET", cli_flag(cli, "active") ? "?active=true" : "", &shadow_entity);
 }
 
+int verb_shadow_stores(const struct cli *cli)
+{
+    return ask(cli, &(struct client_call){.method = "GET", .path = "/api/v1/stores"},
+               &store_entity);
+}
+
 int verb_shadow_show(const struct cli *cli)
 {
     return ask_one(cli, "GET", "", &shadow_entity);

@@ -435,6 +435,8 @@ const struct cli_verb cli_verbs[] = {
      CLI_CLIENT | CLI_OUTPUT, NULL},
     {"shadow compare", verb_shadow_compare, "show the figures of two profiles side by side",
      "ID OTHER", NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"shadow stores", verb_shadow_stores, "list shadow stores: how they are, what they hold", "",
+     NULL, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"shadow settings", verb_shadow_settings,
      "show how a pipeline's partitions get shadows, or change it", "PIPELINE", shadowing_options,
      CLI_CLIENT | CLI_OUTPUT, "What is changed holds until the next start."},

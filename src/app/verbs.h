@@ -38,6 +38,7 @@ int verb_shadow_show(const struct cli *cli);
 int verb_shadow_profile(const struct cli *cli);
 int verb_shadow_stop(const struct cli *cli);
 int verb_shadow_compare(const struct cli *cli);
+int verb_shadow_stores(const struct cli *cli);
 int verb_shadow_settings(const struct cli *cli);
 int verb_candidate_start(const struct cli *cli);
 int verb_candidate_show(const struct cli *cli);

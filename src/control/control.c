@@ -194,6 +194,7 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_PLAN_CANCEL] = plan_cancel_begin,
     [CONTROL_PLAN_UNDO] = plan_undo_begin,
     [CONTROL_CORRELATION_LIST] = correlation_list_begin,
+    [CONTROL_STORE_LIST] = store_list_begin,
     [CONTROL_EVENTS] = events_begin,
     [CONTROL_LIVE] = health_answer,
     [CONTROL_READY] = health_answer,
@@ -327,6 +328,7 @@ int64_t control_step(void *ctx, int64_t now_ns)
     next_ns = earlier(next_ns, manager_run(control));
     next_ns = earlier(next_ns, shadows_step(control));
     next_ns = earlier(next_ns, shadows_answer(control));
+    next_ns = earlier(next_ns, stores_step(control));
     next_ns = earlier(next_ns, operations_step(control));
     next_ns = earlier(next_ns, own_streams_step(control));
     next_ns = earlier(next_ns, operations_answer(control));
@@ -404,6 +406,7 @@ enum err control_new(const struct control_options *options, struct control **ret
     own_streams_init(control);
     shadows_init(&control->shadows);
     shadows_watch_init(control);
+    stores_init(control);
     control->monitor = monitor_new(control);
     control->ledger = MEM_NEW(struct ledger);
     ledger_init(control->ledger);
@@ -435,6 +438,7 @@ void control_free(struct control *control)
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
     shadows_free(control);
+    stores_free(control);
     manager_shell_free(control);
     ledger_release(control->ledger);
     mem_free(control->ledger);

@@ -220,6 +220,9 @@ struct control {
     struct mailbox plan_done; /* orders of the plan that is carried out */
     const struct control_past *past;
     const struct policy_params *rival_params;
+    struct store_view *store_views; /* [store_count] */
+    struct mailbox store_done;
+    int64_t store_look_ns; /* when they are asked again */
     /* events */
     struct event *events; /* [EVENTS_KEPT], a ring */
     int64_t event_count;  /* ever */
@@ -316,6 +319,13 @@ void sample_list_begin(struct job *job);
 void forecast_list_begin(struct job *job);
 void correlation_list_begin(struct job *job);
 bool views_take(struct control *control); /* what the view and the forecaster have answered */
+
+/* stores.c */
+void stores_init(struct control *control);
+void stores_free(struct control *control);
+int64_t stores_step(struct control *control); /* next deadline */
+void store_list_begin(struct job *job);
+struct control_rows store_rows(struct control *control, struct control_request *request);
 
 /* shadows_run.c, shadows_ask.c */
 void shadow_list_begin(struct job *job);

@@ -89,6 +89,9 @@ static const struct field shadow_fields[] = {SHADOW_COLUMNS(FIELD_ROW)};
 #define ROW struct shadowing_row
 static const struct field shadowing_fields[] = {SHADOWING_COLUMNS(FIELD_ROW)};
 #undef ROW
+#define ROW struct store_row
+static const struct field store_fields[] = {STORE_COLUMNS(FIELD_ROW)};
+#undef ROW
 #define ROW struct operator_row
 static const struct field operator_fields[] = {OPERATOR_COLUMNS(FIELD_ROW)};
 #undef ROW

@@ -404,6 +404,28 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, failed, COUNTER, WIDE, "that could not go on, or could not be begun") \
     X(BOOL, pressed, GAUGE, WIDE, "the live path needs what shadows use")
 
+#define STORE_COLUMNS(X) \
+    X(TEXT, name, LABEL, TABLE, "of shadow_stores, or memory") \
+    X(TEXT, type, NONE, TABLE, "memory, redis or memcached") \
+    X(TEXT, state, NONE, TABLE, "up, down (results go to memory) or starting") \
+    X(BOOL, up, GAUGE, WIDE, "results go to it") \
+    X(F64, state_seconds, NONE, TABLE, "since it is so") \
+    X(I64, failures, COUNTER, TABLE, "of its server, probes included") \
+    X(I64, shadows, GAUGE, TABLE, "open in it") \
+    X(I64, cleanups_pending, GAUGE, TABLE, "ended shadows of which something may still be there") \
+    X(I64, cleaned, COUNTER, WIDE, "shadows removed") \
+    X(I64, leftovers, COUNTER, WIDE, "shadows of earlier processes that were found") \
+    X(I64, left_to_ttl, COUNTER, WIDE, "clean-ups that the time to live had to do") \
+    X(I64, results_taken, COUNTER, TABLE, "from shadows") \
+    X(I64, results_stored, NONE, TABLE, "of those: in the store") \
+    X(I64, results_fallen_back, NONE, TABLE, "of those: in memory in its place") \
+    X(I64, results_lost, NONE, TABLE, "of those: expired, evicted, or memory was full") \
+    X(I64, results_dropped, COUNTER, TABLE, "not taken: it was slow, or its size was used up") \
+    X(I64, kept_bytes, NONE, WIDE, "of results that are kept") \
+    X(I64, memory_bytes, GAUGE, WIDE, "of results in memory") \
+    X(I64, queue_bytes, GAUGE, WIDE, "of results on their way") \
+    X(TEXT, problem, NONE, TABLE, "its last failure; empty: never")
+
 #define OPERATOR_COLUMNS(X) \
     X(TEXT, name, NONE, TABLE, "operator") \
     X(TEXT, type, NONE, TABLE, "its type") \
@@ -499,6 +521,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     E(correlation, CORRELATION_COLUMNS, "a series that follows another") \
     E(shadow, SHADOW_COLUMNS, "a temporary sampled twin of a partition, or a candidate") \
     E(shadowing, SHADOWING_COLUMNS, "how a pipeline's partitions get shadows") \
+    E(store, STORE_COLUMNS, "where shadows put their results") \
     E(operator, OPERATOR_COLUMNS, "an operator of a chain, as a shadow measured it") \
     E(figure, FIGURE_COLUMNS, "one figure of a profile, with its interval") \
     E(answer, ANSWER_COLUMNS, "what a profile says, in words") \

@@ -289,7 +289,8 @@ static void answer_figures(struct control *control, struct control_request *requ
     request->figures[5] = layout_rows(control, request);
     request->figures[6] = shadowing_rows(control, request);
     request->figures[7] = manager_rows(control, request->arena);
-    request->figures[8] = (struct control_rows){.entity = NULL};
+    request->figures[8] = store_rows(control, request);
+    request->figures[9] = (struct control_rows){.entity = NULL};
 }
 
 /* An order, or a question that says itself when it is answered. */

@@ -55,6 +55,7 @@ enum control_kind {
     CONTROL_CANDIDATE_TEXT, /* -> text: the configuration that it runs by */
     CONTROL_SHADOWING_GET,  /* args.pipeline -> one shadowing row, etag */
     CONTROL_SHADOWING_SET,
+    CONTROL_STORE_LIST,    /* -> store rows */
     CONTROL_MANAGER_GET,   /* -> manager rows, etag */
     CONTROL_MANAGER_MODE,  /* args.mode, pipeline, if_match -> manager rows, etag */
     CONTROL_DECISION_LIST, /* args.limit -> decision rows */

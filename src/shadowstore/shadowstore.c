@@ -393,6 +393,11 @@ static void take_op(struct shadowstore *store, struct shadowstore_op *op)
     }
 }
 
+enum shadowstore_kind shadowstore_kind_of(const struct shadowstore *store)
+{
+    return store->options.kind;
+}
+
 void shadowstore_submit(struct shadowstore *store, struct shadowstore_op *op)
 {
     mailbox_push(&store->inbox, &op->msg);

@@ -171,6 +171,9 @@ struct shadowstore_op {
 ATTR_NODISCARD enum err shadowstore_new(const struct shadowstore_options *options,
                                         struct shadowstore **ret_store, struct err_info *info);
 
+/* Any thread. */
+enum shadowstore_kind shadowstore_kind_of(const struct shadowstore *store);
+
 /* Hands `op` over. Any thread. */
 void shadowstore_submit(struct shadowstore *store, struct shadowstore_op *op);
 

@@ -311,6 +311,48 @@ TEST(redis_store_reads_are_told_that_the_server_is_down)
     end(&bench);
 }
 
+static int64_t hand_ns(void *ctx)
+{
+    return *(const int64_t *)ctx;
+}
+
+/* Steps by hand: the store and its net do not run for five seconds while an answer is due. */
+TEST(redis_store_does_not_blame_the_server_for_a_processor_that_it_did_not_get)
+{
+    struct sim_bench bench;
+    struct shadowstore_loop loops[SHADOWSTORE_LOOPS_MAX];
+    struct sim_net_options options = {.delay_max_ns = 0};
+    struct sim_net *net = NULL;
+    int64_t now_ns = SECOND_NS;
+    struct clock clock = {.ctx = &now_ns, .now_ns = hand_ns};
+    rng_init(&options.rng, 1);
+    begin_well(&bench); /* for its options */
+    struct sim_redis *redis = sim_redis_new(&net, &options, &clock, NULL);
+    struct shadowstore_options o = bench.options;
+    struct shadowstore *store = NULL;
+    o.net = sim_net_net(net);
+    EXPECT_INT(shadowstore_new(&o, &store, NULL), ERR_OK);
+    EXPECT_INT(shadowstore_loops(store, loops), 1);
+    for (int turn = 0; turn < 40; turn++) {
+        now_ns += turn == 2 || turn == 3 ? 5 * SECOND_NS : MS_NS; /* with a command on its way */
+        IGNORE_RESULT(loops[0].step(loops[0].ctx, now_ns));       /* stepped again anyway */
+        if (turn != 2) {
+            IGNORE_RESULT(sim_net_step(net, now_ns));
+        }
+    }
+    struct mailbox done;
+    mailbox_init(&done, NULL);
+    struct shadowstore_op op = {.kind = SHADOWSTORE_STATUS, .done = &done};
+    shadowstore_submit(store, &op);
+    IGNORE_RESULT(loops[0].step(loops[0].ctx, now_ns)); /* it answers at once */
+    EXPECT(mailbox_take_all(&done) == &op.msg);
+    EXPECT_MSG(op.ret_status.state == SHADOWSTORE_UP && op.ret_status.failures == 0, "'%s'",
+               op.ret_status.problem);
+    sim_redis_free(redis);
+    shadowstore_free(store);
+    end(&bench);
+}
+
 /* --- bounds --- */
 
 TEST(redis_store_drops_and_counts_what_a_slow_server_does_not_take)
