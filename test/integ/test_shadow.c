@@ -212,7 +212,9 @@ static void result_of(const char *data, bool shadows, struct result *ret_result)
             start_shadow("{\"partition\":\"p/s/0/0-4096\",\"percent\":30,\"transport\":\"queue\"}");
         }
         if (shadows && i % 3 == 2) {
-            json_t *row = call("DELETE", i == 2 ? "/api/v1/shadows/1" : "/api/v1/shadows/4", NULL);
+            static const char *const paths[] = {"/api/v1/shadows/1", "/api/v1/shadows/4",
+                                                "/api/v1/shadows/5"};
+            json_t *row = call("DELETE", paths[i / 3], NULL);
             CHECK_MSG(reply.status == 202, "%s", reply.text);
             json_decref(row);
         }
