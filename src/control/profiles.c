@@ -217,9 +217,10 @@ static void add_figures(struct page *page)
     add_figure(page, "share of reading", "%", scaled(p->read_share, 100));
     add_figure(page, "maximum rate of the primary", "records/s", p->rate_max);
     add_figure(page, "work cost in the sample", "us/record", scaled(p->work_ns, 1e-3));
-    if (run->sample.heavy_count > 0) {
-        add_figure(page, "the same, weighted by stratum", "us/record",
-                   scaled(profile_weighted(&run->looks, run->strata.heavy), 1e-3));
+    struct estimate weighted =
+        run->sample.heavy_count > 0 ? profile_weighted(&run->looks, run->strata.heavy) : none;
+    if (weighted.high < 2 * weighted.value && weighted.low > weighted.value / 2) {
+        add_figure(page, "the same, weighted by stratum", "us/record", scaled(weighted, 1e-3));
     }
     if (m->full_batches > 0) {
         add_figure(page, "rate from full batches", "records/s a core",
