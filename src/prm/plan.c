@@ -164,15 +164,19 @@ static struct plan_option *add_option(struct deciding *d, enum plan_option_kind 
                                       int32_t tuning, int32_t splits_max)
 {
     struct plan *plan = d->plan;
-    struct sketch sketch;
+    struct sketch sketch = {.planner = d->planner,
+                            .arena = d->arena,
+                            .input = d->input,
+                            .options = d->options,
+                            .growth = d->growth,
+                            .ratio = d->ratio};
     if (plan->option_count == PLAN_OPTIONS_MAX) {
         return NULL;
     }
     if (tuning >= 0) {
         d->ratio[d->input->tunings[tuning].pipeline] = d->input->tunings[tuning].work_ratio;
     }
-    bool there = sketch_begin(&sketch, d->planner, d->input, d->options, d->growth, d->ratio, nodes,
-                              d->arena);
+    bool there = sketch_begin(&sketch, nodes);
     if (there && kind != PLAN_NOTHING && !(kind == PLAN_TUNE && splits_max < 0)) {
         sketch_relieve(&sketch, splits_max > 0 ? splits_max : 0);
     }

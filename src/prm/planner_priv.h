@@ -88,11 +88,9 @@ struct sketch {
 /* planner.c: sums that touched partitions made stale. */
 enum err planner_settle(struct planner *planner, struct err_info *info);
 
-/* relieve.c. `nodes` > 0: lanes of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there
+/* relieve.c. The caller has set planner, arena, input, options, growth and ratio, all else 0. `nodes` > 0: lanes of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there
  * are not so many. */
-bool sketch_begin(struct sketch *sketch, struct planner *planner, const struct plan_input *input,
-                  const struct plan_options *options, const double *growth, const double *ratio,
-                  int32_t nodes, struct arena *arena);
+bool sketch_begin(struct sketch *sketch, int32_t nodes);
 void sketch_relieve(struct sketch *sketch, int32_t splits_max);
 
 /* price.c: fills usage, cost, max_before, max_after, mean_after of the option. */

@@ -695,19 +695,10 @@ static void allot(struct sketch *s, int32_t nodes)
     s->steps = ARENA_NEW_ARRAY(s->arena, struct plan_step, steps);
 }
 
-bool sketch_begin(struct sketch *s, struct planner *planner, const struct plan_input *input,
-                  const struct plan_options *options, const double *growth, const double *ratio,
-                  int32_t nodes, struct arena *arena)
+bool sketch_begin(struct sketch *s, int32_t nodes)
 {
-    int32_t pieces = planner->in->part_count + options->splits_max;
-    pieces = pieces < options->moves_max ? pieces : options->moves_max;
-    *s = (struct sketch){.planner = planner,
-                         .arena = arena,
-                         .input = input,
-                         .options = options,
-                         .growth = growth,
-                         .ratio = ratio,
-                         .piece_max = pieces};
+    int32_t pieces = s->planner->in->part_count + s->options->splits_max;
+    s->piece_max = pieces < s->options->moves_max ? pieces : s->options->moves_max;
     allot(s, nodes);
     weigh(s);
     bool there = nodes <= 0 || add_nodes(s, nodes);
