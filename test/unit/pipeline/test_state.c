@@ -363,6 +363,57 @@ TEST(state_batches_give_pointers_that_stay_valid_together)
     state_free(state);
 }
 
+/* Batches whose keys have one length, or many; whose rows have one time, or their own: each way of putting rows in, against
+ * one entry after the other. */
+TEST(state_batches_of_every_form_do_what_single_entries_do)
+{
+    enum { ROWS = 300, KEYS = 2000 };
+    static int32_t sel[ROWS];
+    static uint64_t hash[ROWS];
+    static struct str key[ROWS];
+    static int64_t time[ROWS];
+    static char text[KEYS][64];
+    static void *payload[ROWS];
+    static uint8_t created[ROWS];
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int form = 0; form < 4; form++) {
+        struct state *many = state_new(0, KEY_GROUP_COUNT);
+        struct state *single = state_new(0, KEY_GROUP_COUNT);
+        struct state_space *space = state_space_open(many, &OPTIONS);
+        struct state_space *other = state_space_open(single, &OPTIONS);
+        for (int round = 0; round < 40; round++) {
+            struct state_rows rows = {.sel = sel, .hash = hash, .key = key, .at = round % 3};
+            rows.time = form < 2 ? NULL : time;
+            for (int32_t i = 0; i < ROWS; i++) {
+                uint64_t number = rng_below(&rng, KEYS);
+                ptrdiff_t len = form % 2 == 0 ? 8 : (ptrdiff_t)(number % 56);
+                memset(text[number], (int)(number % 7), sizeof text[number]);
+                memcpy(text[number], &number, sizeof number);
+                key[i] = (struct str){.ptr = len > 0 ? text[number] : NULL, .len = len};
+                hash[i] = key_hash(key[i]);
+                time[i] = (int64_t)rng_below(&rng, 3);
+                sel[rows.count] = i;
+                rows.count += rng_chance(&rng, 0.9);
+            }
+            state_upsert_many(space, &rows, payload, created);
+            for (int32_t i = 0; i < rows.count; i++) {
+                int32_t row = sel[i];
+                bool fresh;
+                int64_t *counter = state_upsert(other, hash[row], key[row],
+                                                rows.time != NULL ? time[row] : rows.at, &fresh);
+                EXPECT_INT(created[i] != 0, fresh);
+                ++*counter;
+                ++*(int64_t *)payload[i];
+            }
+        }
+        EXPECT_INT(state_entry_count(many), state_entry_count(single));
+        EXPECT(state_digest(many) == state_digest(single));
+        state_free(many);
+        state_free(single);
+    }
+}
+
 TEST(state_times_that_are_all_different_come_out_in_order)
 {
     struct state *state = state_new(0, KEY_GROUP_COUNT);
@@ -426,6 +477,58 @@ TEST(state_dump_of_all_groups_makes_an_equal_state)
     state_delta_end(copy);
     state_free(state);
     state_free(copy);
+}
+
+/* A row of entries with changes of the same keys, removals and refused ones between: what comes of it is what comes of one
+ * after the other. */
+TEST(state_apply_many_does_what_apply_does_in_order)
+{
+    enum { ENTRIES = 4000, KEYS = 300, ENTRY = 64 };
+    static char bytes[ENTRIES][2 * ENTRY];
+    static struct str key[ENTRIES], value[ENTRIES];
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    struct state *from = state_new(0, KEY_GROUP_COUNT);
+    struct state *one = state_new(0, 2048), *many = state_new(0, 2048);
+    struct state_space *space = state_space_open(from, &OPTIONS);
+    state_space_open(one, &OPTIONS);
+    state_space_open(many, &OPTIONS);
+    for (int i = 0; i < ENTRIES; i++) {
+        char text[32];
+        struct str user = {
+            .ptr = text,
+            .len = snprintf(text, sizeof text, "k%llu", (unsigned long long)rng_below(&rng, KEYS))};
+        int64_t *counter = state_upsert(space, key_hash(user), user, 0, NULL);
+        *counter = i;
+        struct str k, v;
+        EXPECT(state_delta_next(from, &k, &v));
+        state_delta_end(from);
+        memcpy(bytes[i], k.ptr, (size_t)k.len);
+        memcpy(bytes[i] + ENTRY, v.ptr, (size_t)v.len);
+        key[i] = (struct str){.ptr = bytes[i], .len = k.len};
+        value[i] = (struct str){.ptr = bytes[i] + ENTRY, .len = v.len};
+        if (rng_chance(&rng, 0.2)) {
+            value[i] = (struct str){0}; // a tombstone
+        } else if (rng_chance(&rng, 0.05)) {
+            value[i].len--;
+        }
+    }
+    for (int32_t at = 0; at < ENTRIES;) {
+        enum err results[STATE_APPLY_MAX];
+        int32_t count = 1 + (int32_t)rng_below(&rng, STATE_APPLY_MAX);
+        count = count < ENTRIES - at ? count : ENTRIES - at;
+        state_apply_many(many, key + at, value + at, count, results);
+        for (int32_t i = 0; i < count; i++) {
+            EXPECT_INT(results[i], state_apply(one, key[at + i], value[at + i]));
+        }
+        at += count;
+    }
+    EXPECT(state_entry_count(one) > 50);
+    EXPECT_INT(state_entry_count(many), state_entry_count(one));
+    EXPECT(state_digest(many) == state_digest(one));
+    state_free(from);
+    state_free(one);
+    state_free(many);
 }
 
 TEST(state_apply_refuses_what_cannot_be_its_own)
