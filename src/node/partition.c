@@ -550,8 +550,9 @@ enum err partition_cut(struct partition *part, struct commit *commit, struct err
     if (err == ERR_OK && marker_due(part)) {
         err = put_markers(part, commit);
     }
-    if (err == ERR_OK && part->changelog_since == before) { /* outputs alone, of early results */
-        err = put_position(part, commit, 0);
+    if (err == ERR_OK && part->changelog_since == before && !part->claimed) {
+        err = put_position(part, commit, 0); /* outputs alone, of early results */
+        err = err == ERR_OK ? put_ahead(part, commit, 0) : err;
     }
     if (err != ERR_OK) {
         return err_set(info, err, "a cut of shard %u, groups %u-%u does not fit a commit",
