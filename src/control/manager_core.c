@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The core and its shell: what happened goes in as events, what it says is done. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -26,14 +27,15 @@ static void put_windows(const struct control *control, struct manager_options *o
     double unix_s = (double)monitor_time_ms(control) / 1e3 - (double)core_now_ns(control) * 1e-9;
     options->week_at_zero_s = fmod(unix_s + 3 * 86400.0, WEEK_S); /* 1970 began on a Thursday */
     options->window_count = 0;
+    static_assert(CONFIG_WINDOWS_MAX * 7 * 2 <= MANAGER_WINDOWS_MAX,
+                  "each of each day, in two pieces");
     for (int32_t i = 0; i < spec->window_count; i++) {
         const struct window_spec *w = &spec->windows[i];
         for (int32_t day = 0; day < 7; day++) {
             int32_t begin = day * 86400 + w->from_minute * 60;
             int32_t end = day * 86400 + w->until_minute * 60 +
                           (w->until_minute <= w->from_minute ? 86400 : 0);
-            if ((w->days >> day & 1) == 0 ||
-                options->window_count + 2 > (int32_t)COUNT_OF(options->windows)) {
+            if ((w->days >> day & 1) == 0) {
                 continue;
             }
             options->windows[options->window_count++] =

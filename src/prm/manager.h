@@ -38,9 +38,9 @@
 
 enum {
     MANAGER_ACTIONS_MAX = 16,
-    MANAGER_WINDOWS_MAX = 8,
-    MANAGER_PLANS_MAX = 8,   /* recommended ones that may still be applied */
-    MANAGER_FAILED_MAX = 64, /* changes remembered as failed */
+    MANAGER_WINDOWS_MAX = 112, /* 8 a day, each perhaps over midnight */
+    MANAGER_PLANS_MAX = 8,     /* recommended ones that may still be applied */
+    MANAGER_FAILED_MAX = 64,   /* changes remembered as failed */
     MANAGER_PROFILES_MAX = 256,
 };
 

@@ -8,11 +8,11 @@
 /* A client that sends whatever bytes it is told, for tests of what a server does with them. */
 
 struct raw_reply {
-    int status;       /* of the first response; 0: none came */
-    int responses;    /* responses in all that came ("HTTP/1.1 " at the begin of a status line) */
-    bool closed;      /* the server closed the connection before the deadline */
-    ptrdiff_t len;    /* of text */
-    char text[65536]; /* all that came, 0 behind it */
+    int status;        /* of the first response; 0: none came */
+    int responses;     /* responses in all that came ("HTTP/1.1 " at the begin of a status line) */
+    bool closed;       /* the server closed the connection before the deadline */
+    ptrdiff_t len;     /* of text */
+    char text[262144]; /* all that came, 0 behind it */
 };
 
 /* Connects to 127.0.0.1; never fails (CHECK). */
