@@ -51,7 +51,9 @@ static struct yaml_node *copy_node(struct arena *arena, const struct yaml_node *
     copy->keys = ARENA_NEW_ARRAY(arena, struct yaml_node *, node->count + 1);
     for (int32_t i = 0; i < node->count; i++) {
         copy->items[i] = node->items[i];
-        copy->keys[i] = node->kind == YAML_MAP ? node->keys[i] : NULL;
+        if (node->kind == YAML_MAP) {
+            copy->keys[i] = node->keys[i];
+        }
     }
     return copy;
 }

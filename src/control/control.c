@@ -339,6 +339,17 @@ int64_t control_step(void *ctx, int64_t now_ns)
 
 /* --- life --- */
 
+static void init_mailboxes(struct control *control)
+{
+    struct mailbox *all[] = {
+        &control->requests,     &control->completions,     &control->lane_replies,
+        &control->details,      &control->shadow_replies,  &control->shadow_details,
+        &control->history_done, &control->forecaster_done, &control->plan_done};
+    for (int i = 0; i < COUNT_OF(all); i++) {
+        mailbox_init(all[i], control->waker);
+    }
+}
+
 enum err control_new(const struct control_options *options, struct control **ret_control,
                      struct err_info *info)
 {
@@ -363,18 +374,10 @@ enum err control_new(const struct control_options *options, struct control **ret
     control->config = options->config;
     control->runtime = runtime;
     control->waker = node_runtime_waker(runtime);
+    init_mailboxes(control);
     rng_init(&control->rng, options->seed);
-    mailbox_init(&control->requests, control->waker);
-    mailbox_init(&control->completions, control->waker);
-    mailbox_init(&control->lane_replies, control->waker);
-    mailbox_init(&control->details, control->waker);
-    mailbox_init(&control->shadow_replies, control->waker);
-    mailbox_init(&control->shadow_details, control->waker);
-    mailbox_init(&control->history_done, control->waker);
-    mailbox_init(&control->forecaster_done, control->waker);
     control->stores = options->stores;
     control->store_count = options->store_count;
-    mailbox_init(&control->plan_done, control->waker);
     control->past = options->past;
     control->rival_params = options->rival_params;
     control->history = options->history;

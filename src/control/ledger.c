@@ -66,8 +66,7 @@ struct ledger_entry *ledger_put(struct ledger *ledger, const struct decision *de
         }
         if (ledger->count == LEDGER_KEPT_MAX) {
             entry_free(ledger->all[0]);
-            memmove(&ledger->all[0], &ledger->all[1],
-                    (LEDGER_KEPT_MAX - 1) * sizeof(ledger->all[0]));
+            memmove(&ledger->all[0], &ledger->all[1], (LEDGER_KEPT_MAX - 1) * sizeof(void *));
             ledger->count--;
         }
         entry = MEM_NEW(struct ledger_entry);
