@@ -456,6 +456,7 @@ void control_free(struct control *control)
     mem_free(control->commit_batches);
     mem_free(control->lanes);
     mem_free(control->pool);
+    mem_free(control->start_job.rows); /* stopped before it had started */
     mem_free(control);
 }
 

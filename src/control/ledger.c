@@ -52,7 +52,9 @@ static void set_steps(struct ledger_entry *entry, const struct plan_step *steps,
 {
     mem_free(entry->steps);
     entry->steps = MEM_NEW_ARRAY(struct plan_step, count);
-    memcpy(entry->steps, steps, (size_t)count * sizeof(*steps));
+    if (count > 0) {
+        memcpy(entry->steps, steps, (size_t)count * sizeof(*steps));
+    }
     entry->decision.step_count = count;
 }
 

@@ -238,7 +238,9 @@ static void take_parts(struct control *control, double seconds)
             count++;
         }
     }
-    qsort(parts, (size_t)count, sizeof(*parts), compare_parts);
+    if (count > 1) {
+        qsort(parts, (size_t)count, sizeof(*parts), compare_parts);
+    }
     monitor->parts = parts;
     monitor->part_cap = cap;
     monitor->part_count = count;
@@ -335,6 +337,9 @@ static void take_pipelines(struct control *control)
 {
     struct monitor *monitor = control->monitor;
     int32_t pipelines = control->config->pipeline_count, lanes = control->lane_count;
+    if (pipelines == 0) {
+        return;
+    }
     memset(monitor->pipelines, 0, (size_t)pipelines * sizeof(*monitor->pipelines));
     memset(monitor->pipeline_on_lane, 0, (size_t)pipelines * (size_t)lanes);
     for (int32_t i = 0; i < monitor->part_count; i++) {

@@ -52,7 +52,7 @@ static bool read_port(struct str text, int32_t *ret_port)
 /* host, host:port, [v6] or [v6]:port. */
 static bool split_address(struct str text, int32_t default_port, struct shadow_store_spec *spec)
 {
-    struct str host = text, port = {NULL, 0};
+    struct str host, port;
     if (text.len > 0 && text.ptr[0] == '[') {
         struct str rest = {text.ptr + 1, text.len - 1};
         host = str_cut(&rest, ']');

@@ -86,22 +86,39 @@ static bool is_special(int64_t bits)
     return (bits & exponent) == exponent;
 }
 
+static void widen_floats(const struct raw_rows *of, const int64_t *bits, double *to)
+{
+    for (int32_t k = 0; k < of->count; k++) {
+        uint32_t half = (uint32_t)bits[of->rows[k]];
+        float value;
+        memcpy(&value, &half, sizeof value);
+        to[of->rows[k]] = (double)value;
+    }
+}
+
+static void refuse_special(const struct parse_field *field, struct raw_rows *of,
+                           const int64_t *bits)
+{
+    REFUSE(is_special(n));
+}
+
+static void refuse_negative(const struct parse_field *field, struct raw_rows *of,
+                            const int64_t *bits)
+{
+    REFUSE(n < 0);
+}
+
 static void read_number(const struct parse_field *field, struct raw_rows *of, struct column *column)
 {
     int64_t *bits = COLUMN_I64(column); // doubles, too, are eight bytes there
     read_ints(field, of, bits);
     if (field->raw_type == RAW_F32) {
-        for (int32_t k = 0; k < of->count; k++) {
-            uint32_t half = (uint32_t)bits[of->rows[k]];
-            float value;
-            memcpy(&value, &half, sizeof value);
-            COLUMN_F64(column)[of->rows[k]] = (double)value;
-        }
+        widen_floats(of, bits, COLUMN_F64(column));
     }
     if (field->type == VALUE_F64) {
-        REFUSE(is_special(n));
+        refuse_special(field, of, bits);
     } else if (field->raw_type == RAW_U64) {
-        REFUSE(n < 0);
+        refuse_negative(field, of, bits);
     }
 }
 

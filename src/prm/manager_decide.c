@@ -313,7 +313,9 @@ static void offer(struct manager *m, struct decision *d, const struct plan_optio
     }
     struct held *held = manager_free_slot(m);
     struct plan_step *steps = held->steps;
-    memcpy(steps, o->steps, (size_t)o->step_count * sizeof *steps);
+    if (o->step_count > 0) {
+        memcpy(steps, o->steps, (size_t)o->step_count * sizeof *steps);
+    }
     *held = (struct held){.used = true,
                           .decision = *d,
                           .steps = steps,
