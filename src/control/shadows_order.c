@@ -61,6 +61,9 @@ static enum err check(struct control *control, struct shadow_entry *entry, struc
         struct shadow_strata strata;
         shadow_sample_choose(NULL, 0, 0, entry->order.percent, &spec.sample, &strata);
     }
+    if (node_runtime_shadow_lane(control->runtime) == NULL) {
+        return err_set(info, ERR_UNSUPPORTED, "this process has no lane for shadows");
+    }
     enum err err = shadow_check(stage, &spec, info);
     if (err == ERR_OK && shadows_active(&control->shadows, NULL) >= SHADOWS_ACTIVE_MAX) {
         err = err_set(info, ERR_LIMIT, "%d shadows run, more than that do not; stop one first",

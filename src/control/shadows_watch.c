@@ -228,7 +228,9 @@ static void look_at_parts(struct control *control)
 int64_t shadows_watch(struct control *control)
 {
     struct shadow_watch *watch = &control->watch;
-    if (control->monitor->taken_ns != watch->taken_ns && control->monitor->taken_count > 0) {
+    bool able = node_runtime_shadow_lane(control->runtime) != NULL;
+    if (able && control->monitor->taken_ns != watch->taken_ns &&
+        control->monitor->taken_count > 0) {
         watch->taken_ns = control->monitor->taken_ns;
         look_at_parts(control);
     }
