@@ -440,7 +440,6 @@ void control_free(struct control *control)
     json_reader_free(control->key_json);
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
-    shadows_free(control);
     stores_free(control);
     manager_shell_free(control);
     ledger_release(control->ledger);
@@ -449,6 +448,7 @@ void control_free(struct control *control)
     own_streams_release(control);
     operations_free(control);
     node_runtime_free(control->runtime);
+    shadows_free(control); /* its shadows ran by candidates' texts */
     texts_free(control);
     mem_free(control->events);
     mem_free(control->checkpoint_bytes);
