@@ -45,7 +45,7 @@ static int64_t turned(void *ctx)
 static bool machine(void *ctx, struct machine_cpu *ret_cpu)
 {
     (void)ctx;
-    *ret_cpu = (struct machine_cpu){.busy_ns = foreign_ns += 1000000000};
+    *ret_cpu = (struct machine_cpu){.busy_ns = foreign_ns += 1000000000000};
     return true;
 }
 
