@@ -25,6 +25,10 @@ struct shadow_side {
     struct shadow_measures *measures;  /* heap */
     struct shadow_operator *operators; /* heap, [operator_cap] */
     int32_t operator_cap;
+    /* What the lane fills while a command is out; they change places when it is back. */
+    bool filling;
+    struct shadow_measures *next_measures;
+    struct shadow_operator *next_operators;
 };
 
 /* The primary's heavy keys and load by key group, as its lane tells them. */

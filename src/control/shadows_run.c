@@ -50,6 +50,8 @@ void shadow_run_free(struct shadow_entry *entry)
     for (int i = 0; i < SHADOW_SIDES; i++) {
         mem_free(run->sides[i].measures);
         mem_free(run->sides[i].operators);
+        mem_free(run->sides[i].next_measures);
+        mem_free(run->sides[i].next_operators);
     }
     if (run->has_arena) {
         arena_release(&run->arena);
@@ -268,6 +270,8 @@ static void prepare_side(struct shadow_side *side, int32_t operators)
         side->operator_cap = operators > 0 ? operators : 1;
         side->measures = MEM_NEW(struct shadow_measures);
         side->operators = MEM_NEW_ARRAY(struct shadow_operator, side->operator_cap);
+        side->next_measures = MEM_NEW(struct shadow_measures);
+        side->next_operators = MEM_NEW_ARRAY(struct shadow_operator, side->operator_cap);
     }
 }
 
@@ -319,8 +323,8 @@ static void send_measure(struct shadow_entry *entry, int index, enum shadow_comm
 {
     struct shadow_side *side = &entry->run->sides[index];
     struct shadow_measure measure = {.id = id_on_lane(entry, index),
-                                     .measures = side->measures,
-                                     .operators = side->operators,
+                                     .measures = side->next_measures,
+                                     .operators = side->next_operators,
                                      .operator_cap = side->operator_cap};
     side->command = (struct shadow_command){.kind = kind};
     if (kind == SHADOW_RESAMPLE) {
@@ -329,6 +333,7 @@ static void send_measure(struct shadow_entry *entry, int index, enum shadow_comm
     } else {
         side->command.u.measure = measure;
     }
+    side->filling = true;
     submit(side, kind);
 }
 
@@ -505,12 +510,26 @@ static void measured(struct control *control, struct shadow_entry *entry)
     looked(control, entry);
 }
 
+static void take_measures(struct shadow_side *side)
+{
+    if (side->filling && side->command.err == ERR_OK) {
+        struct shadow_measures *measures = side->measures;
+        struct shadow_operator *operators = side->operators;
+        side->measures = side->next_measures;
+        side->operators = side->next_operators;
+        side->next_measures = measures;
+        side->next_operators = operators;
+    }
+    side->filling = false;
+}
+
 static void side_reply(struct control *control, struct shadow_side *side)
 {
     struct shadow_entry *entry = side->entry;
     struct shadow_run *run = entry->run;
     CHECK(side->out);
     side->out = false;
+    take_measures(side);
     switch (side->command.kind) {
     case SHADOW_OPEN:
         opened(control, entry, side);
