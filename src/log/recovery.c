@@ -510,8 +510,9 @@ static enum err start_fresh(struct recovery *r, struct err_info *info)
     mem_free(names);
     if (bytes > 0 || r->scan.count > 1 || r->scan.tail == TAIL_CORRUPT) {
         return err_set(info, ERR_CORRUPT,
-                       "the journal has no readable snapshot but there are shards; nothing is "
-                       "changed");
+                       "log/journal: none of its %d segments begins with a readable snapshot, but "
+                       "there are shards; nothing is changed; 'log repair --show' tells more",
+                       r->scan.count);
     }
     if (r->scan.count == 1) {
         char path[JOURNAL_PATH_MAX];

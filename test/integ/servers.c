@@ -148,7 +148,10 @@ void server_restart(struct server *server)
 
 void server_pause(const struct server *server)
 {
+    int status;
     CHECK(kill(server->pid, SIGSTOP) == 0);
+    CHECK(waitpid(server->pid, &status, WUNTRACED) == server->pid &&
+          WIFSTOPPED(status)); /* all its threads */
 }
 
 void server_resume(const struct server *server)
