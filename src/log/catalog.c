@@ -129,6 +129,12 @@ void catalog_checkpoint_unref(struct catalog *catalog, struct checkpoint *checkp
 
 /* ---- Applying, one function a kind. False: malformed or not fitting. */
 
+/* What is kept as a string of C. */
+static bool is_text(struct str text)
+{
+    return text.len > 0 && memchr(text.ptr, 0, (size_t)text.len) == NULL;
+}
+
 static bool apply_counters(struct catalog *catalog, struct wire_in *in)
 {
     uint32_t stream = wire_u32(in), shard = wire_u32(in);
@@ -136,7 +142,7 @@ static bool apply_counters(struct catalog *catalog, struct wire_in *in)
     if (stream < catalog->next_stream || shard < catalog->next_shard ||
         producer < catalog->next_producer || checkpoint < catalog->next_checkpoint ||
         version < catalog->control_version_floor ||
-        shard >= (uint32_t)SHARD_CHUNK * SHARD_CHUNK_COUNT) {
+        shard > (uint32_t)SHARD_CHUNK * SHARD_CHUNK_COUNT) {
         return false; /* numbers are never given out again */
     }
     catalog->next_stream = stream;
@@ -152,7 +158,8 @@ static bool apply_stream(struct catalog *catalog, struct wire_in *in)
     uint32_t id = wire_u32(in), flags = wire_u32(in), count = wire_u32(in), first = wire_u32(in);
     int64_t retention_ms = wire_i64(in), retention_bytes = wire_i64(in);
     struct str name = wire_str(in);
-    if (in->bad || !log_name_valid(name) || count < 1 || count > LOG_SHARDS_PER_STREAM_MAX ||
+    if (in->bad || id == UINT32_MAX || !log_name_valid(name) || count < 1 ||
+        count > LOG_SHARDS_PER_STREAM_MAX ||
         (uint64_t)first + count > (uint64_t)SHARD_CHUNK * SHARD_CHUNK_COUNT) {
         return false;
     }
@@ -223,14 +230,19 @@ static bool apply_stream_delete(struct catalog *catalog, struct wire_in *in)
 static bool apply_shard(struct catalog *catalog, struct wire_in *in)
 {
     struct shard *shard = shard_get(catalog->shards, wire_u32(in));
-    int64_t start = wire_i64(in), end = wire_i64(in);
+    int64_t start = wire_i64(in), end = wire_i64(in), before = 0;
     uint32_t count = wire_u32(in);
     if (shard == NULL || in->bad || start < 0 || end < start || count > (1U << 26)) {
         return false;
     }
     shard_clear_segments(shard);
-    for (uint32_t i = 0; i < count && !in->bad; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         int64_t base = wire_i64(in), bytes = wire_i64(in), last_ms = wire_i64(in);
+        if (in->bad || base < before || base > end || bytes < 0 ||
+            bytes > INT64_MAX - shard->size_bytes) {
+            return false; /* S1 */
+        }
+        before = base;
         shard_add_segment(shard, base, last_ms, catalog->now_ns);
         segment_at(&shard->segments, (int32_t)i)->bytes = bytes;
         shard->size_bytes += bytes;
@@ -247,7 +259,7 @@ static bool apply_producer(struct catalog *catalog, struct wire_in *in)
     int64_t id = wire_i64(in);
     uint32_t epoch = wire_u32(in);
     int64_t last_ms = wire_i64(in);
-    if (in->bad) {
+    if (in->bad || id < 0 || id == INT64_MAX) {
         return false;
     }
     struct producer *producer = producers_put(&catalog->producers, id);
@@ -295,7 +307,7 @@ static bool apply_owner(struct catalog *catalog, struct wire_in *in)
     uint32_t id = wire_u32(in), incarnation = wire_u32(in), fenced = wire_u32(in);
     int64_t sequence = wire_i64(in);
     struct str name = wire_str(in);
-    if (in->bad || name.len < 1 || name.len > 63 || id > (uint32_t)catalog->owner_count ||
+    if (in->bad || !is_text(name) || name.len > 63 || id > (uint32_t)catalog->owner_count ||
         id >= OWNERS_MAX) {
         return false;
     }
@@ -352,7 +364,7 @@ static bool apply_control(struct catalog *catalog, struct wire_in *in)
 {
     int64_t version = wire_i64(in);
     struct str key = wire_str(in), value = wire_str(in);
-    if (in->bad || key.len < 1 || key.len > 127 || version == 0 || version == INT64_MIN) {
+    if (in->bad || !is_text(key) || key.len > 127 || version == 0 || version == INT64_MIN) {
         return false;
     }
     int32_t at = catalog_control_index(catalog, key);
@@ -453,9 +465,11 @@ static bool apply_checkpoint(struct catalog *catalog, struct wire_in *in)
     read.at = wire_i64(in);
     read.number = wire_i64(in);
     read.bytes = wire_i64(in);
-    if (shard == NULL || in->bad || read.lo >= read.hi || read.hi > KEY_GROUP_COUNT) {
+    if (shard == NULL || in->bad || read.lo >= read.hi || read.hi > KEY_GROUP_COUNT ||
+        read.number < 0 || read.number == INT64_MAX) {
         return false;
     }
+    read.order = catalog->checkpoints_applied++;
     struct checkpoint *checkpoint = MEM_NEW(struct checkpoint);
     *checkpoint = read;
     checkpoint_covers_put(shard, checkpoint, checkpoint_drop, catalog);

@@ -101,6 +101,7 @@ struct catalog {
     struct producers producers;
     uint32_t next_stream, next_shard;
     int64_t next_producer, next_checkpoint;
+    int64_t checkpoints_applied;
     int32_t shard_count; /* live */
     struct garbage *garbage;
     int32_t garbage_count, garbage_cap;

@@ -64,14 +64,14 @@ static void put_ranges(const struct shard *shard, struct wire_out *out, uint32_t
     }
 }
 
-static int by_number(const void *a, const void *b)
+static int by_order(const void *a, const void *b)
 {
     const struct checkpoint *x = *(const struct checkpoint *const *)a;
     const struct checkpoint *y = *(const struct checkpoint *const *)b;
-    return (x->number > y->number) - (x->number < y->number);
+    return (x->order > y->order) - (x->order < y->order);
 }
 
-/* In the order they were made, so that newer ones cover older ones again. */
+/* In the order they came, so that newer ones cover older ones again. */
 static void put_checkpoints(const struct shard *shard, struct wire_out *out, uint32_t *count)
 {
     if (shard->cover_count == 0) {
@@ -81,7 +81,7 @@ static void put_checkpoints(const struct shard *shard, struct wire_out *out, uin
     for (int32_t i = 0; i < shard->cover_count; i++) {
         all[i] = shard->covers[i].checkpoint;
     }
-    qsort(all, (size_t)shard->cover_count, sizeof(struct checkpoint *), by_number);
+    qsort(all, (size_t)shard->cover_count, sizeof(struct checkpoint *), by_order);
     for (int32_t i = 0; i < shard->cover_count; i++) {
         if (i > 0 && all[i] == all[i - 1]) {
             continue;

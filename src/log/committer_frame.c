@@ -42,11 +42,12 @@ static uint8_t *frame_begin(struct committer *c, struct frame_header *header,
 }
 
 /* What the catalog says covers deferred entries, so they are dropped (C5). */
-void committer_build_snapshot(struct embedded *engine)
+void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes)
 {
     struct committer *c = &engine->committer;
     struct wire_out entries = {0};
     struct frame_header header = next_header(engine, JOURNAL_SNAPSHOT);
+    header.segment_bytes = segment_bytes;
     header.entry_count = catalog_snapshot(&engine->catalog, &entries);
     frame_begin(c, &header, &entries, 0);
     frame_seal(c->frame, &header);
@@ -56,7 +57,7 @@ void committer_build_snapshot(struct embedded *engine)
 enum err committer_first_snapshot(struct embedded *engine, struct err_info *info)
 {
     struct committer *c = &engine->committer;
-    committer_build_snapshot(engine);
+    committer_build_snapshot(engine, c->segment_bytes);
     enum err err = fs_write(engine->fs, c->journal, c->frame, (ptrdiff_t)c->frame_len, 0, info);
     if (err == ERR_OK) {
         err = fs_sync(engine->fs, c->journal, info);

@@ -90,7 +90,7 @@ bool committer_roll(struct embedded *engine, int64_t need)
     }
     uint64_t segment = c->segment;
     c->segment = c->next.fd >= 0 ? c->next_segment : segment;
-    committer_build_snapshot(engine); /* nothing changes until it is written */
+    committer_build_snapshot(engine, c->next_bytes); /* nothing changes until it is written */
     if (c->next.fd >= 0 && c->next_bytes >= need + c->frame_len) {
         begin_segment(engine);
         return true;

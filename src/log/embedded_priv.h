@@ -232,7 +232,8 @@ void committer_write_index(struct embedded *engine, const struct shard *shard,
 /* Writes and syncs the snapshot that opens a journal segment, at once: for recovery. */
 ATTR_NODISCARD enum err committer_first_snapshot(struct embedded *engine, struct err_info *info);
 /* Builds the snapshot frame in c->frame. */
-void committer_build_snapshot(struct embedded *engine);
+/* segment_bytes: of the file that it begins. */
+void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes);
 
 /* ---- group.c: what an op asks, checked against the catalog and put into the next frame. */
 int64_t group_bound(const struct log_op *op); /* bytes an op may add to a frame */

@@ -53,7 +53,7 @@ void frame_seal(uint8_t *bytes, struct frame_header *header)
     wire_store_u64(bytes + 56, (uint64_t)header->data_bytes);
     wire_store_u32(bytes + 64, header->entry_count);
     wire_store_u32(bytes + 68, header->zero_sectors);
-    wire_store_u64(bytes + 72, 0);
+    wire_store_u64(bytes + 72, (uint64_t)header->segment_bytes);
     wire_store_u32(bytes + 4, crc32c(0, bytes + 8, JOURNAL_HEADER - 8));
 }
 
@@ -71,12 +71,14 @@ enum err frame_parse(const uint8_t *bytes, struct frame_header *ret_header)
         .data_bytes = (int64_t)wire_load_u64(bytes + 56),
         .entry_count = wire_load_u32(bytes + 64),
         .zero_sectors = wire_load_u32(bytes + 68),
+        .segment_bytes = (int64_t)wire_load_u64(bytes + 72),
     };
     if (wire_load_u32(bytes) != MAGIC ||
         wire_load_u32(bytes + 4) != crc32c(0, bytes + 8, JOURNAL_HEADER - 8) ||
         (header.kind != JOURNAL_SNAPSHOT && header.kind != JOURNAL_GROUP) || header.number == 0 ||
         header.entries_bytes > JOURNAL_FRAME_MAX / 2 || header.data_bytes < 0 ||
-        header.data_bytes > JOURNAL_FRAME_MAX / 2 || wire_load_u64(bytes + 72) != 0) {
+        header.data_bytes > JOURNAL_FRAME_MAX / 2 || header.segment_bytes < 0 ||
+        (header.segment_bytes != 0 && header.kind != JOURNAL_SNAPSHOT)) {
         return ERR_CORRUPT;
     }
     *ret_header = header;
@@ -125,7 +127,7 @@ static enum frame_verdict judge(struct frame_reader *reader, const struct frame_
 {
     const int64_t total = frame_total(header);
     if (got < total) {
-        return FRAME_SHORT;
+        return FRAME_BAD; /* the file was made whole before its first use */
     }
     const uint8_t *entries = reader->buf + JOURNAL_HEADER;
     const uint64_t trailer = wire_load_u64(reader->buf + total - JOURNAL_TRAILER);
@@ -157,13 +159,13 @@ enum err frame_read(struct frame_reader *reader, int64_t offset, enum frame_verd
     }
     struct frame_header header;
     if (got < JOURNAL_HEADER) {
-        *ret_verdict = FRAME_SHORT; /* the file ends in the header */
+        *ret_verdict = FRAME_BAD; /* the file ends in the header */
         *ret_header = (struct frame_header){0};
         return ERR_OK;
     }
     if (frame_parse(reader->buf, &header) != ERR_OK ||
         (reader->store != 0 && header.store != reader->store)) {
-        *ret_verdict = got < JOURNAL_SECTOR ? FRAME_SHORT : FRAME_BAD;
+        *ret_verdict = FRAME_BAD;
         if (got == JOURNAL_SECTOR &&
             all_zero(reader->buf + JOURNAL_HEADER, JOURNAL_SECTOR - JOURNAL_HEADER)) {
             *ret_verdict = FRAME_HEADLESS;

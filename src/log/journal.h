@@ -22,7 +22,7 @@
  *       56    8 data bytes
  *       64    4 entry count
  *       68    4 zero sectors     512-byte sectors of the frame that are all zero as written
- *       72    8 zero
+ *       72    8 segment bytes    of a snapshot: what its file was made with (0: not told); of a group zero
  *       80      entries (catalog.h), then data: the record batches that BATCH entries name, in their order; zeros up to
  *               the trailer, the last 8 bytes before a border: the frame number's complement, so never zero
  *
@@ -31,8 +31,8 @@
  *
  * Frame n + 1 is written only when n is synced, so at most the last frame can be torn, by whole sectors. Verdict on a bad
  * frame (design: the log): torn if no valid frame with a higher number follows anywhere and a sector of it that was
- * written non-zero is still zero, or its trailer is (a process that was killed leaves a beginning), or the file ends in
- * it; everything else is corruption. */
+ * written non-zero is still zero, or its trailer is (a process that was killed leaves a beginning); everything else is
+ * corruption. So is a file that is shorter than it was made: no crash makes one shorter. */
 
 enum {
     JOURNAL_SECTOR = 512,
@@ -53,6 +53,7 @@ struct frame_header {
     uint32_t entries_bytes, entries_crc;
     int64_t data_bytes;
     uint32_t entry_count, zero_sectors;
+    int64_t segment_bytes;
 };
 
 static inline int64_t journal_align(int64_t bytes)
@@ -82,8 +83,8 @@ ATTR_NODISCARD enum err frame_parse(const uint8_t *bytes, struct frame_header *r
 /* What stands at one place of a segment. */
 enum frame_verdict {
     FRAME_GOOD,
-    FRAME_END, /* zero, or the end of the file */
-    FRAME_SHORT, /* not written whole: sectors or the trailer that were not zero are, or the file ends in it */
+    FRAME_END,   /* zero, or the end of the file */
+    FRAME_SHORT, /* not written whole: sectors or the trailer that were not zero are */
     FRAME_HEADLESS, /* no header, no trailer in its sector: short if nothing stands behind the sector */
     FRAME_BAD       /* anything else */
 };

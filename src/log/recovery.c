@@ -28,6 +28,12 @@ struct recovery {
     char first_problem[160]; /* of a shard */
 };
 
+/* All frames were synced before their batches went to the shards. */
+static bool is_synced(const struct recovery *r)
+{
+    return !r->scan.unsynced && r->scan.tail != TAIL_LOST;
+}
+
 static void give_up_reserve(struct embedded *engine)
 {
     IGNORE_RESULT(fs_unlink(engine->fs, RESERVE_PATH, NULL)); /* it may be gone already */
@@ -57,10 +63,12 @@ static enum err look_for_tail(struct embedded *engine, struct shard *shard,
     return err;
 }
 
-/* Opens the segment; at its first touch brings it to the length the journal goes on from. */
-static enum err open_tail(struct embedded *engine, struct shard *shard, const struct place *place,
+/* Opens the segment. In the unsynced mode, brings it at its first touch to the length the journal goes on from; in the other
+ * it holds nothing that the journal does not (check_beyond). */
+static enum err open_tail(struct recovery *r, struct shard *shard, const struct place *place,
                           struct err_info *info)
 {
+    struct embedded *engine = r->engine;
     bool first = !shard->dirty || shard->dirty_base != place->segment_base;
     enum err err = committer_open_shard(engine, shard, place->segment_base, info);
     if (err != ERR_OK || !first) {
@@ -79,14 +87,16 @@ static enum err open_tail(struct embedded *engine, struct shard *shard, const st
         return ERR_OK;
     }
     committer_dirty_add(&engine->committer, shard, place->segment_base, true);
-    return size > place->position ? fs_truncate(engine->fs, shard->file, place->position, info)
-                                  : ERR_OK;
+    return size > place->position && !is_synced(r)
+               ? fs_truncate(engine->fs, shard->file, place->position, info)
+               : ERR_OK;
 }
 
-static enum err write_batch(struct embedded *engine, struct shard *shard, const struct place *place,
+static enum err write_batch(struct recovery *r, struct shard *shard, const struct place *place,
                             const struct batch_entry *entry, const uint8_t *bytes,
                             struct err_info *info)
 {
+    struct embedded *engine = r->engine;
     if (shard_health(shard) != ERR_OK) {
         return ERR_OK;
     }
@@ -95,7 +105,7 @@ static enum err write_batch(struct embedded *engine, struct shard *shard, const 
     if (err != ERR_OK || absent) {
         return err;
     }
-    err = open_tail(engine, shard, place, info);
+    err = open_tail(r, shard, place, info);
     if (err == ERR_OK && shard_health(shard) == ERR_OK) {
         err = fs_write(engine->fs, shard->file, bytes, (ptrdiff_t)entry->bytes, place->position,
                        info);
@@ -127,7 +137,7 @@ static enum err apply_batch(struct recovery *r, const struct frame_header *heade
     }
     const uint8_t *bytes = *data;
     *data += entry.bytes;
-    return shard != NULL ? write_batch(r->engine, shard, &place, &entry, bytes, info) : ERR_OK;
+    return shard != NULL ? write_batch(r, shard, &place, &entry, bytes, info) : ERR_OK;
 }
 
 static enum err apply_frame(struct recovery *r, const struct frame_header *header,
@@ -377,6 +387,9 @@ static enum err check_length(struct embedded *engine, struct shard *shard, bool 
         if (err == ERR_OK && cut && size > segment->bytes) {
             err = fs_truncate(engine->fs, file, segment->bytes, info);
         }
+        if (err == ERR_OK && cut && size > segment->bytes) {
+            err = fs_sync(engine->fs, file, info); /* or a later start would find it longer again */
+        }
         fs_close(engine->fs, file);
     }
     if ((err == ERR_NOT_FOUND && segment->bytes > 0) || (err == ERR_OK && size < segment->bytes)) {
@@ -416,7 +429,7 @@ static enum err check_shard(struct recovery *r, struct shard *shard, int64_t *bu
     struct embedded *engine = r->engine;
     int32_t first = atomic_load(&shard->segments.first),
             count = atomic_load(&shard->segments.count);
-    const bool lost = r->scan.tail == TAIL_LOST;
+    const bool lost = !is_synced(r);
     enum err err = ERR_OK;
     if (lost) {
         int64_t keep = count > first ? segment_at(&shard->segments, count - 1)->base_offset : -1;
@@ -469,7 +482,7 @@ static enum err begin_segment(struct recovery *r, uint64_t number, struct err_in
     char path[JOURNAL_PATH_MAX];
     journal_path(path, number);
     c->segment = number;
-    committer_build_snapshot(engine);
+    committer_build_snapshot(engine, 0); /* for its length */
     int64_t bytes = 0;
     enum err err = fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &c->journal, NULL);
     if (err == ERR_OK) {
@@ -495,6 +508,50 @@ static enum err begin_segment(struct recovery *r, uint64_t number, struct err_in
     CRASHPOINT("log.recovery.segment");
     c->segment_bytes = bytes;
     return err == ERR_OK ? committer_first_snapshot(engine, info) : err;
+}
+
+/* A synced journal knows all that its shards' files hold: a batch goes there when its frame is synced. A file that holds more
+ * says that frames which were acknowledged are gone (a journal file that somebody took away, or zeroed). */
+static enum err check_beyond(const struct recovery *r, struct shard *shard, struct err_info *info)
+{
+    int32_t count = atomic_load(&shard->segments.count);
+    if (atomic_load(&shard->segments.first) == count) {
+        return ERR_OK;
+    }
+    const struct segment *segment = segment_at(&shard->segments, count - 1);
+    char path[SHARD_PATH_MAX];
+    struct fs_file file = {-1};
+    int64_t size = 0;
+    segment_path(path, shard->id, segment->base_offset);
+    enum err err = fs_open(r->engine->fs, path, FS_O_READ, &file, info);
+    if (err == ERR_OK) {
+        err = fs_size(r->engine->fs, file, &size, info);
+        fs_close(r->engine->fs, file);
+    }
+    if (err == ERR_OK && size > segment->bytes) {
+        return err_set(info, ERR_CORRUPT,
+                       "segment %s has %lld bytes, the journal knows of %lld: frames that were "
+                       "acknowledged are missing from log/journal behind frame %llu; nothing is "
+                       "cut; `log repair --show` tells more",
+                       path, (long long)size, (long long)segment->bytes,
+                       (unsigned long long)r->last_frame);
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static enum err check_all_beyond(const struct recovery *r, struct err_info *info)
+{
+    const struct catalog *catalog = &r->engine->catalog;
+    enum err err = ERR_OK;
+    for (int32_t i = 0; is_synced(r) && i < catalog->stream_count; i++) {
+        const struct stream_info *stream = catalog->streams[i];
+        bool scratch = (stream->config.flags & STREAM_SCRATCH) != 0;
+        uint32_t shards = scratch ? 0 : (uint32_t)stream->config.shard_count;
+        for (uint32_t s = 0; err == ERR_OK && s < shards; s++) {
+            err = check_beyond(r, shard_get(&r->engine->shards, stream->first_shard.v + s), info);
+        }
+    }
+    return err;
 }
 
 /* No journal that says anything: a new folder, or one whose first start was cut short. */
@@ -565,6 +622,9 @@ static enum err replay(struct recovery *r, struct err_info *info)
     }
     frame_reader_release(&reader);
     CRASHPOINT("log.recovery.replayed");
+    if (err == ERR_OK) {
+        err = check_all_beyond(r, info);
+    }
     if (err == ERR_OK) {
         err = cut_tail(r, info);
     }

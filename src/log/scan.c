@@ -115,14 +115,22 @@ static enum err scan_frames(struct journal_scan *scan, struct scanned_segment *s
         if (first) {
             segment->good = true;
             segment->first_frame = header.number;
+            segment->made_bytes = header.segment_bytes;
         }
         reader->store = header.store;
         scan->store = header.store;
         scan->flags = header.flags;
+        scan->unsynced = scan->unsynced || (header.flags & JOURNAL_FLAG_UNSYNCED) != 0;
         segment->last_frame = header.number;
         segment->last_at = segment->end;
         segment->end += frame_total(&header);
     }
+}
+
+/* A file that no crash leaves: segments are made whole, and synced, before they get their names. */
+static bool is_shorter(const struct scanned_segment *segment)
+{
+    return segment->bytes < (segment->good ? segment->made_bytes : JOURNAL_SECTOR);
 }
 
 static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int32_t index,
@@ -164,9 +172,11 @@ static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int
         scan->last_good = index;
     }
     segment->damaged = !zero;
-    if (!zero) {
-        note_damage(scan, tail, segment->number, segment->end, segment->bytes - segment->end);
-        tail->torn = verdict == FRAME_SHORT || verdict == FRAME_END;
+    bool shorter = is_shorter(segment);
+    if (!zero || shorter) {
+        int64_t bytes = segment->made_bytes > segment->bytes ? segment->made_bytes : segment->bytes;
+        note_damage(scan, tail, segment->number, segment->end, bytes - segment->end);
+        tail->torn = !shorter && (verdict == FRAME_SHORT || verdict == FRAME_END);
         tail->follows = tail->follows || higher > 0;
     }
     return ERR_OK;

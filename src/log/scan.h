@@ -17,6 +17,7 @@ enum journal_tail {
 struct scanned_segment {
     uint64_t number;
     int64_t bytes;        /* of the file */
+    int64_t made_bytes;   /* ... when it was made; 0: not told */
     bool good;            /* begins with a good snapshot */
     uint64_t first_frame; /* if good */
     uint64_t last_frame;
@@ -32,6 +33,7 @@ struct journal_scan {
     bool gap;                      /* there are frames before it, and some between are missing */
     uint64_t store;
     uint32_t flags; /* of the last good frame */
+    bool unsynced;  /* a good frame was written in that mode */
     enum journal_tail tail;
     uint64_t bad_segment; /* where the tail begins, unless clean */
     int64_t bad_offset;

@@ -61,6 +61,7 @@ struct checkpoint {
     uint32_t lo, hi;
     int64_t at;
     int64_t bytes;
+    int64_t order; /* in which they were applied: newer ones cover older ones */
     int32_t refs;
 };
 

@@ -220,6 +220,34 @@ static void zero_file(struct bench *b, const char *path, int64_t from, int64_t t
     mem_free(zeros);
 }
 
+static int64_t file_bytes(struct bench *b, const char *path)
+{
+    struct fs_file file;
+    int64_t size = 0;
+    CHECK(fs_open(&b->fs, path, FS_O_READ, &file, NULL) == ERR_OK);
+    CHECK(fs_size(&b->fs, file, &size, NULL) == ERR_OK);
+    fs_close(&b->fs, file);
+    return size;
+}
+
+static void cut_file(struct bench *b, const char *path, int64_t bytes)
+{
+    struct fs_file file;
+    CHECK(fs_open(&b->fs, path, FS_O_WRITE, &file, NULL) == ERR_OK);
+    CHECK(fs_truncate(&b->fs, file, bytes, NULL) == ERR_OK);
+    fs_close(&b->fs, file);
+}
+
+/* The last of `count` batches of the same size is not in the shard's file: its frame was never synced. */
+static void unwrite_last(struct bench *b, int count)
+{
+    char path[SHARD_PATH_MAX];
+    segment_path(path, b->shard.v, 0);
+    int64_t bytes = file_bytes(b, path);
+    CHECK(bytes % count == 0);
+    cut_file(b, path, bytes / count * (count - 1));
+}
+
 TEST(journal_tail_zeroed_from_any_byte_loses_the_last_frame_and_nothing_else)
 {
     struct bench b;
@@ -232,6 +260,7 @@ TEST(journal_tail_zeroed_from_any_byte_loses_the_last_frame_and_nothing_else)
         fill(&b, 3, 100);
         b.fs = disk_fs(b.disk);
         zero_file(&b, path, cut, last.end);
+        unwrite_last(&b, 4);
         enum err err = ERR_OK;
         EXPECT_INT(bench_open(&b), ERR_OK);
         EXPECT_INT(count_records(&b, b.shard, 0, &err), 3);
@@ -257,6 +286,7 @@ TEST(journal_frame_with_any_sector_lost_is_cut)
         fill(&b, 2, VALUE);
         b.fs = disk_fs(b.disk);
         zero_file(&b, path, at, at + JOURNAL_SECTOR);
+        unwrite_last(&b, 3);
         enum err err = ERR_OK;
         EXPECT_INT(bench_open(&b), ERR_OK);
         EXPECT_INT(count_records(&b, b.shard, 0, &err), 2);
@@ -294,6 +324,7 @@ TEST(journal_segment_that_is_ready_does_not_hide_a_torn_frame)
     b.fs = disk_fs(b.disk);
     add_ready_segment(&b, last.number + 1);
     zero_file(&b, path, last.last_at, last.last_at + JOURNAL_SECTOR);
+    unwrite_last(&b, 3);
     EXPECT_INT(bench_open(&b), ERR_OK);
     EXPECT_INT(count_records(&b, b.shard, 0, &err), 2);
     EXPECT(b.report.torn_at_sequence > 0);
@@ -329,6 +360,43 @@ static void expect_refused(struct bench *b, enum err opened, int64_t changes)
     bool sound = true;
     EXPECT_INT(log_embedded_repair_show(&b->fs, text, sizeof(text), &sound, NULL), ERR_OK);
     EXPECT(strstr(text, "corrupt") != NULL && !sound);
+}
+
+/* No crash makes a segment shorter than it was made, so it is not taken for a torn one: not at any length. */
+TEST(journal_file_that_is_shorter_is_refused_and_stays)
+{
+    struct bench b;
+    fill(&b, 3, 100);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    EXPECT_INT(last.made_bytes, last.bytes);
+    bench_release(&b);
+    for (int64_t bytes = 0; bytes < last.bytes; bytes += bytes < last.end ? 73 : 7777) {
+        fill(&b, 3, 100);
+        b.fs = disk_fs(b.disk);
+        cut_file(&b, path, bytes);
+        int64_t changes = disk_changes(b.disk);
+        expect_refused(&b, bench_open(&b), disk_changes(b.disk) - changes);
+        EXPECT_INT(file_bytes(&b, path), bytes);
+        bench_release(&b);
+    }
+}
+
+/* Lost at a frame's border nothing in the journal tells it, but its batches are where only synced frames' are. */
+TEST(journal_that_knows_less_than_the_shards_is_refused)
+{
+    struct bench b;
+    fill(&b, 3, 100);
+    b.fs = disk_fs(b.disk);
+    char path[JOURNAL_PATH_MAX], shard_path[SHARD_PATH_MAX];
+    struct scanned_segment last = last_segment(&b, path);
+    segment_path(shard_path, b.shard.v, 0);
+    int64_t bytes = file_bytes(&b, shard_path);
+    zero_file(&b, path, last.last_at, last.end);
+    EXPECT_INT(bench_open(&b), ERR_CORRUPT);
+    EXPECT_INT(file_bytes(&b, shard_path), bytes);
+    bench_release(&b);
 }
 
 TEST(journal_with_a_flipped_bit_is_refused_or_complete_never_shortened)
