@@ -13,7 +13,7 @@
 #include "node/shadow.h"
 #include "pipeline/config.h"
 
-enum { ENGINE_ARENA_BYTES = 64 << 20, ENGINE_STREAMS_MAX = 256 };
+enum { STEP_PAUSE_MAX_NS = 10000000, ENGINE_ARENA_BYTES = 64 << 20, ENGINE_STREAMS_MAX = 256 };
 #define SHADOW_BYTES (INT64_C(4) << 30)
 
 static void add(struct engine *engine, struct engine_thing thing)
@@ -73,8 +73,12 @@ static void step_all(struct engine *engine)
     if (engine->options.simulated) {
         CHECK(next_ns != CLOCK_NEVER);
         engine->simulated_ns = next_ns > engine->simulated_ns ? next_ns : engine->simulated_ns;
-    } else if (next_ns > clock_now_ns(&engine->clock)) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
+        return;
+    }
+    int64_t wait_ns = next_ns - clock_now_ns(&engine->clock);
+    if (wait_ns >
+        0) { // nobody else can wake them; short sleeps would cost CPU time that is counted
+        clock_real_sleep(wait_ns < STEP_PAUSE_MAX_NS ? wait_ns : STEP_PAUSE_MAX_NS);
     }
 }
 

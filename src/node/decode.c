@@ -141,6 +141,18 @@ static void evict(struct decode_cache *cache, struct decoded *entry)
     decode_drop(cache, entry);
 }
 
+void decode_passed(struct decode_cache *cache, struct decode_shard *shard, int64_t offset)
+{
+    struct decoded *entry = shard->first;
+    while (entry != NULL) {
+        struct decoded *next = entry->next;
+        if (entry->next_offset <= offset) {
+            evict(cache, entry);
+        }
+        entry = next;
+    }
+}
+
 void decode_forget(struct decode_cache *cache, struct decode_shard *shard)
 {
     while (shard->first != NULL) {

@@ -65,6 +65,10 @@ ATTR_NODISCARD enum err decode_rows(struct decode_cache *cache, struct decode_sh
 struct decoded *decode_keep(struct decode_cache *cache, struct decode_shard *shard,
                             const struct rows *rows);
 
+/* Gives the entries back that end at or before `offset`, which nobody will want again: the next read then goes into memory
+ * that is still in the processor's caches. */
+void decode_passed(struct decode_cache *cache, struct decode_shard *shard, int64_t offset);
+
 /* Gives all entries of a shard back. */
 void decode_forget(struct decode_cache *cache, struct decode_shard *shard);
 

@@ -169,6 +169,20 @@ void lane_want(struct lane *lane, struct lane_shard *shard, int64_t offset)
     shard->want_high = offset > shard->want_high ? offset : shard->want_high;
 }
 
+/* The lowest offset that a view of the shard still wants. */
+static int64_t lowest_wanted(const struct lane_shard *shard)
+{
+    int64_t lowest = INT64_MAX;
+    for (int32_t i = 0; i < shard->reader_count; i++) {
+        const struct partition *part = shard->readers[i].part;
+        if (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED) {
+            int64_t at = part->views[shard->readers[i].input].position.next_offset;
+            lowest = at < lowest ? at : lowest;
+        }
+    }
+    return lowest;
+}
+
 static void submit_read(struct lane *lane, struct lane_shard *shard, int64_t offset)
 {
     if (shard->read == NULL) {
@@ -178,6 +192,7 @@ static void submit_read(struct lane *lane, struct lane_shard *shard, int64_t off
         shard->reader = log_reader_new(lane->options.log);
     }
     void *buf;
+    decode_passed(&lane->cache, &shard->entries, lowest_wanted(shard));
     shard->reading = decode_begin(&lane->cache, shard->read_bytes, &buf);
     shard->retry_ns = 0;
     shard->read->op.u.read = (struct log_read_op){.reader = shard->reader,
