@@ -151,10 +151,19 @@ static void declare_spaces(struct compile_context *ctx, struct operator_plan *pl
                             ? arena_printf(ctx->arena, "hopping %lld %lld",
                                            (long long)window->size_ms, (long long)window->slide_ms)
                             : arena_printf(ctx->arena, "session %lld", (long long)window->gap_ms);
-    const char *text = arena_printf(ctx->arena, "window %s%s", shape, cells);
+    const char *text = arena_printf(ctx->arena, "window %s%s%s", shape,
+                                    window->block_panes != 0 ? " by blocks" : "", cells);
     struct state_space_options cell_space = {.payload_bytes = window->aggregates.payload_bytes,
                                              .tails = window->aggregates.section_count != 0,
                                              .timed = window->kind == WINDOW_TUMBLING};
+    if (window->block_panes != 0) {
+        struct state_space_options block_space = cell_space;
+        block_space.payload_bytes = window_block_bytes(window);
+        block_space.timed = cell_space.timed = true;
+        add_space(ctx, plan, "cells", text, block_space);
+        add_space(ctx, plan, "late", text, cell_space);
+        return;
+    }
     add_space(ctx, plan, "cells", text, cell_space);
     if (window->kind == WINDOW_TUMBLING) {
         return;
@@ -191,6 +200,7 @@ static enum err window_compile(struct compile_context *ctx, struct operator_plan
     if (window->aggregates.payload_bytes > STATE_PAYLOAD_MAX) {
         return yaml_fail(ctx->info, ctx->node, "too many aggregates for one window");
     }
+    window->block_panes = window->kind == WINDOW_HOPPING ? window_block_panes(window) : 0;
     declare_spaces(ctx, plan, window);
     plan->compiled = window;
     return ERR_OK;
@@ -207,8 +217,13 @@ static enum err window_open(const struct operator_plan *plan, struct operator_en
     op->env = env;
     op->watermark_ms = INT64_MIN;
     op->payload_bytes = op->window->aggregates.payload_bytes;
+    op->firing.fired_last = INT64_MIN;
     for (int i = 0; i < plan->space_count; i++) {
         op->spaces[i] = state_space_open(env->state, &plan->spaces[i]);
+    }
+    if (op->window->block_panes != 0) {
+        op->spaces[WINDOW_EXTRA] = op->spaces[1];
+        op->spaces[1] = NULL; // has no timers
     }
     arena_init(&op->scratch, SCRATCH_BYTES_MAX);
     *ret_op = op;

@@ -125,6 +125,23 @@ int64_t state_min_time(struct state_space *space);
 int32_t state_take_due(struct state_space *space, int64_t until, struct state_entry *entries,
                        int32_t cap);
 
+/* A due entry where it stands, and what is to become of it. */
+enum state_verdict { STATE_LEAVE, STATE_CHANGED, STATE_REMOVE };
+
+struct state_due {
+    struct str key; /* a view */
+    int64_t time;
+    void *payload; /* may be written to */
+    enum state_verdict verdict;
+};
+
+/* Timed spaces: shows the entries with time <= `until` of one key group in order of (time, key bytes), where they stand: of
+ * the first group from `*group` on that has some. Returns how many; 0: there are no more. `*group` is then behind it. After
+ * a look that showed some, state_due_end() does what their verdicts say; nothing else may change the space in between. */
+int32_t state_due_begin(struct state_space *space, int64_t until, uint32_t *group,
+                        struct state_due **ret_entries);
+void state_due_end(struct state_space *space);
+
 /* Walks all entries (any order, without changing): `cursor` starts at 0. Returns false at the end. */
 bool state_next(struct state_space *space, uint64_t *cursor, struct state_entry *ret_entry);
 

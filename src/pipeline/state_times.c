@@ -326,22 +326,20 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
     due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
 }
 
-void table_remove_due(const struct table_shape *shape, struct table *table, int64_t until,
-                      struct due_list *list, int32_t count)
+static void remove_all(const struct table_shape *shape, struct table *table)
 {
     struct time_index *times = &table->times;
-    bool all = count == list->count;
-    for (int32_t i = count; i < list->count; i++) {
-        list->items[i].slot->flags &= (uint8_t)~SLOT_PICKED;
+    while (times->count > 0) {
+        bucket_drop(times, times->count - 1);
     }
-    if ((uint32_t)count == table->count) {
-        while (times->count > 0) {
-            bucket_drop(times, times->count - 1);
-        }
-        times->shift = 0;
-        table_clear(shape, table);
-        return;
-    }
+    times->shift = 0;
+    table_clear(shape, table);
+}
+
+/* Removes the first `count` of the list, which are SLOT_PICKED. Their references stay. */
+static void remove_picked(const struct table_shape *shape, struct table *table,
+                          struct due_list *list, int32_t count)
+{
     for (int32_t i = 0; i < count; i++) { // tags first: removing moves slots
         list->items[i].prefix = list->items[i].slot->tag;
     }
@@ -355,6 +353,21 @@ void table_remove_due(const struct table_shape *shape, struct table *table, int6
         CHECK(slot != NULL);
         table_remove(shape, table, slot);
     }
+}
+
+void table_remove_due(const struct table_shape *shape, struct table *table, int64_t until,
+                      struct due_list *list, int32_t count)
+{
+    struct time_index *times = &table->times;
+    bool all = count == list->count;
+    for (int32_t i = count; i < list->count; i++) {
+        list->items[i].slot->flags &= (uint8_t)~SLOT_PICKED;
+    }
+    if ((uint32_t)count == table->count) {
+        remove_all(shape, table);
+        return;
+    }
+    remove_picked(shape, table, list, count);
     int32_t index = 0;
     for (int32_t i = 0; i < list->bucket_count; i++) {
         struct time_bucket *bucket = &times->buckets[index];
@@ -369,5 +382,85 @@ void table_remove_due(const struct table_shape *shape, struct table *table, int6
         } else {
             index++;
         }
+    }
+}
+
+/* --- due entries that stay --- */
+
+/* Whether looking at every slot is cheaper than finding the due ones by their references. */
+static bool scan_is_cheap(const struct table *table, int64_t until)
+{
+    enum { FEW_SLOTS = 16, SLOTS_PER_REF = 8 };
+    const struct time_index *times = &table->times;
+    uint32_t slots = table->mask + 1;
+    if (slots <= FEW_SLOTS) {
+        return true;
+    }
+    uint32_t refs = 0;
+    for (int32_t i = 0; i < times->count && bucket_first_time(times, &times->buckets[i]) <= until;
+         i++) {
+        refs += times->buckets[i].count;
+    }
+    return refs >= slots / SLOTS_PER_REF;
+}
+
+static void list_by_scan(const struct table_shape *shape, const struct table *table, int64_t until,
+                         struct due_list *list)
+{
+    list->rest_time = INT64_MAX;
+    list->rest_loose = false;
+    for (uint32_t place = 0; place <= table->mask; place++) {
+        struct slot *slot = table_slot(table, place);
+        if ((slot->flags & SLOT_USED) == 0) {
+            continue;
+        }
+        if (slot->time > until) {
+            list->rest_time = slot->time < list->rest_time ? slot->time : list->rest_time;
+            continue;
+        }
+        due_list_push(list, (struct due_ref){.time = slot->time,
+                                             .prefix = key_prefix(slot_key(shape, table, slot)),
+                                             .slot = slot});
+    }
+    due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
+}
+
+void table_list_due(const struct table_shape *shape, struct table *table, int64_t until,
+                    struct due_list *list)
+{
+    list->count = 0;
+    if (scan_is_cheap(table, until)) {
+        list_by_scan(shape, table, until, list);
+        return;
+    }
+    table_collect_due(shape, table, until, INT32_MAX, list);
+    for (int32_t i = 0; i < list->count; i++) {
+        list->items[i].slot->flags &= (uint8_t)~SLOT_PICKED;
+    }
+    list->rest_time = until == INT64_MAX ? until : until + 1;
+    list->rest_loose = true;
+}
+
+void table_remove_listed(const struct table_shape *shape, struct table *table,
+                         struct due_list *list)
+{
+    int32_t count = 0;
+    int64_t kept_ms = list->rest_time;
+    for (int32_t i = 0; i < list->count; i++) {
+        struct due_ref ref = list->items[i];
+        if ((ref.slot->flags & SLOT_PICKED) != 0) {
+            list->items[count++] = ref;
+        } else {
+            kept_ms = ref.time < kept_ms ? ref.time : kept_ms;
+        }
+    }
+    if ((uint32_t)count == table->count) {
+        remove_all(shape, table);
+        return;
+    }
+    remove_picked(shape, table, list, count);
+    struct time_index *times = &table->times;
+    while (times->count > 0 && bucket_last_time(times, &times->buckets[0]) < kept_ms) {
+        bucket_drop(times, 0);
     }
 }

@@ -17,6 +17,9 @@
  *             late cells (key, end) of rows that are late for some of their windows but not for all.
  *             H1 for each open window of a key with a cell in it there is a timer at its end or at an earlier end of the
  *             same key, which arms the next when it fires. H2 a pane's cell goes with the last window that holds it.
+ *             Where that is small (window_blocks.c), instead: cells (key, block start), timed, a block being the panes
+ *             between two multiples of size, with what all of them hold and up to which end the key's windows were
+ *             emitted; late cells (key, end), timed.
  *   session   sessions (key): its open sessions as {start, last} in the tail; cells (key, start); timers (key, due).
  *             A session [start, last + gap) is the union of its rows' [t, t + gap) that overlap. Its result is due when
  *             the watermark has passed its end by one more gap: until then a row that is late by less than its own gap
@@ -29,7 +32,7 @@ enum { WINDOW_CELLS, WINDOW_TIMERS, WINDOW_EXTRA, WINDOW_SPACES }; /* extra: lat
 
 enum {
     WINDOW_PIECE = 1024,            /* due entries taken at once */
-    WINDOW_ROWS_PER_ADVANCE = 8192, /* results of one call, one key's more or less */
+    WINDOW_ROWS_PER_ADVANCE = 1024, /* results of one call, one key's more or less */
     SESSIONS_PER_KEY_MAX = 10000
 };
 
@@ -38,6 +41,7 @@ struct window_plan {
     int64_t size_ms;      /* tumbling, hopping */
     int64_t slide_ms;     /* hopping */
     int64_t pane_ms;      /* hopping */
+    int32_t block_panes;  /* hopping by blocks: panes in one; else 0 */
     int64_t gap_ms;       /* session */
     int64_t emit_ns;      /* early results this often; 0: none */
     int32_t final_column; /* with early results: tells the last one; else -1 */
@@ -63,6 +67,16 @@ struct window_piece {
     void *payload[BATCH_ROWS_MAX];
     uint8_t created[BATCH_ROWS_MAX];
     uint8_t rejects[BATCH_ROWS_MAX];
+    uint8_t pane[BATCH_ROWS_MAX]; /* by row: the pane in its block */
+};
+
+/* Hopping by blocks: the ends that are emitted. */
+struct window_firing {
+    bool going;     /* `end` is being emitted, key groups below `group` are done */
+    int64_t end;    /* while going */
+    uint32_t group; /* while going */
+    int64_t
+        fired_last; /* the last end that was emitted to the end; INT64_MIN: none since the start */
 };
 
 struct operator_instance {
@@ -77,6 +91,7 @@ struct operator_instance {
     struct arena scratch; /* merged cells */
     struct aggregate_input input;
     struct window_piece *piece; /* made with the first row */
+    struct window_firing firing;
 };
 
 /* Makes what is needed to work on rows; a window that never sees one does without. */
@@ -103,6 +118,19 @@ static inline bool window_late(const struct operator_instance *op, const struct 
 {
     return (batch->stamp_ms != NULL && end <= batch->stamp_ms[row]) || end <= op->watermark_ms;
 }
+
+/* The runs of neighbours in `rows` that have one key and time: their first rows and lengths go to the piece. Returns how
+ * many there are; as many as rows, with no lengths told, if runs are not worth looking for. */
+int32_t window_find_runs(struct window_piece *piece, const struct state_rows *rows);
+/* The payloads of runs, as state_upsert_many gave them, as payloads of rows. */
+void window_spread_payloads(struct window_piece *piece, int32_t runs, int32_t count);
+
+/* In how many panes each block of a hopping window is, and the bytes of its entry; 0: it is not kept by blocks. */
+int32_t window_block_panes(const struct window_plan *window);
+int32_t window_block_bytes(const struct window_plan *window);
+/* Adds rows sel[0..count) of the piece, whose panes begin at piece->time[row]. */
+void window_block_add(struct operator_instance *op, const struct batch *batch, int32_t count);
+bool window_block_advance(struct operator_instance *op, struct window_out *out);
 
 void window_session_add(struct operator_instance *op, const struct batch *batch, int32_t row);
 bool window_session_advance(struct operator_instance *op, struct window_out *out);

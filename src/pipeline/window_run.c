@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows into windows, windows into results: tumbling and hopping. Sessions are in window_session.c.
+// Rows into windows, windows into results: tumbling and hopping. Sessions are in window_session.c, how hopping
+// windows are kept where a key's panes are small in window_blocks.c.
 
 #include "pipeline/window_run.h"
 
@@ -102,8 +103,16 @@ static int32_t find_runs(struct window_piece *piece, const struct state_rows *ro
     return runs;
 }
 
-/* A cell for each row instead of one for each run. */
-static void spread_payloads(struct window_piece *piece, int32_t runs, int32_t count)
+int32_t window_find_runs(struct window_piece *piece, const struct state_rows *rows)
+{
+    if (seldom_run(rows)) {
+        memcpy(piece->first, rows->sel, (size_t)rows->count * sizeof rows->sel[0]);
+        return rows->count;
+    }
+    return find_runs(piece, rows);
+}
+
+void window_spread_payloads(struct window_piece *piece, int32_t runs, int32_t count)
 {
     for (int32_t run = runs - 1; run >= 0 && count > run + 1; run--) {
         void *payload = piece->payload[run];
@@ -138,17 +147,12 @@ static int32_t add_rows(struct operator_instance *op, const struct batch *batch,
     const struct aggregate_list *list = &op->window->aggregates;
     const int32_t *sel = rows.sel;
     int32_t count = rows.count;
-    int32_t runs = count;
-    if (list->plain && seldom_run(&rows)) {
-        memcpy(piece->first, sel, (size_t)count * sizeof sel[0]);
-    } else {
-        runs = find_runs(piece, &rows);
-        rows.sel = piece->first;
-        rows.count = runs;
-    }
+    int32_t runs = list->plain ? window_find_runs(piece, &rows) : find_runs(piece, &rows);
+    rows.sel = piece->first;
+    rows.count = runs;
     state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, piece->created);
     if (list->plain) {
-        spread_payloads(piece, runs, count);
+        window_spread_payloads(piece, runs, count);
         aggregate_list_add_plain(list, &op->input, sel, count, piece->payload);
         return runs;
     }
@@ -212,7 +216,9 @@ static void add_partly_late(struct operator_instance *op, const struct batch *ba
             continue;
         }
         uint64_t hash = batch->hash[row];
-        state_upsert(op->spaces[WINDOW_TIMERS], hash, batch->key[row], end, NULL);
+        if (window->block_panes == 0) {
+            state_upsert(op->spaces[WINDOW_TIMERS], hash, batch->key[row], end, NULL);
+        }
         void *payload = state_upsert(space, hash, batch->key[row], end, NULL);
         add_to_cell(op, batch, row, space, payload);
     }
@@ -263,6 +269,10 @@ static void process_hopping(struct operator_instance *op, const struct batch *ba
             piece->time[row] = pane;
             piece->sel[count++] = row;
         }
+    }
+    if (window->block_panes != 0) {
+        window_block_add(op, batch, count);
+        return;
     }
     struct state_rows rows = rows_of(batch, piece->sel, count, piece->time, 0);
     arm_hopping(op, batch, add_rows(op, batch, rows));
@@ -413,7 +423,8 @@ bool window_advance(struct operator_instance *op, int64_t watermark_ms, struct b
         more = advance_tumbling(op, &out);
         break;
     case WINDOW_HOPPING:
-        more = advance_hopping(op, &out);
+        more = op->window->block_panes != 0 ? window_block_advance(op, &out)
+                                            : advance_hopping(op, &out);
         break;
     case WINDOW_SESSION:
         more = window_session_advance(op, &out);

@@ -24,6 +24,7 @@ struct oracle {
     int64_t late;
     int32_t top_n;
     bool ties_all;
+    enum { ALL_COLUMNS, FEW_COLUMNS, ONE_COLUMN } columns;
 };
 
 static const struct rig_row *row_of(const struct oracle *oracle, int32_t index)
@@ -121,6 +122,19 @@ static const char *format_all(const struct oracle *oracle, const int32_t *rows, 
     return out;
 }
 
+/* The columns of FEW, and of ONE, below. */
+static const char *format_few(const struct oracle *oracle, const int32_t *rows, int32_t count,
+                              char *out)
+{
+    struct sums s = sum_rows(oracle, rows, count);
+    if (oracle->columns == ONE_COLUMN) {
+        snprintf(out, LINE_MAX_BYTES, "%d", count);
+    } else {
+        snprintf(out, LINE_MAX_BYTES, "%d %lld %lld", count, (long long)s.na, (long long)s.high_t);
+    }
+    return out;
+}
+
 static int compare_top(const void *a, const void *b)
 {
     const struct rig_row *x = *(const struct rig_row *const *)a;
@@ -136,7 +150,9 @@ static void oracle_window(struct oracle *oracle, const int32_t *rows, int32_t co
     const char *key = key_text(oracle, row_of(oracle, rows[0])->key);
     if (oracle->top_n == 0) {
         snprintf(line, sizeof line, "%s @%lld %lld %lld %s", key, (long long)end - 1,
-                 (long long)start, (long long)end, format_all(oracle, rows, count, columns));
+                 (long long)start, (long long)end,
+                 oracle->columns == ALL_COLUMNS ? format_all(oracle, rows, count, columns)
+                                                : format_few(oracle, rows, count, columns));
         oracle_line(oracle, line);
         return;
     }
@@ -257,6 +273,9 @@ static void oracle_release(struct oracle *oracle)
     "out: {n: count, na: {count: a}, sa: {sum: a}, sx: {sum: x}, va: {avg: a}, vx: {avg: x}, " \
     "lo: {min: x}, hi: {max: t}, ds: {distinct: s}, q: {quantile: {of: a, q: 0.9}}}"
 
+#define FEW "out: {n: count, na: {count: a}, hi: {max: t}}"
+#define ONE "out: {n: count}"
+
 /* Every layout gives what the oracle says. Returns NULL, or what differs. */
 static const char *compare_layouts(const char *yaml, struct oracle oracle, uint64_t seed)
 {
@@ -325,6 +344,18 @@ TEST(window_hopping_gives_what_a_recount_gives_in_every_layout)
     EXPECT_SAME("{name: w, hopping: {size: 5s, slide: 1s}, " ALL "}", .size = 5000, .slide = 1000);
     EXPECT_SAME("{name: w, hopping: {size: 1s, slide: 700ms}, " ALL "}", .size = 1000,
                 .slide = 700);
+}
+
+TEST(window_hopping_by_blocks_gives_what_a_recount_gives_in_every_layout)
+{
+    EXPECT_SAME("{name: w, hopping: {size: 5s, slide: 1s}, " FEW "}", .size = 5000, .slide = 1000,
+                .columns = FEW_COLUMNS);
+    EXPECT_SAME("{name: w, hopping: {size: 1s, slide: 700ms}, " FEW "}", .size = 1000, .slide = 700,
+                .columns = FEW_COLUMNS);
+    EXPECT_SAME("{name: w, hopping: {size: 2s, slide: 2s}, " FEW "}", .size = 2000, .slide = 2000,
+                .columns = FEW_COLUMNS);
+    EXPECT_SAME("{name: w, hopping: {size: 6s, slide: 100ms}, " ONE "}", .size = 6000, .slide = 100,
+                .columns = ONE_COLUMN);
 }
 
 TEST(window_session_gives_what_a_recount_gives_in_every_layout)
