@@ -155,9 +155,9 @@ int verb_partition_show(const struct cli *cli)
 
 /* What is said of an operation's row. */
 struct operation_said {
-    long long id;
+    long long id, plan; /* plan: of a dry run, that does it; 0: none */
     bool final, dry_run;
-    double progress;
+    double progress, cost, cost_nothing;
     char state[32];
     char result[32];
     char reason[256];
@@ -169,11 +169,14 @@ static void read_operation(struct str body, struct operation_said *ret)
     const char *state = json_string_value(json_object_get(root, "state"));
     const char *result = json_string_value(json_object_get(root, "result"));
     const char *reason = json_string_value(json_object_get(root, "reason"));
-    *ret = (struct operation_said){.id = (long long)json_integer_value(json_object_get(root, "id")),
-                                   .final = json_is_true(json_object_get(root, "final")),
-                                   .dry_run = json_is_true(json_object_get(root, "dry_run")),
-                                   .progress =
-                                       json_number_value(json_object_get(root, "progress_ratio"))};
+    *ret = (struct operation_said){
+        .id = (long long)json_integer_value(json_object_get(root, "id")),
+        .final = json_is_true(json_object_get(root, "final")),
+        .dry_run = json_is_true(json_object_get(root, "dry_run")),
+        .plan = (long long)json_integer_value(json_object_get(root, "plan")),
+        .cost = json_number_value(json_object_get(root, "cost")),
+        .cost_nothing = json_number_value(json_object_get(root, "cost_nothing")),
+        .progress = json_number_value(json_object_get(root, "progress_ratio"))};
     IGNORE_RESULT(
         snprintf(ret->state, sizeof(ret->state), "%s", state != NULL ? state : "")); /* cut */
     IGNORE_RESULT(snprintf(ret->result, sizeof(ret->result), "%s", result != NULL ? result : ""));
@@ -209,12 +212,26 @@ static enum err wait_for(struct client *client, struct arena *arena, struct oper
     return err;
 }
 
+static void tell_dry_run(const struct operation_said *said)
+{
+    if (said->plan == 0) {
+        IGNORE_RESULT(fprintf(
+            stderr, "shadowcast: a dry run: nothing has changed; say --apply to do it%s%s\n",
+            said->reason[0] != 0 ? "; " : "", said->reason)); /* nobody left to tell */
+        return;
+    }
+    IGNORE_RESULT(
+        fprintf(stderr,
+                "shadowcast: a dry run: nothing has changed; it is plan %lld, at a price of %.4g "
+                "lane-seconds (doing nothing: %.4g): plan show %lld, plan apply %lld\n",
+                said->plan, said->cost, said->cost_nothing, said->plan, said->plan));
+}
+
 /* The exit code by what became of it. */
 static int outcome(const struct operation_said *said)
 {
     if (said->dry_run) {
-        IGNORE_RESULT(fputs("shadowcast: a dry run: nothing has changed; say --apply to do it\n",
-                            stderr)); /* nobody left to tell */
+        tell_dry_run(said);
         return EXIT_CODE_OK;
     }
     if (!said->final || strcmp(said->state, "done") == 0) {

@@ -162,7 +162,10 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, reason, NONE, TABLE, "the error in words, or what else is to be said") \
     X(TEXT, who, NONE, WIDE, "token that asked for it") \
     X(TEXT, idempotency_key, NONE, WIDE, "of the call that asked for it; empty: none") \
-    X(TEXT, request_hash, NONE, WIDE, "of what that call asked for")
+    X(TEXT, request_hash, NONE, WIDE, "of what that call asked for") \
+    X(I64, plan, NONE, TABLE, "of a dry run: the plan that does it, to be applied; null: none") \
+    X(F64, cost, NONE, TABLE, "of that plan, over the horizon, in lane-seconds") \
+    X(F64, cost_nothing, NONE, TABLE, "of doing nothing")
 
 #define EVENT_COLUMNS(X) \
     X(TEXT, id, NONE, TABLE, "incarnation-number, for Last-Event-ID") \
@@ -290,7 +293,9 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, arrivals_ratio, NONE, WIDE, "arrivals / the forecast's median") \
     X(BOOL, layout_failed, NONE, WIDE, "the layout did not do what was predicted of it") \
     X(BOOL, forecast_failed, NONE, WIDE, "arrivals lay outside of what was forecast") \
-    X(TEXT, reason, NONE, WIDE, "why it failed or expired")
+    X(TEXT, reason, NONE, WIDE, "why it failed or expired") \
+    X(TEXT, setting, NONE, WIDE, "what its tune step sets; empty: none") \
+    X(TEXT, setting_back, NONE, WIDE, "what sets that back")
 
 #define PLAN_COLUMNS(X) \
     X(I64, id, NONE, TABLE, "number of the plan, and of its decision") \
@@ -299,7 +304,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, state, NONE, TABLE, \
       "recommended, approved, applying, done, failed, expired, measured or rolled_back") \
     X(TEXT, change, NONE, TABLE, "what it changes") \
-    X(I64, steps, NONE, TABLE, "changes that it is made of") \
+    X(I64, step_count, NONE, TABLE, "changes that it is made of") \
     X(I64, steps_done, NONE, TABLE, "of them, those that are done") \
     X(I64, operation, NONE, TABLE, "number of the operation under way; null: none") \
     X(F64, cost, NONE, TABLE, "over the horizon, in lane-seconds of the price of a node") \
@@ -337,7 +342,8 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(I64, lane_from, NONE, WIDE, "lane") \
     X(I64, lane_to, NONE, WIDE, "lane") \
     X(I64, node, NONE, WIDE, "node; -1: none") \
-    X(F64, moved_bytes, NONE, WIDE, "expected")
+    X(F64, moved_bytes, NONE, WIDE, "expected") \
+    X(BOOL, lower, NONE, WIDE, "of a merge: the lower partition is the one that moves")
 
 #define CORRELATION_COLUMNS(X) \
     X(TEXT, leader, NONE, TABLE, "subject and series that moves first") \

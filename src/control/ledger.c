@@ -166,6 +166,8 @@ struct decision_row decision_row_of(const struct ledger_entry *entry, struct are
         .benefit_predicted =
             choice != NULL && d->option_count > 0 ? d->options[0].cost - choice->cost : (double)NAN,
         .reason = text_of(arena, d->reason),
+        .setting = text_of(arena, d->setting),
+        .setting_back = text_of(arena, d->setting_back),
     };
     add_inputs(&row, d, arena);
     add_outcome(&row, d);
@@ -182,7 +184,7 @@ struct plan_row plan_row_of(const struct ledger_entry *entry, struct arena *aren
         .pipeline = text_of(arena, d->inputs.pipeline),
         .state = str_of(decision_state_name(d->state)),
         .change = choice != NULL ? text_of(arena, choice->text) : STR("nothing"),
-        .steps = d->step_count,
+        .step_count = d->step_count,
         .steps_done = entry->steps_done,
         .operation = FIELD_I64_UNKNOWN,
         .cost = choice != NULL ? choice->cost : (double)NAN,
@@ -272,6 +274,22 @@ static const char *step_target(const struct control *control, const struct plan_
     return "";
 }
 
+/* "pipeline/stage: operator.key=value" in its two halves. */
+static const char *setting_place(const struct ledger_entry *entry, struct arena *arena)
+{
+    struct str rest = str_of(entry->decision.setting);
+    struct str place = str_trim(str_cut(&rest, ':'));
+    return arena_dup(arena, place.ptr, place.len);
+}
+
+static const char *setting_words(const struct ledger_entry *entry, struct arena *arena)
+{
+    struct str rest = str_of(entry->decision.setting);
+    IGNORE_RESULT(str_cut(&rest, ':')); /* what stands before it */
+    struct str words = str_trim(rest.ptr != NULL ? rest : STR(""));
+    return arena_dup(arena, words.ptr, words.len);
+}
+
 static const char *step_state(const struct ledger_entry *entry, int32_t index)
 {
     enum decision_state state = entry->decision.state;
@@ -291,20 +309,24 @@ struct control_rows step_rows_of(const struct control *control, const struct led
     struct step_row *rows = ARENA_NEW_ARRAY(arena, struct step_row, count);
     for (int32_t i = 0; i < count; i++) {
         const struct plan_step *s = &entry->steps[i];
-        rows[i] = (struct step_row){.decision = entry->decision.id,
-                                    .step = i,
-                                    .kind = str_of(plan_step_name(s->kind)),
-                                    .subject = str_of(step_subject(control, s, arena)),
-                                    .target = str_of(step_target(control, s, arena)),
-                                    .state = str_of(step_state(entry, i)),
-                                    .shard = s->shard,
-                                    .group_lo = s->group_lo,
-                                    .group_hi = s->group_hi,
-                                    .border = s->border,
-                                    .lane_from = s->from,
-                                    .lane_to = s->to,
-                                    .node = s->node,
-                                    .moved_bytes = s->moved_bytes};
+        rows[i] = (struct step_row){
+            .decision = entry->decision.id,
+            .step = i,
+            .kind = str_of(plan_step_name(s->kind)),
+            .subject = str_of(s->kind == PLAN_STEP_TUNE ? setting_place(entry, arena)
+                                                        : step_subject(control, s, arena)),
+            .target = str_of(s->kind == PLAN_STEP_TUNE ? setting_words(entry, arena)
+                                                       : step_target(control, s, arena)),
+            .state = str_of(step_state(entry, i)),
+            .shard = s->shard,
+            .group_lo = s->group_lo,
+            .group_hi = s->group_hi,
+            .border = s->border,
+            .lane_from = s->from,
+            .lane_to = s->to,
+            .node = s->node,
+            .moved_bytes = s->moved_bytes,
+            .lower = s->lower};
     }
     return (struct control_rows){.entity = &step_entity, .rows = rows, .count = count};
 }
@@ -391,8 +413,7 @@ static void options_back(struct decision *d, const struct ledger *ledger)
         const struct option_row *row = &ledger->options[i];
         struct decision_option *o = &d->options[d->option_count++];
         o->kind = (enum plan_option_kind)word_of(row->kind, option_word, PLAN_OPTION_KIND_COUNT);
-        o->verdict =
-            (enum plan_verdict)word_of(row->verdict, verdict_word, (int)PLAN_VERDICT_WAITS + 1);
+        o->verdict = (enum plan_verdict)word_of(row->verdict, verdict_word, PLAN_VERDICT_COUNT);
         o->cost = row->cost;
         o->lane_seconds = row->lane_seconds;
         o->late_seconds = row->late_seconds;
@@ -460,6 +481,7 @@ static struct plan_step *steps_back(const struct ledger *ledger, int64_t id, int
             .to = (int32_t)row->lane_to,
             .node = (int32_t)row->node,
             .part = -1,
+            .lower = row->lower,
             .moved_bytes = row->moved_bytes};
     }
     *ret_count = count;
@@ -481,6 +503,8 @@ static void take_decision(struct control *control, struct ledger *ledger,
     put_text(d->who, sizeof(d->who), row->who);
     put_text(d->answer, sizeof(d->answer), row->answer);
     put_text(d->reason, sizeof(d->reason), row->reason);
+    put_text(d->setting, sizeof(d->setting), row->setting);
+    put_text(d->setting_back, sizeof(d->setting_back), row->setting_back);
     inputs_back(d, row);
     outcome_back(d, row);
     options_back(d, ledger);

@@ -310,22 +310,27 @@ void plan_cancel_begin(struct job *job)
     plan_answer(job, entry->decision.id, 202);
 }
 
-/* The steps backwards, each undone. NULL: one cannot be, told. */
-static struct plan_step *undo_steps(struct job *job, const struct ledger_entry *entry)
+/* The steps backwards, each undone; the caller's to free. NULL: one cannot be, told. */
+static struct plan_step *undo_steps(struct job *job, const struct ledger_entry *entry,
+                                    int32_t *ret_count)
 {
-    int32_t count = entry->decision.step_count;
-    struct plan_step *steps = MEM_NEW_ARRAY(struct plan_step, count);
+    int32_t count = entry->decision.step_count, made = 0;
+    struct plan_step *steps = MEM_NEW_ARRAY(struct plan_step, 2 * count);
     for (int32_t i = 0; i < count; i++) {
         struct plan_step back[2];
-        if (plan_step_undo(&entry->steps[count - 1 - i], back) == 0) {
+        int32_t n = plan_step_undo(&entry->steps[count - 1 - i], back);
+        if (n == 0) {
             job_failf(job, ERR_UNSUPPORTED, "step %d of plan %" PRId64 " cannot be undone",
                       count - i, entry->decision.id);
             mem_free(steps);
             return NULL;
         }
-        steps[i] = back[0];
-        steps[i].part = -1;
+        for (int32_t k = 0; k < n; k++) {
+            steps[made] = back[k];
+            steps[made++].part = -1;
+        }
     }
+    *ret_count = made;
     return steps;
 }
 
@@ -340,13 +345,15 @@ static const struct ledger_entry *later_plan(const struct ledger *ledger, int64_
     return NULL;
 }
 
-static void begin_undo(struct job *job, const struct ledger_entry *entry, struct plan_step *steps)
+static void begin_undo(struct job *job, const struct ledger_entry *entry,
+                       const struct plan_step *steps, int32_t count)
 {
     struct control *control = job->control;
     struct manager_shell *shell = control->manager;
     struct decision *d = MEM_NEW(struct decision);
-    int32_t count = entry->decision.step_count;
     *d = entry->decision;
+    memcpy(d->setting, entry->decision.setting_back, sizeof(d->setting));
+    memcpy(d->setting_back, entry->decision.setting, sizeof(d->setting_back));
     d->id = control->ledger->last_id + 1;
     d->parent = entry->decision.id;
     d->cause = DECISION_PERSON;
@@ -367,8 +374,9 @@ static void begin_undo(struct job *job, const struct ledger_entry *entry, struct
     made->decision.step_count = count;
     ledger_write(control, made);
     shell->run = plan_run_new(made, d->who);
-    core_event(control,
-               &(struct manager_event){.kind = MANAGER_EVENT_RECALL, .recall = &made->decision});
+    shell->run_orphan = true;           /* the core does not hold it: */
+    d->state = DECISION_STATE_MEASURED; /* its number and that something changes is all it learns */
+    core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL, .recall = d});
     plan_answer(job, d->id, 202);
     mem_free(d);
 }
@@ -392,9 +400,10 @@ void plan_undo_begin(struct job *job)
         job_failf(job, ERR_CONFLICT, "plan %" PRId64 " stands upon plan %" PRId64 ": undo it first",
                   later->decision.id, entry->decision.id);
     } else {
-        struct plan_step *steps = undo_steps(job, entry);
+        int32_t count = 0;
+        struct plan_step *steps = undo_steps(job, entry, &count);
         if (steps != NULL) {
-            begin_undo(job, entry, steps);
+            begin_undo(job, entry, steps, count);
             mem_free(steps);
         }
     }

@@ -143,11 +143,16 @@ static void carry_out(struct control *control, const struct manager_action *acti
     switch (action->kind) {
     case MANAGER_ACTION_LOG:
         log_decision(control, action);
+        if (action->decision->state == DECISION_STATE_RECOMMENDED) {
+            shell->proposed = action->decision->id;
+        }
         break;
     case MANAGER_ACTION_APPLY:
         apply(control, action);
         break;
     case MANAGER_ACTION_REFUSE:
+        IGNORE_RESULT(snprintf(shell->refused, sizeof(shell->refused), "%s",
+                               action->reason != NULL ? action->reason : "")); /* cut is fine */
         end_waiting(control, action->decision != NULL ? action->decision->id : shell->apply_id,
                     action->reason != NULL ? action->reason : "it cannot be applied");
         break;
@@ -196,6 +201,21 @@ void core_event(struct control *control, const struct manager_event *event)
                 (size_t)shell->pending_count * sizeof(next));
         give(control, &next);
     }
+}
+
+int64_t manager_propose_plan(struct control *control, struct plan_step *steps, int32_t count,
+                             const struct plan_tuning *tuning, const char *who,
+                             const char **ret_refused)
+{
+    struct manager_shell *shell = control->manager;
+    shell->proposed = 0;
+    shell->refused[0] = 0;
+    core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_PROPOSE,
+                                                .propose = {steps, count, tuning, str_of(who)}});
+    *ret_refused = shell->core == NULL      ? "there is no manager"
+                   : shell->refused[0] != 0 ? shell->refused
+                                            : "the manager does not price it";
+    return shell->proposed;
 }
 
 /* --- the past, modes, start --- */
@@ -348,6 +368,13 @@ static void end_orphan(struct control *control, struct ledger_entry *entry)
         IGNORE_RESULT(snprintf(entry->decision.reason, sizeof(entry->decision.reason), "%s",
                                run->reason)); /* fits */
         ledger_write(control, entry);
+    }
+    struct ledger_entry *parent =
+        entry != NULL && run->done ? ledger_find(control->ledger, entry->decision.parent) : NULL;
+    if (parent != NULL && decision_follows(parent->decision.state, DECISION_STATE_ROLLED_BACK)) {
+        parent->decision.state = DECISION_STATE_ROLLED_BACK;
+        parent->changed_ms = wall_ms(control);
+        ledger_write(control, parent);
     }
     event_add(control, "plan", "", run->done ? "done" : "undone", 0, run->reason);
     plan_run_free(run);

@@ -64,6 +64,8 @@ struct manager_shell {
     bool run_orphan;         /* the core does not hold it */
     struct job *apply_job;   /* waits for the core's answer to APPLY */
     int64_t apply_id;
+    int64_t proposed;           /* the plan that the core made of a proposal; 0: refused */
+    char refused[ERR_TEXT_MAX]; /* why */
     int64_t cast_shadow,
         cast_number; /* the shadow under way, and the core's number of it; 0: none */
     struct rivals rivals;
@@ -78,6 +80,13 @@ void manager_shell_free(struct control *control);
 
 /* Returns when it wants to be called again. */
 int64_t manager_run(struct control *control);
+
+/* Steps of somebody's own: the core prices them and keeps them as a plan. Returns its number, 0: refused, and why.
+ *   steps    [count], filled in by the core
+ *   tuning   what a TUNE step among them sets; NULL: there is none */
+int64_t manager_propose_plan(struct control *control, struct plan_step *steps, int32_t count,
+                             const struct plan_tuning *tuning, const char *who,
+                             const char **ret_refused);
 
 /* Samples or history are back from the forecaster. */
 void manager_forecast(struct control *control, struct forecaster_msg *msg);

@@ -215,6 +215,9 @@ struct operation_row operation_row_of(const struct operation *op, struct arena *
         .who = str_of(op->who),
         .idempotency_key = str_of(op->key),
         .request_hash = {hash, 16},
+        .plan = op->plan != 0 ? op->plan : FIELD_I64_UNKNOWN,
+        .cost = op->plan != 0 ? op->cost : (double)NAN,
+        .cost_nothing = op->plan != 0 ? op->cost_nothing : (double)NAN,
     };
 }
 

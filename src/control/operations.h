@@ -110,6 +110,8 @@ struct operation {
     int64_t expected_pause_ns, pause_ns, pauses_ns; /* longest, sum */
     int32_t restored;
     int64_t map_version;
+    int64_t plan; /* of a dry run: the plan that does it; 0: none */
+    double cost, cost_nothing;
     enum err err; /* OK also while it is under way */
     char reason[ERR_TEXT_MAX];
     struct operation_run *run; /* NULL: nothing of it is in flight */

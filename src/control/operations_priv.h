@@ -56,6 +56,9 @@ int32_t lane_choose(const struct control *control, int32_t node, int32_t without
 const struct partition_report *report_of(const struct control *control, int32_t stage,
                                          uint32_t shard, uint32_t group_lo);
 
+/* A dry run that has its figures becomes a plan, priced: `op->plan`; or `op->reason` says why it has no price. */
+void operation_propose(struct control *control, struct operation *op);
+
 /* operations_run.c */
 void operation_enter(struct control *control, struct operation *op, enum operation_state state);
 void operation_end(struct control *control, struct operation *op, enum operation_state outcome,

@@ -274,6 +274,7 @@ static void checked(struct control *control, struct operation *op)
 {
     operation_enter(control, op, OPERATION_CHECKED);
     op->ended_ms = wall_ms(control);
+    operation_propose(control, op);
     answer_order(op, 200);
     free_run(control, op);
     mem_free(op);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "control/own_stream.h"
+#include "control/shadows_priv.h"
 
 enum { ORDER_ARENA_MAX = 4 << 20 };
 
@@ -42,6 +43,8 @@ struct plan_run *plan_run_new(const struct ledger_entry *entry, const char *who)
     run->step_count = entry->decision.step_count;
     run->steps = MEM_NEW_ARRAY(struct plan_step, run->step_count);
     memcpy(run->steps, entry->steps, (size_t)run->step_count * sizeof(*run->steps));
+    memcpy(run->setting, entry->decision.setting, sizeof(run->setting));
+    memcpy(run->setting_back, entry->decision.setting_back, sizeof(run->setting_back));
     IGNORE_RESULT(snprintf(run->who, sizeof(run->who), "%s", who)); /* fits */
     arena_init(&run->arena, ORDER_ARENA_MAX);
     return run;
@@ -66,11 +69,15 @@ int32_t plan_step_undo(const struct plan_step *step, struct plan_step ret_steps[
         ret_steps[0].from = step->to;
         ret_steps[0].to = step->from;
         return 1;
-    case PLAN_STEP_MERGE: /* the upper part back to where it came from, the lower stays */
+    case PLAN_STEP_MERGE: /* the part that came goes back to where it was, the other stays */
         ret_steps[0].kind = PLAN_STEP_SPLIT;
         ret_steps[0].from = step->to;
-        ret_steps[0].to = step->from;
-        return 1;
+        ret_steps[0].to = step->lower ? step->to : step->from;
+        ret_steps[1].kind = PLAN_STEP_MIGRATE;
+        ret_steps[1].group_hi = step->border;
+        ret_steps[1].from = step->to;
+        ret_steps[1].to = step->from;
+        return step->lower && step->from != step->to ? 2 : 1;
     case PLAN_STEP_MIGRATE:
         ret_steps[0].from = step->to;
         ret_steps[0].to = step->from;
@@ -81,7 +88,8 @@ int32_t plan_step_undo(const struct plan_step *step, struct plan_step ret_steps[
     case PLAN_STEP_NODE_DRAIN:
         ret_steps[0].kind = PLAN_STEP_NODE_ADD;
         return 1;
-    case PLAN_STEP_TUNE:
+    case PLAN_STEP_TUNE: /* what sets it back stands beside what it sets */
+        return 1;
     case PLAN_STEP_KIND_COUNT:
         break;
     }
@@ -119,8 +127,33 @@ static void put_to(const struct control *control, int32_t lane, struct control_a
         snprintf(args->to, sizeof(args->to), "n%d/%d", lane / lanes, lane % lanes)); /* fits */
 }
 
-static bool fill_order(const struct control *control, const struct plan_step *step,
-                       struct control_request *request, struct arena *arena)
+/* "pipeline/stage: settings": the text that is in force with them put in, as a whole configuration. */
+static bool fill_setting(const struct control *control, const char *setting,
+                         struct control_request *request, struct arena *arena)
+{
+    struct control_args *args = &request->args;
+    struct str words = str_of(setting);
+    struct str place = str_trim(str_cut(&words, ':'));
+    struct str pipeline = str_cut(&place, '/');
+    const struct config *config = control->config;
+    bool known = false;
+    for (int32_t p = 0; p < config->pipeline_count; p++) {
+        known = known || str_equal(config->pipelines[p]->name, pipeline);
+    }
+    if (!known || place.ptr == NULL || words.ptr == NULL) {
+        return false;
+    }
+    request->kind = CONTROL_PIPELINE_REPLACE;
+    IGNORE_RESULT(
+        snprintf(args->pipeline, sizeof(args->pipeline), "%.*s", STR_ARG(pipeline))); /* fits */
+    return candidate_text(arena, config_in_force(control, pipeline)->text, pipeline, place,
+                          arena_dup(arena, words.ptr, words.len), &request->body,
+                          &request->info) == ERR_OK;
+}
+
+static bool fill_order(const struct control *control, const struct plan_run *run,
+                       const struct plan_step *step, struct control_request *request,
+                       struct arena *arena)
 {
     struct control_args *args = &request->args;
     int32_t stage = SHARD_STAGE(step->shard);
@@ -155,6 +188,9 @@ static bool fill_order(const struct control *control, const struct plan_step *st
                                step_subject(control, step, arena))); /* fits */
         return true;
     case PLAN_STEP_TUNE:
+        return fill_setting(control,
+                            run->state == PLAN_RUN_UNDOING ? run->setting_back : run->setting,
+                            request, arena);
     case PLAN_STEP_KIND_COUNT:
         break;
     }
@@ -175,7 +211,7 @@ static bool order(struct control *control, struct plan_run *run, const struct pl
     IGNORE_RESULT(snprintf(request->who.role, sizeof(request->who.role), "operator")); /* fits */
     IGNORE_RESULT(snprintf(request->args.idempotency_key, sizeof(request->args.idempotency_key),
                            "plan-%lld-%d%s", (long long)run->id, run->at, suffix)); /* fits */
-    if (!fill_order(control, step, request, &run->arena)) {
+    if (!fill_order(control, run, step, request, &run->arena)) {
         return false;
     }
     run->out = true;
@@ -271,7 +307,8 @@ static void undoing_step(struct control *control, struct plan_run *run)
         enter(run, PLAN_RUN_ENDED);
         return;
     }
-    if (plan_step_undo(&run->steps[run->at], back) > 0 && order(control, run, &back[0], "-undo")) {
+    if (run->undo_at < plan_step_undo(&run->steps[run->at], back) &&
+        order(control, run, &back[run->undo_at], run->undo_at == 0 ? "-undo" : "-undo-2")) {
         enter(run, PLAN_RUN_UNDO_WAITING);
         return;
     }
@@ -297,7 +334,11 @@ static void undo_waiting_step(struct control *control, struct plan_run *run)
         enter(run, PLAN_RUN_ENDED);
         return;
     }
-    run->at--;
+    struct plan_step back[2];
+    if (++run->undo_at >= plan_step_undo(&run->steps[run->at], back)) {
+        run->undo_at = 0;
+        run->at--;
+    }
 }
 
 void plan_run_back(struct plan_run *run, int32_t done)

@@ -54,7 +54,9 @@ struct plan_run {
     char who[33];
     struct plan_step *steps; /* heap */
     int32_t step_count, at;  /* at: the step that is ordered, or undone */
-    int64_t operation;       /* under way; 0: none */
+    int32_t undo_at;         /* of the steps that undo it */
+    char setting[PLAN_SETTING_MAX + 1], setting_back[PLAN_SETTING_MAX + 1]; /* of its TUNE step */
+    int64_t operation;                                                      /* under way; 0: none */
     bool cancel_wanted, done;
     double pause_s, moved_bytes;
     char reason[ERR_TEXT_MAX];

@@ -129,11 +129,10 @@ static const char *choice(const struct decision *d, struct arena *arena)
         against = arena_printf(arena, "; not \"%s\" (%.0f): %s", other->text, other->cost,
                                plan_verdict_text(other->verdict));
     }
-    return arena_printf(
-        arena, "%s \"%s\" at a price of %.0f (%.0f late s)%s",
-        d->state == DECISION_STATE_OBSERVED || d->state == DECISION_STATE_RECOMMENDED ? "best is"
-                                                                                      : "chosen is",
-        o->text, o->cost, o->late_seconds, against);
+    bool open = d->state == DECISION_STATE_OBSERVED || d->state == DECISION_STATE_RECOMMENDED;
+    return arena_printf(arena, "%s \"%s\" at a price of %.0f (%.0f late s)%s",
+                        o->kind == PLAN_GIVEN ? "asked for is" : (open ? "best is" : "chosen is"),
+                        o->text, o->cost, o->late_seconds, against);
 }
 
 static const char *came(const struct decision *d, struct arena *arena)

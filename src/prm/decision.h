@@ -120,6 +120,8 @@ struct decision {
     enum load_limit limit;        /* what no layout cures */
     char answer[256];             /* its sentence; "": none */
     int32_t step_count;
+    /* What its TUNE step sets, as "pipeline/stage: operator.key=value; ...", and what sets it back; "": none. */
+    char setting[PLAN_SETTING_MAX + 1], setting_back[PLAN_SETTING_MAX + 1];
     struct decision_outcome outcome; /* MEASURED, ROLLED_BACK */
     char reason[256];                /* FAILED, EXPIRED: why */
 };

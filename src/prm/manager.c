@@ -235,7 +235,7 @@ static void set_reason(struct held *held, struct str reason)
     held->decision.reason[len > 0 ? len : 0] = 0;
 }
 
-static void expire(struct manager *m, struct held *held, const char *reason)
+void manager_expire(struct manager *m, struct held *held, const char *reason)
 {
     set_reason(held, str_of(reason));
     manager_set(m, held, DECISION_STATE_EXPIRED);
@@ -360,26 +360,6 @@ static bool cast(struct manager *m, const struct seen *seen)
     return true;
 }
 
-static void take_tunings(struct manager *m, const struct manager_profile *profile)
-{
-    for (int32_t i = 0; i < profile->tuning_count; i++) {
-        const struct plan_tuning *from = &profile->tunings[i];
-        bool fits = m->tuning_count < PLAN_TUNINGS_MAX && from->text.len <= DECISION_NAME_MAX &&
-                    from->text.len > 0 && from->work_ratio > 0 && from->work_ratio <= 1 &&
-                    from->pipeline >= 0 && from->pipeline < m->pipelines_max;
-        bool known = false;
-        for (int32_t k = 0; k < m->tuning_count; k++) {
-            known = known || m->tunings[k].plan.signature == from->signature;
-        }
-        if (fits && !known) {
-            struct tuning *to = &m->tunings[m->tuning_count++];
-            to->plan = *from;
-            memcpy(to->text, from->text.ptr, (size_t)from->text.len);
-            to->text[from->text.len] = 0;
-        }
-    }
-}
-
 /* Whether they are of the shadow's partition, in order, and make sense. */
 static bool cuts_right(const struct manager *m, const struct manager_profile *p)
 {
@@ -424,7 +404,7 @@ static void learn_profile(struct manager *m, const struct manager_profile *profi
         to->top_share = profile->top_share;
         to->cut_count = profile->cut_count;
         memcpy(to->cuts, profile->cuts, sizeof to->cuts);
-        take_tunings(m, profile);
+        manager_take_tunings(m, profile->tunings, profile->tuning_count);
     }
     m->profile_came = true; /* planned at the next sample, with what is known then */
 }
@@ -464,12 +444,13 @@ static void expire_plans(struct manager *m)
         oldest = oldest == NULL || held->decision.id < oldest->decision.id ? held : oldest;
         bool old = m->now_ns - held->decision.at_ns > manager_ns(m->options.plan_age_s);
         if (told < 2 && (held->layout != m->layout || old)) {
-            expire(m, held, old ? "nobody applied it in time" : "the layout has changed since");
+            manager_expire(m, held,
+                           old ? "nobody applied it in time" : "the layout has changed since");
             told++;
         }
     }
     if (told == 0 && oldest != NULL && used > MANAGER_PLANS_MAX - 4) {
-        expire(m, oldest, "newer plans have been recommended");
+        manager_expire(m, oldest, "newer plans have been recommended");
     }
 }
 
@@ -596,13 +577,16 @@ static void on_applying(struct manager *m, int64_t id)
 /* Settings that are promoted are no longer on offer; plans that were made with them are of another layout. */
 static void forget_tunings(struct manager *m, const struct held *held)
 {
-    for (int32_t i = 0; i < held->decision.step_count; i++) {
-        int32_t at = held->steps[i].node;
-        if (held->steps[i].kind != PLAN_STEP_TUNE || at < 0 || at >= m->tuning_count) {
-            continue;
+    if (held->decision.setting[0] == 0) {
+        return;
+    }
+    m->tuned++;
+    for (int32_t i = 0; i < m->tuning_count;) {
+        if (strcmp(m->tunings[i].text, held->decision.setting) == 0) {
+            m->tunings[i] = m->tunings[--m->tuning_count];
+        } else {
+            i++;
         }
-        m->tunings[at] = m->tunings[--m->tuning_count];
-        m->tuned++;
     }
 }
 
@@ -652,7 +636,7 @@ static void on_apply(struct manager *m, const struct manager_event *event)
         return;
     }
     if (m->state == MANAGER_STATE_VERDICT) {
-        expire(m, m->current, "another change was applied before it could be measured");
+        manager_expire(m, m->current, "another change was applied before it could be measured");
         manager_trial_carry(m);
         m->state = MANAGER_STATE_WATCHING;
     }
@@ -678,7 +662,7 @@ static void on_mode(struct manager *m, int32_t pipeline, enum manager_mode mode)
     }
 }
 
-/* After a restart: numbers go on, the cool-down and the memory of failures hold; what was under way is told as it ended. */
+/* After a restart, or of a way back that a person takes: numbers go on, the cool-down and the memory of failures hold; what was under way is told as it ended. */
 static void on_recall(struct manager *m, const struct decision *decision)
 {
     m->next_id = decision->id >= m->next_id ? decision->id + 1 : m->next_id;
@@ -687,6 +671,11 @@ static void on_recall(struct manager *m, const struct decision *decision)
                    decision->state != DECISION_STATE_EXPIRED;
     m->changed_ns =
         changed && decision->changed_ns > m->changed_ns ? decision->changed_ns : m->changed_ns;
+    if (m->state == MANAGER_STATE_VERDICT && decision->parent == m->current->decision.id) {
+        manager_expire(m, m->current, "undone before it could be measured");
+        m->current = NULL;
+        m->state = MANAGER_STATE_WATCHING;
+    }
     if (decision_is_final(decision->state)) {
         return;
     }
@@ -753,6 +742,13 @@ void manager_step(struct manager *m, const struct manager_event *event, int64_t 
         break;
     case MANAGER_EVENT_APPLY:
         on_apply(m, event);
+        break;
+    case MANAGER_EVENT_PROPOSE:
+        manager_propose(m, event);
+        break;
+    case MANAGER_EVENT_TUNINGS:
+        manager_take_tunings(m, event->tunings.list, event->tunings.count);
+        m->profile_came = true;
         break;
     case MANAGER_EVENT_RECALL:
         on_recall(m, event->recall);

@@ -39,7 +39,8 @@
 enum {
     MANAGER_ACTIONS_MAX = 16,
     MANAGER_WINDOWS_MAX = 112, /* 8 a day, each perhaps over midnight */
-    MANAGER_PLANS_MAX = 8,     /* recommended ones that may still be applied */
+    MANAGER_PLANS_MAX = 12,    /* recommended ones that may still be applied */
+    MANAGER_PROPOSED_MAX = 3,  /* of them, what people have asked for: the oldest goes */
     MANAGER_FAILED_MAX = 64,   /* changes remembered as failed */
     MANAGER_PROFILES_MAX = 256,
 };
@@ -117,6 +118,8 @@ struct manager_profile {
     X(MODE, "another mode, for all or for one pipeline") \
     X(OPTIONS, "other options") \
     X(APPLY, "a person wants a recommended plan carried out") \
+    X(PROPOSE, "a person's own steps: to be priced and offered as a plan") \
+    X(TUNINGS, "settings that trials have found better") \
     X(RECALL, "a decision of the ledger, after a restart") \
     X(TICK, "nothing but time")
 
@@ -173,6 +176,16 @@ struct manager_event {
             int64_t decision;
             struct str who;
         } apply;
+        struct {
+            struct plan_step *steps; /* [step_count], filled in; the caller's */
+            int32_t step_count;
+            const struct plan_tuning *tuning; /* what a TUNE step among them sets; NULL: none */
+            struct str who;
+        } propose;
+        struct {
+            const struct plan_tuning *list; /* [count] */
+            int32_t count;
+        } tunings;
         const struct decision *recall;
     };
 };
@@ -182,7 +195,7 @@ struct manager_event {
     X(END_SHADOW, "end it") \
     X(LOG, "append the decision to the ledger: new, or as it is now") \
     X(APPLY, "carry out the decision's steps, in order") \
-    X(REFUSE, "answer to APPLY: cannot be, and why")
+    X(REFUSE, "answer to APPLY or PROPOSE: cannot be, and why")
 
 enum manager_action_kind {
 #define X(name, help) MANAGER_ACTION_##name,

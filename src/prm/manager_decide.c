@@ -8,7 +8,7 @@
 #include "prm/manager_priv.h"
 #include "prm/planner_priv.h"
 
-static void copy_text(char *to, ptrdiff_t size, struct str from)
+void manager_copy_text(char *to, ptrdiff_t size, struct str from)
 {
     ptrdiff_t len = from.len < size - 1 ? from.len : size - 1;
     if (len > 0) {
@@ -45,12 +45,12 @@ static void fill_inputs(struct manager *m, const struct seen *seen, struct decis
 {
     const struct pipe *pipe = &m->pipes[seen->pipeline];
     const struct load_part *part = heaviest(m);
-    copy_text(in->pipeline, DECISION_NAME_MAX + 1, m->load.pipelines[seen->pipeline].name);
+    manager_copy_text(in->pipeline, DECISION_NAME_MAX + 1, m->load.pipelines[seen->pipeline].name);
     if (part != NULL) {
-        copy_text(in->partition, DECISION_NAME_MAX + 1, part->name);
+        manager_copy_text(in->partition, DECISION_NAME_MAX + 1, part->name);
     }
     if (m->hottest >= 0) {
-        copy_text(in->lane, DECISION_NAME_MAX + 1, m->load.lanes[m->hottest].name);
+        manager_copy_text(in->lane, DECISION_NAME_MAX + 1, m->load.lanes[m->hottest].name);
         in->utilisation = m->demand[m->hottest];
     }
     in->rate_per_s = pipe->rate;
@@ -117,7 +117,7 @@ void manager_fill(struct manager *m, const struct seen *seen, enum decision_caus
                            .changed_ns = m->now_ns,
                            .cause = cause,
                            .state = DECISION_STATE_OBSERVED};
-    copy_text(d->who, DECISION_WHO_MAX + 1, STR("manager"));
+    manager_copy_text(d->who, DECISION_WHO_MAX + 1, STR("manager"));
     fill_inputs(m, seen, &d->inputs);
     fill_forecast(m, seen, d->inputs.demand, &d->forecast);
 }
@@ -137,7 +137,7 @@ static void put_option(struct decision *d, int32_t at, const struct plan_option 
 }
 
 /* Options as the record keeps them: if there are more than fit, the chosen one is among them. */
-static void fill_options(struct decision *d, const struct plan *plan)
+void manager_fill_options(struct decision *d, const struct plan *plan)
 {
     int32_t count =
         plan->option_count < DECISION_OPTIONS_MAX ? plan->option_count : DECISION_OPTIONS_MAX;
@@ -151,7 +151,7 @@ static void fill_options(struct decision *d, const struct plan *plan)
         put_option(d, d->chosen, &plan->options[plan->chosen]);
     }
     d->limit = plan->limit;
-    copy_text(d->answer, (ptrdiff_t)sizeof d->answer, str_of(plan->limit_text));
+    manager_copy_text(d->answer, (ptrdiff_t)sizeof d->answer, str_of(plan->limit_text));
 }
 
 /* --- rules --- */
@@ -238,34 +238,37 @@ static struct plan_options options_of(const struct manager *m, enum decision_cau
                                  .may_split = true};
 }
 
-static bool plan(struct manager *m, enum decision_cause cause, struct plan *ret_plan)
+void manager_planning(const struct manager *m, enum decision_cause cause, struct planning *p)
 {
-    struct plan_growth growth[LOAD_PIPELINES_MAX];
-    uint64_t failed[MANAGER_FAILED_MAX];
-    struct err_info info;
     int32_t failed_count = 0;
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
         const struct pipe *pipe = &m->pipes[c];
-        growth[c] = (struct plan_growth){.view = manager_trusts(m, c) ? &pipe->near : NULL,
-                                         .now = pipe->rate};
+        p->growth[c] = (struct plan_growth){.view = manager_trusts(m, c) ? &pipe->near : NULL,
+                                            .now = pipe->rate};
     }
     for (int32_t i = 0; i < MANAGER_FAILED_MAX; i++) {
         if (m->failed[i].until_ns > m->now_ns && m->failed[i].signature != 0) {
-            failed[failed_count++] = m->failed[i].signature;
+            p->failed[failed_count++] = m->failed[i].signature;
         }
     }
+    p->input = (struct plan_input){
+        .load = &m->load, .growth = p->growth, .failed = p->failed, .failed_count = failed_count};
+    p->options = options_of(m, cause);
+}
+
+static bool plan(struct manager *m, enum decision_cause cause, struct plan *ret_plan)
+{
+    struct planning p;
+    struct err_info info;
+    manager_planning(m, cause, &p);
     for (int32_t i = 0; i < m->tuning_count; i++) {
         m->plan_tunings[i] = m->tunings[i].plan;
         m->plan_tunings[i].text = str_of(m->tunings[i].text);
+        m->plan_tunings[i].back = str_of(m->tunings[i].back);
     }
-    struct plan_input input = {.load = &m->load,
-                               .growth = growth,
-                               .tunings = m->plan_tunings,
-                               .tuning_count = m->tuning_count,
-                               .failed = failed,
-                               .failed_count = failed_count};
-    struct plan_options options = options_of(m, cause);
-    return planner_decide(m->planner, &input, &options, m->scratch, ret_plan, &info) == ERR_OK;
+    p.input.tunings = m->plan_tunings;
+    p.input.tuning_count = m->tuning_count;
+    return planner_decide(m->planner, &p.input, &p.options, m->scratch, ret_plan, &info) == ERR_OK;
 }
 
 /* --- what follows --- */
@@ -293,7 +296,7 @@ static bool is_recommended(const struct manager *m, uint64_t signature)
     for (int32_t i = 0; i < MANAGER_PLANS_MAX; i++) {
         const struct held *held = &m->held[i];
         bool offered = held->used && held->decision.state == DECISION_STATE_RECOMMENDED &&
-                       held->layout == m->layout;
+                       held->decision.cause != DECISION_PERSON && held->layout == m->layout;
         int64_t age_ns = m->now_ns - held->decision.at_ns;
         if (offered &&
             (held->signature == signature || age_ns < manager_ns(m->options.cooldown_s))) {
@@ -322,6 +325,11 @@ static void offer(struct manager *m, struct decision *d, const struct plan_optio
                           .signature = o->signature,
                           .layout = m->layout};
     held->decision.step_count = o->step_count;
+    if (o->tuning >= 0) {
+        const struct tuning *tuning = &m->tunings[o->tuning];
+        memcpy(held->decision.setting, tuning->text, sizeof tuning->text);
+        memcpy(held->decision.setting_back, tuning->back, sizeof tuning->back);
+    }
     if (mode == MANAGER_RECOMMEND) {
         held->decision.state = DECISION_STATE_RECOMMENDED;
         manager_log(m, held);
@@ -358,7 +366,7 @@ void manager_decide(struct manager *m, const struct seen *seen, enum decision_ca
         made.options[0].verdict = PLAN_VERDICT_CHOSEN;
         made.chosen = 0;
     }
-    fill_options(d, &made);
+    manager_fill_options(d, &made);
     if (made.chosen == 0 || mode == MANAGER_OBSERVE) {
         say_nothing(m, &m->log);
         return;

@@ -184,6 +184,7 @@ static bool reverse(const struct held *held, struct plan_step *steps, int32_t *r
             break;
         case PLAN_STEP_MERGE:
             step.kind = PLAN_STEP_SPLIT;
+            step.to = step.lower ? step.from : step.to; /* the upper part was there already */
             break;
         case PLAN_STEP_NODE_ADD:
             step.kind = PLAN_STEP_NODE_DRAIN;
@@ -197,6 +198,12 @@ static bool reverse(const struct held *held, struct plan_step *steps, int32_t *r
             break;
         }
         steps[count++] = step;
+        if (held->steps[i].kind == PLAN_STEP_MERGE && step.lower && count < PLAN_STEPS_MAX) {
+            step.kind = PLAN_STEP_MIGRATE; /* what came was the lower part */
+            step.group_hi = step.border;
+            step.to = lane;
+            steps[count++] = step;
+        }
     }
     *ret_count = count;
     return count > 0;
@@ -219,6 +226,8 @@ static void roll_back(struct manager *m, const struct seen *seen, struct held *h
     manager_fill(m, seen, DECISION_VERDICT, d);
     d->parent = parent;
     d->step_count = count;
+    memcpy(d->setting, held->decision.setting_back, sizeof d->setting);
+    memcpy(d->setting_back, held->decision.setting, sizeof d->setting_back);
     d->option_count = 2;
     d->chosen = 1;
     d->options[0] = (struct decision_option){

@@ -9,7 +9,8 @@
  *   manager.c         events, the state machine, shadows, people
  *   manager_watch.c   samples: rates, forecasts, thresholds
  *   manager_decide.c  from what is seen to a decision and its actions
- *   manager_judge.c   what came of a change */
+ *   manager_judge.c   what came of a change
+ *   manager_propose.c what people bring: steps of their own, settings that trials have found */
 
 enum { VERDICT_STEPS_MAX = 512, MISSED_MAX = 600, REPEAT_S = 3600 };
 
@@ -53,7 +54,7 @@ struct asked_shadow {
 /* A setting that was found better, with its text. */
 struct tuning {
     struct plan_tuning plan;
-    char text[DECISION_NAME_MAX + 1];
+    char text[PLAN_SETTING_MAX + 1], back[PLAN_SETTING_MAX + 1];
 };
 
 /* For the verdict: what was there before, and what has come since. */
@@ -110,7 +111,8 @@ struct manager {
     bool profile_came; /* plan at the next sample */
     uint64_t said;     /* the last decision that changed nothing, in short */
     int64_t said_ns;
-    double pause_s; /* as last measured */
+    double pause_s;             /* as last measured */
+    char refusal[ERR_TEXT_MAX]; /* of a proposal, for the action */
     struct manager_actions *actions;
     struct arena *scratch;
 };
@@ -146,6 +148,24 @@ void manager_fill(struct manager *m, const struct seen *seen, enum decision_caus
 enum manager_mode manager_mode_of(const struct manager *m, const struct plan_step *steps,
                                   int32_t count, int32_t pipeline);
 bool manager_window_open(const struct manager *m);
+
+/* What a plan is made with. */
+struct planning {
+    struct plan_growth growth[LOAD_PIPELINES_MAX];
+    uint64_t failed[MANAGER_FAILED_MAX];
+    struct plan_input input; /* without tunings */
+    struct plan_options options;
+};
+void manager_planning(const struct manager *m, enum decision_cause cause, struct planning *ret);
+void manager_fill_options(struct decision *decision, const struct plan *plan);
+void manager_copy_text(char *to, ptrdiff_t size, struct str from);
+
+/* manager_propose.c */
+void manager_propose(struct manager *m, const struct manager_event *event);
+void manager_take_tunings(struct manager *m, const struct plan_tuning *list, int32_t count);
+
+/* manager.c */
+void manager_expire(struct manager *m, struct held *held, const char *reason);
 
 /* manager_judge.c */
 void manager_trial_snapshot(

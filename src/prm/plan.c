@@ -143,15 +143,31 @@ static void write_text(const struct deciding *d, struct plan_option *option)
     option->text[whole.len] = 0;
 }
 
+/* One step is told as it is, several are summed up. */
+static void write_given(const struct deciding *d, struct plan_option *option)
+{
+    const char *text = option->step_count == 1 ? step_text(d, &option->steps[0]) : "";
+    if (*text == 0) {
+        write_text(d, option);
+        return;
+    }
+    ptrdiff_t len = (ptrdiff_t)strlen(text);
+    len = len < PLAN_TEXT_MAX - 1 ? len : PLAN_TEXT_MAX - 1;
+    memcpy(option->text, text, (size_t)len);
+    option->text[len] = 0;
+}
+
 /* By what is done to partitions: the same moves with another node more are the same try. */
-static uint64_t signature_of(const struct plan_option *option)
+static uint64_t signature_of(const struct deciding *d, const struct plan_option *option)
 {
     uint64_t sum =
         option->moves > 0 ? 1 : (uint64_t)option->kind * 31 + (uint64_t)(option->nodes + 1024);
     for (int32_t i = 0; i < option->step_count; i++) {
         const struct plan_step *step = &option->steps[i];
         bool of_node = step->kind == PLAN_STEP_NODE_ADD || step->kind == PLAN_STEP_NODE_DRAIN;
-        uint64_t words[4] = {(uint64_t)step->kind << 32 | step->border, (uint64_t)step->shard,
+        bool tunes = step->kind == PLAN_STEP_TUNE && step->node >= 0;
+        uint64_t what = tunes ? d->input->tunings[step->node].signature : (uint64_t)step->shard;
+        uint64_t words[4] = {(uint64_t)step->kind << 32 | step->border, what,
                              (uint64_t)step->group_lo << 32 | step->group_hi, sum};
         sum = of_node ? sum : hash64(words, (ptrdiff_t)sizeof words);
     }
@@ -322,7 +338,7 @@ static void choose(struct deciding *d)
     int32_t best = 0;
     for (int32_t i = 0; i < plan->option_count; i++) {
         struct plan_option *option = &plan->options[i];
-        option->signature = signature_of(option);
+        option->signature = signature_of(d, option);
         write_text(d, option);
         option->verdict = PLAN_VERDICT_DEARER;
         if (i > 0 && has_failed(d->input, option->signature)) {
@@ -339,6 +355,65 @@ static void choose(struct deciding *d)
     }
     plan->chosen = best;
     plan->options[best].verdict = PLAN_VERDICT_CHOSEN;
+}
+
+/* --- what somebody asks for --- */
+
+static int32_t nodes_of(const struct plan_given *given)
+{
+    int32_t nodes = 0;
+    for (int32_t i = 0; i < given->step_count; i++) {
+        nodes += given->steps[i].kind == PLAN_STEP_NODE_ADD;
+        nodes -= given->steps[i].kind == PLAN_STEP_NODE_DRAIN;
+    }
+    return nodes;
+}
+
+/* The setting among the steps, whose ratio holds from now on; -1: none. */
+static int32_t tuning_of(struct deciding *d, const struct plan_given *given)
+{
+    int32_t tuning = -1;
+    for (int32_t i = 0; i < given->step_count; i++) {
+        int32_t at = given->steps[i].node;
+        if (given->steps[i].kind == PLAN_STEP_TUNE && at >= 0 && at < d->input->tuning_count) {
+            tuning = at;
+            d->ratio[d->input->tunings[at].pipeline] = d->input->tunings[at].work_ratio;
+        }
+    }
+    return tuning;
+}
+
+static enum err add_given(struct deciding *d, const struct plan_given *given, struct err_info *info)
+{
+    struct plan *plan = d->plan;
+    struct plan_option *option = &plan->options[plan->option_count];
+    struct sketch sketch = {.planner = d->planner,
+                            .arena = d->arena,
+                            .input = d->input,
+                            .options = d->options,
+                            .growth = d->growth,
+                            .ratio = d->ratio};
+    int32_t tuning = tuning_of(d, given);
+    CHECK(sketch_begin(&sketch, 0)); /* no node is asked of it */
+    enum err err = sketch_take(&sketch, given->steps, given->step_count, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    *option = (struct plan_option){.kind = PLAN_GIVEN,
+                                   .verdict = PLAN_VERDICT_CHOSEN,
+                                   .steps = given->steps,
+                                   .step_count = given->step_count,
+                                   .moves = sketch.moves,
+                                   .splits = sketch.splits,
+                                   .merges = sketch.merges,
+                                   .nodes = nodes_of(given),
+                                   .tuning = tuning,
+                                   .pause_s = d->options->pause_s};
+    price_sketch(&sketch, option);
+    option->signature = signature_of(d, option);
+    write_given(d, option);
+    plan->chosen = plan->option_count++;
+    return ERR_OK;
 }
 
 /* What keeps the busiest lane busy whatever is done. */
@@ -449,4 +524,35 @@ enum err planner_decide(struct planner *planner, const struct plan_input *input,
     find_limit(&d);
     *ret_plan = plan;
     return ERR_OK;
+}
+
+enum err planner_price(struct planner *planner, const struct plan_input *input,
+                       const struct plan_options *options, const struct plan_given *given,
+                       struct arena *arena, struct plan *ret_plan, struct err_info *info)
+{
+    enum err err = check(planner, input, options, info);
+    if (err == ERR_OK && (given->step_count < 1 || given->step_count > PLAN_STEPS_MAX)) {
+        err = err_set(info, ERR_INVALID, "a plan of %d steps; 1 to %d are possible",
+                      given->step_count, PLAN_STEPS_MAX);
+    }
+    if (err == ERR_OK) {
+        err = planner_settle(planner, info);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct plan plan = {.options = ARENA_NEW_ARRAY(arena, struct plan_option, 2)};
+    struct deciding d = {
+        .planner = planner, .input = input, .options = options, .arena = arena, .plan = &plan};
+    weigh(&d);
+    struct plan_option *nothing = add_option(&d, PLAN_NOTHING, 0, -1, 0);
+    CHECK(nothing != NULL);
+    nothing->verdict = PLAN_VERDICT_ASKED;
+    write_text(&d, nothing);
+    err = add_given(&d, given, info);
+    if (err == ERR_OK) {
+        find_limit(&d);
+        *ret_plan = plan;
+    }
+    return err;
 }

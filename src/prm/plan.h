@@ -21,6 +21,7 @@ enum {
     PLAN_OPTIONS_MAX = 24,
     PLAN_TUNINGS_MAX = 8,
     PLAN_TEXT_MAX = 200,
+    PLAN_SETTING_MAX = 511, /* bytes of what a tuning sets */
 };
 
 #define PLAN_STEP_KINDS(X) \
@@ -51,6 +52,7 @@ struct plan_step {
     int32_t node; /* NODE_*: index, TUNE: index of the tuning in plan_input; else -1 */
     int32_t
         part; /* index in the load_input that was planned on: for the planner's own use; -1: none */
+    bool lower;         /* MERGE: what `from` had is the lower part */
     double moved_bytes; /* expected */
     double moved_share; /* of the pipeline's load that stands still for the pause */
 };
@@ -63,7 +65,8 @@ struct plan_step {
     X(NODES_ADD, "add nodes") \
     X(NODES_DRAIN, "drain nodes") \
     X(TUNE, "tune") \
-    X(ROLL_BACK, "roll back")
+    X(ROLL_BACK, "roll back") \
+    X(GIVEN, "as asked for")
 
 enum plan_option_kind {
 #define X(name, text) PLAN_##name,
@@ -85,7 +88,8 @@ enum plan_option_kind {
     X(CLOSED, "outside the maintenance windows") \
     X(DRAINING, "a drain is under way") \
     X(SYMPTOM, "the cause is not the load") \
-    X(WAITS, "waits for a shadow's profile")
+    X(WAITS, "waits for a shadow's profile") \
+    X(ASKED, "somebody asked for another")
 
 enum plan_verdict {
 #define X(name, text) PLAN_VERDICT_##name,
@@ -121,7 +125,8 @@ struct plan_growth {
 /* A change of an operator's settings that a profile has found to be better. */
 struct plan_tuning {
     int32_t pipeline;
-    struct str text;   /* "operator.knob=value" */
+    struct str text;   /* "pipeline/stage: operator.knob=value", at most PLAN_SETTING_MAX bytes */
+    struct str back;   /* what sets it back, in the same words */
     double work_ratio; /* work cost with / without, upper end of its interval, (0, 1) */
     uint64_t signature;
 };
@@ -148,6 +153,12 @@ struct plan_input {
     int32_t tuning_count;   /* 0..PLAN_TUNINGS_MAX */
     const uint64_t *failed; /* signatures that are not tried again */
     int32_t failed_count;
+};
+
+/* What somebody wants done. */
+struct plan_given {
+    struct plan_step *steps; /* [step_count] */
+    int32_t step_count;
 };
 
 struct plan {
@@ -181,6 +192,16 @@ void planner_touch(struct planner *planner, int32_t part);
 ATTR_NODISCARD enum err planner_decide(struct planner *planner, const struct plan_input *input,
                                        const struct plan_options *options, struct arena *arena,
                                        struct plan *ret_plan, struct err_info *info);
+
+/* Prices steps that somebody gives, in order, against doing nothing: option 0 is NOTHING, option 1 is GIVEN and chosen,
+ * whatever it costs. Fills in what the steps do not say: `from`, `part`, moved_bytes.
+ *   steps   [step_count], 1..PLAN_STEPS_MAX; the plan keeps the pointer
+ * Errors, nothing written but to the steps: INVALID as above; NOT_FOUND (a partition or node that is not there, after the
+ * steps before it), CONFLICT (a lane that is not open), LIMIT (more moves than moves_max). */
+ATTR_NODISCARD enum err planner_price(struct planner *planner, const struct plan_input *input,
+                                      const struct plan_options *options,
+                                      const struct plan_given *given, struct arena *arena,
+                                      struct plan *ret_plan, struct err_info *info);
 
 const char *plan_step_name(enum plan_step_kind kind);
 const char *plan_option_name(enum plan_option_kind kind);

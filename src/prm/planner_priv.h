@@ -8,6 +8,7 @@
  *
  *   planner.c   the load, its lists, what was touched; the forecast step of partitions
  *   relieve.c   sketches: which partitions leave which lane, which are cut
+ *   given.c     sketches of steps that somebody gives
  *   price.c     a sketch on the forecast's paths
  *   plan.c      which sketches there are, and the choice
  *
@@ -92,6 +93,11 @@ enum err planner_settle(struct planner *planner, struct err_info *info);
  * are not so many. */
 bool sketch_begin(struct sketch *sketch, int32_t nodes);
 void sketch_relieve(struct sketch *sketch, int32_t splits_max);
+
+/* given.c, after sketch_begin(sketch, 0): plays the steps, fills in what they do not say. Errors: NOT_FOUND, CONFLICT, LIMIT,
+ * INVALID. */
+ATTR_NODISCARD enum err sketch_take(struct sketch *sketch, struct plan_step *steps, int32_t count,
+                                    struct err_info *info);
 
 /* price.c: fills usage, cost, max_before, max_after, mean_after of the option. */
 void price_sketch(const struct sketch *sketch, struct plan_option *option);

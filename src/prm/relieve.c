@@ -583,6 +583,7 @@ static void fuse(struct sketch *s, const struct item *item, const struct load_pa
         .to = other->lane,
         .node = -1,
         .part = item->part,
+        .lower = above,
         .moved_bytes = part->state_bytes,
         .moved_share = share > 0 ? (p->parts[item->part].work + p->parts[index].work) / share : 0};
     s->pieces[at] = (struct piece){.part = item->part,

@@ -179,3 +179,92 @@ TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
     json_decref(modes);
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
+
+/* Asks until the manager has measured something. */
+static long long dry_run(const char *path)
+{
+    for (int i = 0; i < 300; i++) {
+        json_t *row = call("POST", path, "", "");
+        json_t *plan = json_object_get(row, "plan");
+        CHECK_MSG(reply.status == 200, "%s", reply.text);
+        CHECK(strcmp(word(row, "state"), "checked") == 0);
+        long long id = json_is_integer(plan) ? (long long)json_integer_value(plan) : 0;
+        CHECK(id == 0 || json_is_number(json_object_get(row, "cost")));
+        json_decref(row);
+        if (id != 0) {
+            return id;
+        }
+        IGNORE_RESULT(poll(NULL, 0, 100)); /* the manager's interval is a second */
+    }
+    return 0;
+}
+
+/* The plan is in that state, at the end. */
+static bool comes_to(long long id, const char *state)
+{
+    char path[64];
+    CHECK(snprintf(path, sizeof(path), "/api/v1/plans/%lld", id) < (int)sizeof(path));
+    for (int i = 0; i < 300; i++) {
+        json_t *plan = get(path);
+        bool there = strstr(state, word(plan, "state")) != NULL;
+        json_decref(plan);
+        if (there) {
+            return true;
+        }
+        IGNORE_RESULT(poll(NULL, 0, 100));
+    }
+    return false;
+}
+
+static int order(long long id, const char *verb)
+{
+    char path[64];
+    CHECK(snprintf(path, sizeof(path), "/api/v1/plans/%lld/%s", id, verb) < (int)sizeof(path));
+    json_t *row = call("POST", path, "", "");
+    long long made = (long long)json_integer_value(json_object_get(row, "id"));
+    json_decref(row);
+    return reply.status == 202 ? (int)made : -reply.status;
+}
+
+static size_t active_nodes(void)
+{
+    json_t *root = get("/api/v1/nodes");
+    json_t *items = json_object_get(root, "items");
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        count += strcmp(word(json_array_get(items, i), "state"), "active") == 0;
+    }
+    json_decref(root);
+    return count;
+}
+
+TEST(what_a_person_asks_for_is_a_plan_with_a_price_that_is_applied_and_undone)
+{
+    start("observe"); /* people may, whatever the manager may */
+    long long split = dry_run("/api/v1/partitions/hot/s/0/0-4096/split?border=1024&to=n1");
+    EXPECT(split > 0);
+    EXPECT_INT(count_of("/api/v1/partitions"), 1);
+    EXPECT_INT(order(split, "undo"), -409); /* nothing of it is done */
+    EXPECT_INT(order(split, "cancel"), -409);
+    EXPECT_INT(order(split, "apply"), split);
+    EXPECT(comes_to(split, "done measured"));
+    EXPECT_INT(count_of("/api/v1/partitions"), 2);
+    int undo = order(split, "undo");
+    EXPECT(undo > split);
+    EXPECT(comes_to(undo, "done"));
+    EXPECT_INT(count_of("/api/v1/partitions"), 1);
+    EXPECT_INT(order(split, "undo"), -409); /* it is undone */
+    /* A node is drained by a plan, and is there again, with what it had, when that is undone. */
+    long long drain = dry_run("/api/v1/nodes/n0/drain");
+    EXPECT(drain > 0);
+    EXPECT_INT(order(drain, "apply"), drain);
+    EXPECT(comes_to(drain, "done measured"));
+    EXPECT_INT(active_nodes(), 3);
+    undo = order(drain, "undo");
+    EXPECT(comes_to(undo, "done"));
+    EXPECT_INT(active_nodes(), 4);
+    json_t *parts = get("/api/v1/partitions");
+    EXPECT_STR(str_of(word(json_array_get(json_object_get(parts, "items"), 0), "node")), STR("n0"));
+    json_decref(parts);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}

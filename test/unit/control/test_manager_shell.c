@@ -247,7 +247,21 @@ TEST(each_step_is_undone_by_its_opposite)
     EXPECT_INT(plan_step_undo(&add, back), 1);
     EXPECT_INT(back[0].kind, PLAN_STEP_NODE_DRAIN);
     struct plan_step tune = {.kind = PLAN_STEP_TUNE};
-    EXPECT_INT(plan_step_undo(&tune, back), 0);
+    EXPECT_INT(plan_step_undo(&tune, back), 1);
+    EXPECT_INT(back[0].kind, PLAN_STEP_TUNE);
+    /* A merge to which the lower part came: the upper one is where it was, so the lower one goes back. */
+    struct plan_step merge = {.kind = PLAN_STEP_MERGE,
+                              .group_hi = 4096,
+                              .border = 1000,
+                              .from = 2,
+                              .to = 5,
+                              .lower = true};
+    EXPECT_INT(plan_step_undo(&merge, back), 2);
+    EXPECT_INT(back[0].kind, PLAN_STEP_SPLIT);
+    EXPECT_INT(back[0].to, 5);
+    EXPECT_INT(back[1].kind, PLAN_STEP_MIGRATE);
+    EXPECT_INT(back[1].group_hi, 1000);
+    EXPECT_INT(back[1].to, 2);
 }
 
 TEST(a_plan_goes_on_by_its_table_and_ends)

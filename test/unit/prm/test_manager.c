@@ -356,6 +356,53 @@ TEST(manager_recommends_and_a_person_applies)
     end();
 }
 
+static int64_t propose(int32_t lane)
+{
+    struct plan_step step = {.kind = PLAN_STEP_MIGRATE,
+                             .shard = 11,
+                             .group_hi = 4096,
+                             .from = -1,
+                             .to = lane,
+                             .node = -1,
+                             .part = -1};
+    struct manager_event event = {.kind = MANAGER_EVENT_PROPOSE,
+                                  .propose = {&step, 1, NULL, STR("someone")}};
+    int64_t before = w.last.id;
+    send(&event);
+    return w.last.id > before && w.last.state == DECISION_STATE_RECOMMENDED ? w.last.id : 0;
+}
+
+TEST(manager_prices_and_keeps_what_a_person_wants)
+{
+    struct manager_options o = quick();
+    begin(&o, 2);
+    mode(MANAGER_ACT);
+    EXPECT_INT(propose(0), 0); /* nothing has been measured */
+    EXPECT_INT(w.refusals, 1);
+    run(4000, 5);
+    EXPECT_INT(propose(7), 0);
+    EXPECT_INT(propose(2), 0); /* that node is off */
+    EXPECT_INT(w.refusals, 3);
+    int64_t id = propose(0);
+    EXPECT(id > 0);
+    EXPECT_INT(w.last.cause, DECISION_PERSON);
+    EXPECT_INT(w.last.option_count, 2);
+    EXPECT_INT(w.last.options[1].kind, PLAN_GIVEN);
+    EXPECT_STR(str_of(w.last.who), STR("someone"));
+    run(4000, 3);
+    EXPECT_INT(w.applies, 0); /* also in mode act a person's plan waits for a person */
+    int64_t again = propose(0);
+    EXPECT(again > id);
+    EXPECT(manager_decision(w.manager, id) == NULL); /* replaced */
+    struct manager_event apply = {.kind = MANAGER_EVENT_APPLY, .apply = {again, STR("other")}};
+    send(&apply);
+    finish();
+    EXPECT_INT(w.applies, 1);
+    EXPECT_INT(w.parts[1].lane, 0);
+    EXPECT_STR(str_of(w.last.who), STR("other"));
+    end();
+}
+
 TEST(manager_lets_plans_expire_that_no_longer_fit)
 {
     struct manager_options o = quick();

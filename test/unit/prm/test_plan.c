@@ -519,3 +519,112 @@ TEST(plan_for_a_hundred_thousand_partitions_on_a_thousand_nodes)
     arena_release(&arena);
     arena_release(&kept);
 }
+
+/* --- steps that somebody gives --- */
+
+static enum err price(const struct load_input *in, const struct plan_options *options,
+                      struct plan_step *steps, int32_t count, struct plan *ret_plan)
+{
+    struct err_info info;
+    struct plan_input input = {.load = in, .growth = &growth};
+    struct plan_given given = {steps, count};
+    return planner_price(planner, &input, options, &given, &arena, ret_plan, &info);
+}
+
+/* Whoever thinks of a change, it has one price: that of each option the planner finds, asked for step by step. */
+static void expect_same_prices(const struct load_input *in, const struct plan_options *options)
+{
+    struct plan plan = plan_of(in, options);
+    for (int32_t i = 1; i < plan.option_count; i++) {
+        const struct plan_option *found = &plan.options[i];
+        struct plan_step *steps = ARENA_NEW_ARRAY(&arena, struct plan_step, found->step_count);
+        struct plan given;
+        memcpy(steps, found->steps, (size_t)found->step_count * sizeof *steps);
+        for (int32_t k = 0; k < found->step_count; k++) {
+            steps[k].part = steps[k].from = -1;
+        }
+        EXPECT_INT(price(in, options, steps, found->step_count, &given), ERR_OK);
+        EXPECT_INT(given.option_count, 2);
+        EXPECT_INT(given.chosen, 1);
+        EXPECT_NEAR(given.options[0].cost, plan.options[0].cost, 1e-6);
+        EXPECT_MSG(fabs(given.options[1].cost - found->cost) < 1e-6 * found->cost,
+                   "%s: %.9g, given %.9g", found->text, found->cost, given.options[1].cost);
+        EXPECT_NEAR(given.options[1].max_after, found->max_after, 1e-6);
+        EXPECT_NEAR(given.options[1].usage.moved_bytes, found->usage.moved_bytes, 1);
+        EXPECT_INT(given.options[1].nodes, found->nodes);
+        for (int32_t k = 0; k < found->step_count; k++) {
+            EXPECT_INT(steps[k].from, found->steps[k].from);
+            EXPECT_INT(steps[k].part, found->steps[k].part);
+        }
+    }
+    EXPECT(plan.option_count >= 2);
+}
+
+TEST(plan_prices_given_steps_as_it_prices_what_it_finds)
+{
+    static const struct load_cut cuts[] = {{5, 0.2F}, {600, 0.5F}, {3000, 0.9F}};
+    struct load_input in = cluster(4, 2, 4);
+    struct plan_options options = options_of();
+    for (int32_t i = 0; i < 4; i++) {
+        part(i, 0, 0.3, 0.01);
+    }
+    parts[1].waiting = 300;
+    expect_same_prices(&in, &options);
+    forecast(1.3);
+    expect_same_prices(&in, &options);
+
+    in = cluster(4, 2, 1);
+    part(0, 0, 1.2, 0.01);
+    parts[0].cuts = cuts;
+    parts[0].cut_count = 3;
+    expect_same_prices(&in, &options);
+
+    in = cluster(3, 3, 3); /* drained and fused */
+    options.may_split = false;
+    for (int32_t i = 0; i < 3; i++) {
+        part(i, i, 0.1, 0.01);
+    }
+    in.shard_count = 2;
+    parts[0].group_hi = parts[1].group_lo = 2048;
+    parts[1].shard = 0;
+    parts[2].shard = 1;
+    expect_same_prices(&in, &options);
+}
+
+TEST(plan_plays_given_steps_in_their_order_and_names_the_one_that_cannot_be)
+{
+    struct load_input in = cluster(4, 2, 1);
+    struct plan_options options = options_of();
+    struct plan plan;
+    part(0, 0, 0.8, 0.01);
+    plan_of(&in, &options);
+    struct plan_step split = {.kind = PLAN_STEP_SPLIT,
+                              .shard = 100,
+                              .group_hi = 4096,
+                              .border = 1024,
+                              .to = 0,
+                              .node = -1};
+    struct plan_step move = {.kind = PLAN_STEP_MIGRATE,
+                             .shard = 100,
+                             .group_lo = 1024,
+                             .group_hi = 4096,
+                             .to = 1,
+                             .node = -1};
+    struct plan_step both[] = {split, move}, wrong[] = {move, split};
+    EXPECT_INT(price(&in, &options, both, 2, &plan), ERR_OK);
+    EXPECT_NEAR(plan.options[1].max_after, 0.61,
+                1e-9); /* three quarters of the work, the reading */
+    EXPECT_NEAR(both[0].moved_bytes, 0, 1e-9);
+    EXPECT_NEAR(both[1].moved_bytes, 0.75e6, 1);
+    EXPECT_INT(price(&in, &options, wrong, 2, &plan), ERR_NOT_FOUND);
+    move = (struct plan_step){
+        .kind = PLAN_STEP_MIGRATE, .shard = 100, .group_hi = 4096, .to = 2, .node = -1};
+    EXPECT_INT(price(&in, &options, &move, 1, &plan), ERR_CONFLICT); /* that node is off */
+    struct plan_step add[] = {{.kind = PLAN_STEP_NODE_ADD, .shard = -1, .node = 2}, move};
+    EXPECT_INT(price(&in, &options, add, 2, &plan), ERR_OK);
+    EXPECT_INT(plan.options[1].nodes, 1);
+    EXPECT_NEAR(plan.options[1].usage.lane_seconds, 3 * options.horizon_s, 1e-6);
+    struct plan_step drain = {.kind = PLAN_STEP_NODE_DRAIN, .shard = -1, .node = 9};
+    EXPECT_INT(price(&in, &options, &drain, 1, &plan), ERR_NOT_FOUND);
+    EXPECT_INT(price(&in, &options, &drain, 0, &plan), ERR_INVALID);
+}
