@@ -94,6 +94,14 @@ void feed_begin(struct feed *feed)
     feed->at += total;
 }
 
+/* To all that there is room for: a known number of them goes several at a time. */
+static void add_offset(int64_t time_ms[BATCH_ROWS_MAX], int64_t offset_ms)
+{
+    for (int32_t i = 0; i < BATCH_ROWS_MAX; i++) {
+        time_ms[i] = (int64_t)((uint64_t)time_ms[i] + (uint64_t)offset_ms);
+    }
+}
+
 struct batch *feed_next(struct feed *feed, struct arena *arena)
 {
     struct batch *batch = batch_new(arena, BATCH_ROWS_MAX);
@@ -109,8 +117,8 @@ struct batch *feed_next(struct feed *feed, struct arena *arena)
     batch->sel_count = count;
     batch->offset = offset;
     hash64_many(batch->key, count, batch->hash);
-    for (int32_t i = 0; i < count && feed->offset_ms != 0; i++) {
-        batch->time_ms[i] += feed->offset_ms;
+    if (feed->offset_ms != 0) {
+        add_offset(batch->time_ms, feed->offset_ms);
     }
     return batch;
 }

@@ -2,6 +2,7 @@
 #include "log/record_batch.h"
 
 #include <assert.h>
+#include <immintrin.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -463,23 +464,12 @@ enum err record_reader_next(struct record_reader *reader, struct record *ret_rec
                    (long long)reader->header.base_offset + (long long)reader->last_delta);
 }
 
-/* A struct str as one register: pointers of records that are written alike go up by the same step. */
-typedef int64_t str_pair ATTR_VECTOR(16);
-static_assert(sizeof(str_pair) == sizeof(struct str), "a pointer and a length");
-
-static ATTR_ALWAYS_INLINE str_pair str_pair_of(const uint8_t *ptr, ptrdiff_t len)
-{
-    return (str_pair){(int64_t)(uintptr_t)ptr, len};
-}
-
-/* How many of the `count` records from `at` on are written alike; their times. `two`: those have two bytes at most. */
-static ATTR_ALWAYS_INLINE int32_t times_alike(const struct record_form *like, const uint8_t *at,
-                                              int64_t base_ms, int64_t *timestamp_ms, int32_t count,
-                                              bool two)
+/* How many of the `count` records from `at` on are written alike, the first with the head `want`; their times. */
+static int32_t times_alike(const struct record_form *like, const uint8_t *at, uint64_t want,
+                           int64_t base_ms, int64_t *timestamp_ms, int32_t count)
 {
     const struct record_form form =
         *like; // a local, so that stores cannot make the compiler load it again
-    uint64_t want = record_form_step(&form, form.head_want);
     int32_t i = 0;
     for (; i < count; i++) {
         uint64_t head = record_form_head(at);
@@ -487,65 +477,110 @@ static ATTR_ALWAYS_INLINE int32_t times_alike(const struct record_form *like, co
             break;
         }
         want = record_form_step(&form, want);
-        int64_t delta = record_form_delta(head, form.time_shift, form.time_bits, two);
+        int64_t delta = record_form_delta(head, form.time_shift, form.time_bits);
         timestamp_ms[i] = (int64_t)((uint64_t)base_ms + (uint64_t)delta);
         at += form.whole;
     }
     return i;
 }
 
-/* Functions of their own: inlined into the decoder they would not have the registers. */
-static ATTR_NOINLINE int32_t times_short(const struct record_form *form, const uint8_t *at,
-                                         int64_t base_ms, int64_t *timestamp_ms, int32_t count)
+/* The same, four records at a time, as long as all four are alike; `want` goes on to the one behind them. */
+ATTR_TARGET("avx2")
+static int32_t times_fours(const struct record_form *like, const uint8_t *at, uint64_t *want,
+                           int64_t base_ms, int64_t *timestamp_ms, int32_t count)
 {
-    return times_alike(form, at, base_ms, timestamp_ms, count, true);
-}
-
-static ATTR_NOINLINE int32_t times_long(const struct record_form *form, const uint8_t *at,
-                                        int64_t base_ms, int64_t *timestamp_ms, int32_t count)
-{
-    return times_alike(form, at, base_ms, timestamp_ms, count, false);
+    const struct record_form form = *like;
+    const ptrdiff_t whole = form.whole;
+    struct record_form_four four = record_form_four_begin(&form, *want, base_ms);
+    int32_t i = 0;
+    for (; i + 4 <= count; i += 4, at += 4 * whole) {
+        __m256i heads = _mm256_setr_epi64x(
+            (int64_t)record_form_head(at), (int64_t)record_form_head(at + whole),
+            (int64_t)record_form_head(at + 2 * whole), (int64_t)record_form_head(at + 3 * whole));
+        uint16_t value_lens = record_form_value_differs(&form, at) |
+                              record_form_value_differs(&form, at + whole) |
+                              record_form_value_differs(&form, at + 2 * whole) |
+                              record_form_value_differs(&form, at + 3 * whole);
+        const uint8_t *last = at + whole - 1;
+        uint8_t headers = last[0] | last[whole] | last[2 * whole] | last[3 * whole];
+        if (((value_lens & form.value_care) | headers) != 0 ||
+            !record_form_four_holds(&four, heads)) {
+            break;
+        }
+        _mm256_storeu_si256((__m256i *)(void *)&timestamp_ms[i],
+                            record_form_four_times(&four, heads));
+        record_form_four_step(&four);
+        *want = record_form_steps_4(&form, *want);
+    }
+    return i;
 }
 
 /* What else there is to tell of records that are alike: it all goes up by steps. */
-static ATTR_NOINLINE void fill_alike(const struct record_form *form, const uint8_t *at,
-                                     const struct record_arrays *to, int32_t first, int32_t count)
+static void fill_alike(const struct record_form *form, const uint8_t *at,
+                       const struct record_arrays *to, int32_t first, int32_t count)
+{
+    int64_t last = to->offset[first - 1];
+    for (int32_t i = first; i < first + count; i++, at += form->whole) {
+        to->offset[i] = ++last;
+        to->key[i] = (struct str){.ptr = (const char *)at + form->key_at, .len = form->key_len};
+        to->value[i] =
+            (struct str){.ptr = (const char *)at + form->value_at, .len = form->value_len};
+    }
+}
+
+/* Two struct str as one register: pointers of records that are written alike go up by the same step. */
+ATTR_TARGET("avx2")
+static inline __m256i str_pair_of(const uint8_t *ptr, ptrdiff_t len, ptrdiff_t step)
+{
+    int64_t address = (int64_t)(uintptr_t)ptr;
+    return _mm256_setr_epi64x(address, len, address + step, len);
+}
+
+/* The same, two records at a time; those that are left over are not filled in. */
+ATTR_TARGET("avx2")
+static int32_t fill_twos(const struct record_form *form, const uint8_t *at,
+                         const struct record_arrays *to, int32_t first, int32_t count)
 {
     int64_t *offset = to->offset + first;
     struct str *key = to->key + first;
     struct str *value = to->value + first;
-    int64_t last = offset[-1];
-    str_pair key_pair = str_pair_of(at + form->key_at, form->key_len);
-    str_pair value_pair = str_pair_of(at + form->value_at, form->value_len);
-    const str_pair step = {form->whole, 0};
-    for (int32_t i = 0; i < count; i++) {
-        offset[i] = ++last;
-        memcpy(&key[i], &key_pair, sizeof key_pair);
-        memcpy(&value[i], &value_pair, sizeof value_pair);
-        key_pair += step;
-        value_pair += step;
+    __m256i keys = str_pair_of(at + form->key_at, form->key_len, form->whole);
+    __m256i values = str_pair_of(at + form->value_at, form->value_len, form->whole);
+    __m128i offsets = _mm_set_epi64x(offset[-1] + 2, offset[-1] + 1);
+    const __m256i step = _mm256_setr_epi64x(2 * form->whole, 0, 2 * form->whole, 0);
+    int32_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+        _mm_storeu_si128((__m128i *)(void *)&offset[i], offsets);
+        _mm256_storeu_si256((__m256i *)(void *)&key[i], keys);
+        _mm256_storeu_si256((__m256i *)(void *)&value[i], values);
+        offsets = _mm_add_epi64(offsets, _mm_set1_epi64x(2));
+        keys = _mm256_add_epi64(keys, step);
+        values = _mm256_add_epi64(values, step);
     }
-    for (int32_t i = 0; to->headers != NULL && i < count; i++) {
-        to->headers[first + i] = (struct str){.ptr = value[i].ptr + value[i].len + 1, .len = 0};
-        to->header_count[first + i] = 0;
-    }
+    return i;
 }
 
 /* Records behind the one that gave the form, written alike: up to `count` into the arrays, from entry `first` on. Returns
- * how many. */
+ * how many. `wide`: the processor has AVX2. */
 static int32_t read_alike(const struct record_batch_header *header, const struct record_form *form,
                           const uint8_t *at, const uint8_t *end, const struct record_arrays *to,
-                          int32_t first, int32_t count)
+                          int32_t first, int32_t count, bool wide)
 {
     int64_t rest = header->last_offset_delta - (to->offset[first - 1] - header->base_offset);
     rest = rest < (end - at) / form->whole ? rest : (end - at) / form->whole;
     count = rest < count ? (int32_t)rest : count;
-    int64_t *timestamp_ms = to->timestamp_ms + first;
+    uint64_t want = record_form_step(form, form->head_want);
+    int64_t *time_ms = to->timestamp_ms + first;
     int64_t base_ms = header->base_timestamp_ms;
-    count = form->time_bits <= 0x7f7f ? times_short(form, at, base_ms, timestamp_ms, count)
-                                      : times_long(form, at, base_ms, timestamp_ms, count);
-    fill_alike(form, at, to, first, count);
-    return count;
+    int32_t done = wide ? times_fours(form, at, &want, base_ms, time_ms, count) : 0;
+    done += times_alike(form, at + done * form->whole, want, base_ms, time_ms + done, count - done);
+    int32_t filled = wide ? fill_twos(form, at, to, first, done) : 0;
+    fill_alike(form, at + filled * form->whole, to, first + filled, done - filled);
+    for (int32_t i = first; to->headers != NULL && i < first + done; i++) {
+        to->headers[i] = (struct str){.ptr = to->value[i].ptr + to->value[i].len + 1, .len = 0};
+        to->header_count[i] = 0;
+    }
+    return done;
 }
 
 static ATTR_ALWAYS_INLINE void arrays_set(const struct record_arrays *to, int32_t i,
@@ -571,6 +606,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
     int64_t last_delta = reader->last_delta;
     int32_t count = reader->left < cap ? reader->left : cap;
     int32_t i = 0;
+    bool wide = __builtin_cpu_supports("avx2") != 0;
     // Tries in a row that found no record like the one before; where times are not the records' own, none is made.
     int32_t in_vain = (header.attributes & LOG_APPEND_TIME) != 0 ? ALIKE_TRIES : 0;
     while (i < count) {
@@ -582,7 +618,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
         arrays_set(&to, i++, &record);
         if (in_vain < ALIKE_TRIES) {
             struct record_form form = record_form_learn(record_at, at, &record);
-            int32_t alike = read_alike(&header, &form, at, end, &to, i, count - i);
+            int32_t alike = read_alike(&header, &form, at, end, &to, i, count - i, wide);
             at += alike * form.whole;
             i += alike;
             last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;

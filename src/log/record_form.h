@@ -3,6 +3,7 @@
 #define LOG_RECORD_FORM_H
 
 #include <endian.h>
+#include <immintrin.h>
 #include <string.h>
 
 #include "base/attr.h"
@@ -117,14 +118,80 @@ static ATTR_ALWAYS_INLINE bool record_form_holds(const struct record_form *form,
            at[form->whole - 1] == 0; // no headers
 }
 
-/* Up to three groups of seven bits, eight apart, as the number that they stand for; `two`: there are two at most. */
-static ATTR_ALWAYS_INLINE int64_t record_form_delta(uint64_t head, uint32_t shift, uint64_t bits,
-                                                    bool two)
+/* The same four times; what carries then is no more than seven bits hold. */
+static ATTR_ALWAYS_INLINE uint64_t record_form_steps_4(const struct record_form *form,
+                                                       uint64_t want)
+{
+    return (want + 4 * form->step) | form->more;
+}
+
+/* Not 0, as far as form->value_care tells, if the record at `at` has a value of another length. */
+static ATTR_ALWAYS_INLINE uint16_t record_form_value_differs(const struct record_form *form,
+                                                             const uint8_t *at)
+{
+    return record_form_value_len(at + form->value_len_at) ^ form->value_want;
+}
+
+/* Up to three groups of seven bits, eight apart, as the number that they stand for. */
+static ATTR_ALWAYS_INLINE int64_t record_form_delta(uint64_t head, uint32_t shift, uint64_t bits)
 {
     uint64_t groups = (head >> shift) & bits;
-    uint64_t n = (groups & 0x7f) | ((groups >> 1) & 0x3f80);
-    n |= two ? 0 : (groups >> 2) & 0x1fc000;
+    uint64_t n = (groups & 0x7f) | ((groups >> 1) & 0x3f80) | ((groups >> 2) & 0x1fc000);
     return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
+}
+
+/* Four records side by side. */
+struct record_form_four {
+    __m256i care, want, step, more, bits, base;
+    __m128i shift;
+};
+
+ATTR_TARGET("avx2")
+static inline struct record_form_four record_form_four_begin(const struct record_form *form,
+                                                             uint64_t want, int64_t base)
+{
+    uint64_t wants[4] = {want};
+    for (int i = 1; i < 4; i++) {
+        wants[i] = record_form_step(form, wants[i - 1]);
+    }
+    return (struct record_form_four){
+        .care = _mm256_set1_epi64x((int64_t)form->head_care),
+        .want = _mm256_loadu_si256((const __m256i *)(const void *)wants),
+        .step = _mm256_set1_epi64x((int64_t)(4 * form->step)),
+        .more = _mm256_set1_epi64x((int64_t)form->more),
+        .bits = _mm256_set1_epi64x((int64_t)form->time_bits),
+        .base = _mm256_set1_epi64x(base),
+        .shift = _mm_cvtsi64_si128((int64_t)form->time_shift),
+    };
+}
+
+/* Whether all four have the heads that are wanted. */
+ATTR_TARGET("avx2")
+static inline bool record_form_four_holds(const struct record_form_four *four, __m256i heads)
+{
+    __m256i differs = _mm256_xor_si256(_mm256_and_si256(heads, four->care), four->want);
+    return _mm256_testz_si256(differs, differs) != 0;
+}
+
+/* The heads wanted of the next four. */
+ATTR_TARGET("avx2") static inline void record_form_four_step(struct record_form_four *four)
+{
+    four->want = _mm256_or_si256(_mm256_add_epi64(four->want, four->step), four->more);
+}
+
+/* Base and delta of each, as record_form_delta reads it. */
+ATTR_TARGET("avx2")
+static inline __m256i record_form_four_times(const struct record_form_four *four, __m256i heads)
+{
+    __m256i groups = _mm256_and_si256(_mm256_srl_epi64(heads, four->shift), four->bits);
+    __m256i low = _mm256_and_si256(groups, _mm256_set1_epi64x(0x7f));
+    __m256i mid = _mm256_and_si256(_mm256_srli_epi64(groups, 1), _mm256_set1_epi64x(0x3f80));
+    __m256i high = _mm256_and_si256(_mm256_srli_epi64(groups, 2), _mm256_set1_epi64x(0x1fc000));
+    __m256i n = _mm256_or_si256(_mm256_or_si256(low, mid), high);
+    __m256i sign =
+        _mm256_sub_epi64(_mm256_setzero_si256(), _mm256_and_si256(n, _mm256_set1_epi64x(1)));
+    __m256i delta = _mm256_xor_si256(_mm256_srli_epi64(n, 1), sign);
+    return _mm256_add_epi64(four->base, delta);
 }
 
 #endif

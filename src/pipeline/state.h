@@ -78,6 +78,7 @@ void *state_upsert(struct state_space *space, uint64_t hash, struct str key, int
 struct state_rows {
     const int32_t *sel;
     int32_t count;
+    int32_t key_bytes; /* of each key; 0: they differ, or it is not known */
     const uint64_t *hash;
     const struct str *key;
     const int64_t *time;

@@ -63,6 +63,14 @@ static ATTR_ALWAYS_INLINE uint64_t probe_load(const char *slot, uint64_t want)
     return (head ^ want) << 15;
 }
 
+/* The same, whatever its tag. */
+static ATTR_ALWAYS_INLINE uint64_t probe_load_untagged(const char *slot, ptrdiff_t key_len)
+{
+    uint32_t head;
+    memcpy(&head, slot + sizeof(uint32_t), sizeof head);
+    return (head ^ (uint32_t)(probe_want(0, key_len) >> 32)) << 15;
+}
+
 /* The entry's slot; NULL if absent. Works on the packed part of the table alone. */
 static ATTR_ALWAYS_INLINE struct slot *ref_find(const struct table_shape *shape,
                                                 const struct table_ref *ref, uint32_t tag,

@@ -4,7 +4,8 @@
 // Some rows at a time go through three loops: where each search begins, whose slots are fetched; those whose entry is in
 // the first two slots, nearly all; the others. The loops are short, so that many cache misses and page walks are under way
 // together, and are compiled for what they can take for granted: that all tables of the space are laid out alike (they are
-// when keys have one length, or lengths of one class), that all rows have one time (of a tumbling window they mostly do).
+// when keys have one length, or lengths of one class), that all rows have one time (of a tumbling window they mostly do), that
+// keys are integers.
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -16,20 +17,19 @@ enum { PREFETCH_ROWS = 64 };
 struct upsert_piece {
     struct state_space *space;
     struct state_rows rows; /* count: at most PREFETCH_ROWS */
-    void **
-        payload; /* [count]; before a row's is found: the slot where its search begins, then the one after it */
-    uint8_t *created; /* [count], zero; or NULL */
+    void **payload;         /* [count]; before a row's is found: the slot where its search begins */
+    uint8_t *created;       /* [count], zero; or NULL */
 };
 
 /* What a loop is compiled for. */
 struct upsert_form {
     bool alike;    /* all tables have the space's stride and room for keys */
     bool one_time; /* rows->time is NULL */
+    bool integers; /* all keys have 8 bytes */
 };
 
-/* Where the search of each row begins, and for what, but for the key's length. */
-static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, struct upsert_form form,
-                                          uint64_t *want)
+/* Where the search of each row begins. */
+static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, struct upsert_form form)
 {
     const struct state_space *space = piece->space;
     const struct state_rows rows = piece->rows;
@@ -41,11 +41,10 @@ static ATTR_ALWAYS_INLINE void find_first(const struct upsert_piece *piece, stru
     uint32_t one_tag = table_tag(0, rows.at);
     for (int32_t i = 0; i < rows.count; i++) {
         int32_t row = rows.sel[i];
-        uint32_t g = key_group_of(rows.hash[row]) - lo;
+        uint64_t hash = rows.hash[row];
+        uint32_t g = key_group_of(hash) - lo;
         CHECK(g < groups);
-        uint32_t tag = form.one_time ? (uint32_t)rows.hash[row] ^ one_tag
-                                     : table_tag(rows.hash[row], rows.time[row]);
-        want[i] = probe_want(tag, 0);
+        uint32_t tag = form.one_time ? (uint32_t)hash ^ one_tag : table_tag(hash, rows.time[row]);
         size_t place = table_home(tag, refs[g].mask);
         payload[i] = refs[g].slots + place * (form.alike ? stride : refs[g].stride_bytes);
         PREFETCH(payload[i]);
@@ -60,11 +59,43 @@ static ATTR_NOINLINE uint64_t key_differs(const char *slot_key, size_t room, con
     return !(len <= (ptrdiff_t)room && short_equal(slot_key, key, len));
 }
 
+static ATTR_ALWAYS_INLINE uint64_t load_8(const char *at)
+{
+    uint64_t x;
+    memcpy(&x, at, sizeof x);
+    return x;
+}
+
+/* The one or the other of two slots, whichever has the key; ret_differs is not 0 if that is not the entry either. */
+static ATTR_ALWAYS_INLINE char *nearer(char *slot, size_t stride, size_t room, ptrdiff_t key_offset,
+                                       uint32_t tag, struct str key, uint64_t *ret_differs)
+{
+    uint64_t want = probe_want(tag, key.len);
+    slot += -(size_t)(probe_load(slot, want) != 0) & stride;
+    uint64_t differs = probe_load(slot, want);
+    if (LIKELY(key.len == 8)) {
+        differs |= load_8(slot + key_offset) ^ load_8(key.ptr);
+    } else {
+        differs |= key_differs(slot + key_offset, room, key.ptr, key.len);
+    }
+    *ret_differs = differs;
+    return slot;
+}
+
+/* The same for a key of 8 bytes, which says more than its tag: that need not be looked at. */
+static ATTR_ALWAYS_INLINE char *nearer_integer(char *slot, size_t stride, ptrdiff_t key_offset,
+                                               const char *key, uint64_t *ret_differs)
+{
+    uint64_t x = load_8(key);
+    slot += -(size_t)(load_8(slot + key_offset) != x) & stride;
+    *ret_differs = (load_8(slot + key_offset) ^ x) | probe_load_untagged(slot, 8);
+    return slot;
+}
+
 /* Finds the rows whose entries are in the one or the other of the two slots where their search begins, lists the rest.
  * No branch depends on which, or on whether: nothing could foretell it. Returns how many are listed. */
 static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
-                                              struct upsert_form form, const uint64_t *wants,
-                                              int32_t *far)
+                                              struct upsert_form form, int32_t *far)
 {
     const struct state_space *space = piece->space;
     const struct state_rows rows = piece->rows;
@@ -72,33 +103,28 @@ static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
     const struct table_ref *refs = space->refs;
     ptrdiff_t key_offset = space->shape.key_offset;
     uint32_t lo = space->state->group_lo;
+    uint32_t one_tag = table_tag(0, rows.at);
     size_t stride = space->stride_bytes;
     size_t room = space->key_room_bytes;
     int32_t far_count = 0;
     for (int32_t i = 0; i < rows.count; i++) {
         int32_t row = rows.sel[i];
+        char *slot = payload[i];
         if (!form.alike) {
             const struct table_ref *ref = &refs[key_group_of(rows.hash[row]) - lo];
             stride = ref->stride_bytes;
             room = ref->key_room_bytes;
         }
-        const char *key = rows.key[row].ptr;
-        ptrdiff_t len = rows.key[row].len;
-        uint64_t want = wants[i] | (uint64_t)len << 32;
-        char *slot = payload[i];
-        slot += -(size_t)(probe_load(slot, want) != 0) & stride;
-        uint64_t differs = probe_load(slot, want);
-        differs |= (uint64_t)((struct slot *)(void *)slot)->time ^
-                   (uint64_t)(form.one_time ? rows.at : rows.time[row]);
-        if (LIKELY(len == 8)) {
-            uint64_t x;
-            uint64_t y;
-            memcpy(&x, slot + key_offset, sizeof x);
-            memcpy(&y, key, sizeof y);
-            differs |= x ^ y;
+        int64_t time = form.one_time ? rows.at : rows.time[row];
+        uint64_t differs;
+        if (form.integers) {
+            slot = nearer_integer(slot, stride, key_offset, rows.key[row].ptr, &differs);
         } else {
-            differs |= key_differs(slot + key_offset, room, key, len);
+            uint32_t tag = form.one_time ? (uint32_t)rows.hash[row] ^ one_tag
+                                         : table_tag(rows.hash[row], time);
+            slot = nearer(slot, stride, room, key_offset, tag, rows.key[row], &differs);
         }
+        differs |= (uint64_t)((struct slot *)(void *)slot)->time ^ (uint64_t)time;
         payload[i] = slot + sizeof(struct slot);
         far[far_count] = i;
         far_count += differs != 0;
@@ -139,23 +165,27 @@ static bool upsert_far(const struct upsert_piece *piece, const int32_t *far, int
 
 static ATTR_ALWAYS_INLINE bool upsert_as(const struct upsert_piece *piece, struct upsert_form form)
 {
-    // Written before they are read: filling them with zeros first would cost as much as two of the rows.
-    ATTR_UNINITIALIZED uint64_t want[PREFETCH_ROWS];
+    // Written before it is read: filling it with zeros first would cost as much as a row.
     ATTR_UNINITIALIZED int32_t far[PREFETCH_ROWS + 1];
-    find_first(piece, form, want);
-    int32_t far_count = upsert_near(piece, form, want, far);
+    find_first(piece, form);
+    int32_t far_count = upsert_near(piece, form, far);
     return far_count > 0 && upsert_far(piece, far, far_count);
 }
 
 static bool upsert_piece(const struct upsert_piece *piece)
 {
     bool alike = piece->space->stride_bytes != 0;
-    if (piece->rows.time == NULL) {
-        return alike ? upsert_as(piece, (struct upsert_form){.alike = true, .one_time = true})
-                     : upsert_as(piece, (struct upsert_form){.one_time = true});
+    bool one_time = piece->rows.time == NULL;
+    if (alike && piece->rows.key_bytes == 8) {
+        return one_time ? upsert_as(piece, (struct upsert_form){true, true, true})
+                        : upsert_as(piece, (struct upsert_form){true, false, true});
     }
-    return alike ? upsert_as(piece, (struct upsert_form){.alike = true})
-                 : upsert_as(piece, (struct upsert_form){.alike = false});
+    if (alike) {
+        return one_time ? upsert_as(piece, (struct upsert_form){true, true, false})
+                        : upsert_as(piece, (struct upsert_form){true, false, false});
+    }
+    return one_time ? upsert_as(piece, (struct upsert_form){false, true, false})
+                    : upsert_as(piece, (struct upsert_form){false, false, false});
 }
 
 /* Slots have moved while a batch was being put in: look all of them up again. */

@@ -88,6 +88,7 @@ struct operator_instance {
     int64_t tick_next_ns; /* of early results */
     uint64_t tick_cursor; /* in the middle of them */
     int32_t payload_bytes;
+    int32_t key_bytes;    /* of each of this batch's keys; 0: they differ */
     struct arena scratch; /* merged cells */
     struct aggregate_input input;
     struct window_piece *piece; /* made with the first row */

@@ -4,6 +4,8 @@
 
 #include "pipeline/window_run.h"
 
+#include <immintrin.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "pipeline/window.h"
@@ -34,8 +36,61 @@ static ATTR_COLD void drop_bad_rows(struct operator_instance *op, struct batch *
     batch->sel_count = kept;
 }
 
+/* What the selected rows of a batch have in common. */
+struct rows_span {
+    int64_t first_ms, last_ms; /* their event times are in between */
+    ptrdiff_t lengths;         /* bits of any key's length: none is longer */
+    ptrdiff_t common;          /* bits of every key's length: none is shorter */
+};
+
+static struct rows_span span_of(const struct batch *batch)
+{
+    struct rows_span span = {.first_ms = INT64_MAX, .last_ms = INT64_MIN, .common = -1};
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        int32_t row = batch->sel[i];
+        int64_t time = batch->time_ms[row];
+        span.lengths |= batch->key[row].len;
+        span.common &= batch->key[row].len;
+        span.first_ms = time < span.first_ms ? time : span.first_ms;
+        span.last_ms = time > span.last_ms ? time : span.last_ms;
+    }
+    return span;
+}
+
+static ATTR_ALWAYS_INLINE __m128i load_16(const void *at)
+{
+    return _mm_loadu_si128(at);
+}
+
+/* The same if all rows are selected: two at a time, their times beside each other, their keys one after the other. */
+static struct rows_span span_of_all(const struct batch *batch)
+{
+    const int64_t *time = batch->time_ms;
+    const struct str *key = batch->key;
+    __m128i first = _mm_set1_epi64x(INT64_MAX);
+    __m128i last = _mm_set1_epi64x(INT64_MIN);
+    __m128i any = _mm_setzero_si128();
+    __m128i all = _mm_set1_epi64x(-1);
+    for (int32_t i = 0; i < batch->count; i += 2) {
+        int32_t k = i + 1 < batch->count ? i : i - 1; // an odd one: with the one before it
+        __m128i times = load_16(&time[k]);
+        first = _mm_blendv_epi8(first, times, _mm_cmpgt_epi64(first, times));
+        last = _mm_blendv_epi8(last, times, _mm_cmpgt_epi64(times, last));
+        any = _mm_or_si128(any, _mm_or_si128(load_16(&key[k]), load_16(&key[k + 1])));
+        all = _mm_and_si128(all, _mm_and_si128(load_16(&key[k]), load_16(&key[k + 1])));
+    }
+    int64_t a = _mm_cvtsi128_si64(first);
+    int64_t b = _mm_extract_epi64(first, 1);
+    int64_t c = _mm_cvtsi128_si64(last);
+    int64_t d = _mm_extract_epi64(last, 1);
+    return (struct rows_span){.first_ms = a < b ? a : b,
+                              .last_ms = c > d ? c : d,
+                              .lengths = (ptrdiff_t)_mm_extract_epi64(any, 1),
+                              .common = (ptrdiff_t)_mm_extract_epi64(all, 1)};
+}
+
 /* Works out what the aggregates read of each row, and drops the rows that cannot be worked on. The event times of those
- * that were selected are in [ret_first, ret_last]. */
+ * that were selected are in [ret_first, ret_last]; op->key_bytes is that of all keys, if they are alike. */
 static void prepare_rows(struct operator_instance *op, struct batch *batch, int64_t *ret_first,
                          int64_t *ret_last)
 {
@@ -43,22 +98,16 @@ static void prepare_rows(struct operator_instance *op, struct batch *batch, int6
     uint8_t *rejects = op->piece->rejects;
     memset(rejects, 0, (size_t)batch->count);
     bool odd = aggregate_list_eval(list, batch, &op->input, rejects) != 0;
-    ptrdiff_t lengths = 0; // their bits: none is longer
-    int64_t first = INT64_MAX;
-    int64_t last = INT64_MIN;
-    for (int32_t i = 0; i < batch->sel_count; i++) {
-        int32_t row = batch->sel[i];
-        int64_t time = batch->time_ms[row];
-        lengths |= batch->key[row].len;
-        first = time < first ? time : first;
-        last = time > last ? time : last;
-    }
-    odd |= lengths > STATE_KEY_MAX || first < -EVENT_TIME_MAX_MS || last > EVENT_TIME_MAX_MS;
+    bool all = batch->sel_count == batch->count && batch->count > 1;
+    struct rows_span span = all ? span_of_all(batch) : span_of(batch);
+    odd |= span.lengths > STATE_KEY_MAX || span.first_ms < -EVENT_TIME_MAX_MS ||
+           span.last_ms > EVENT_TIME_MAX_MS;
     if (UNLIKELY(odd)) {
         drop_bad_rows(op, batch);
     }
-    *ret_first = first;
-    *ret_last = last;
+    op->key_bytes = span.lengths == span.common ? (int32_t)span.lengths : 0;
+    *ret_first = span.first_ms;
+    *ret_last = span.last_ms;
 }
 
 static void add_to_cell(struct operator_instance *op, const struct batch *batch, int32_t row,
@@ -163,12 +212,16 @@ static int32_t add_rows(struct operator_instance *op, const struct batch *batch,
     return runs;
 }
 
-/* Rows of the batch, each of its own cell time, or all `at` one. */
-static struct state_rows rows_of(const struct batch *batch, const int32_t *sel, int32_t count,
-                                 const int64_t *time, int64_t at)
+/* Rows of the batch, each of its own cell time; `time` NULL: the caller says of which one. */
+static struct state_rows rows_of(const struct operator_instance *op, const struct batch *batch,
+                                 const int32_t *sel, int32_t count, const int64_t *time)
 {
-    return (struct state_rows){
-        .sel = sel, .count = count, .hash = batch->hash, .key = batch->key, .time = time, .at = at};
+    return (struct state_rows){.sel = sel,
+                               .count = count,
+                               .key_bytes = op->key_bytes,
+                               .hash = batch->hash,
+                               .key = batch->key,
+                               .time = time};
 }
 
 /* Event times of the rows are in [first, last]: mostly in one window, and then there is nothing to tell apart by row. */
@@ -180,7 +233,8 @@ static void process_tumbling(struct operator_instance *op, const struct batch *b
     if (batch->stamp_ms == NULL && first >= -EVENT_TIME_MAX_MS && last <= EVENT_TIME_MAX_MS) {
         int64_t only = window_floor(first, size);
         if (last < only + size && only + size > op->watermark_ms) {
-            struct state_rows rows = rows_of(batch, batch->sel, batch->sel_count, NULL, only);
+            struct state_rows rows = rows_of(op, batch, batch->sel, batch->sel_count, NULL);
+            rows.at = only;
             IGNORE_RESULT(add_rows(op, batch, rows)); // no timers: cells are found by their time
             return;
         }
@@ -202,7 +256,7 @@ static void process_tumbling(struct operator_instance *op, const struct batch *b
         piece->time[row] = start;
         piece->sel[count++] = row;
     }
-    IGNORE_RESULT(add_rows(op, batch, rows_of(batch, piece->sel, count, piece->time, 0)));
+    IGNORE_RESULT(add_rows(op, batch, rows_of(op, batch, piece->sel, count, piece->time)));
 }
 
 /* A row that is late for some of its windows only: into a cell of each of the others. */
@@ -274,7 +328,7 @@ static void process_hopping(struct operator_instance *op, const struct batch *ba
         window_block_add(op, batch, count);
         return;
     }
-    struct state_rows rows = rows_of(batch, piece->sel, count, piece->time, 0);
+    struct state_rows rows = rows_of(op, batch, piece->sel, count, piece->time);
     arm_hopping(op, batch, add_rows(op, batch, rows));
 }
 

@@ -73,3 +73,31 @@ TEST(hash64_is_xxh3_and_its_parts_share_no_bit)
     EXPECT_INT(key_group_of(hash), 0xabc);
     EXPECT_INT(sample_bucket_of(hash), 0x12345);
 }
+
+/* Lengths in runs, so that keys of 8 bytes stand alone, in fours and between others. */
+TEST(many_texts_hash_as_one_by_one)
+{
+    enum { TEXTS = 64, TEXT_BYTES_MAX = 24 };
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int round = 0; round < 500; round++) {
+        char bytes[TEXTS][TEXT_BYTES_MAX];
+        struct str texts[TEXTS];
+        uint64_t hash[TEXTS];
+        int32_t count = (int32_t)rng_below(&rng, TEXTS + 1);
+        ptrdiff_t len = 8;
+        for (int32_t i = 0; i < count; i++) {
+            if (rng_below(&rng, 6) == 0) {
+                len = rng_below(&rng, 2) == 0 ? 8 : (ptrdiff_t)rng_below(&rng, TEXT_BYTES_MAX + 1);
+            }
+            for (ptrdiff_t k = 0; k < len; k++) {
+                bytes[i][k] = (char)rng_u64(&rng);
+            }
+            texts[i] = (struct str){.ptr = len > 0 ? bytes[i] : NULL, .len = len};
+        }
+        hash64_many(texts, count, hash);
+        for (int32_t i = 0; i < count; i++) {
+            EXPECT(hash[i] == hash64(texts[i].ptr, texts[i].len));
+        }
+    }
+}
