@@ -37,6 +37,7 @@ struct json_template {
     bool valid;
     bool wide; /* the processor has AVX2 */
     int32_t count;
+    int32_t used;      /* segments up to the last one with a field */
     int32_t rest;      /* records to leave alone before learning again */
     int32_t next_rest; /* doubles each time a template is given up */
     int32_t hits, misses;
@@ -124,6 +125,59 @@ ATTR_TARGET("avx2") static inline const char *plain_text_end_avx2(const char *p,
         }
     }
     return NULL;
+}
+
+/* What stands behind the value of the last field that is used is not looked into by the general parser: its first pass
+ * over the bytes must find nothing, that is UTF-8, strings that are closed and hold no control characters, a brace at the
+ * end. Told here in the easy case: ASCII without control characters and backslashes, as many quotes as there must be. From
+ * `p` on, which is inside a string or not; false: it may be otherwise. One corner more: a brace behind the record makes
+ * the general parser count those in it. */
+static inline bool rest_may_pass(const char *p, const char *end)
+{
+    return end > p && end[-1] == '}' && end[0] != '}';
+}
+
+static inline bool rest_is_plain(const char *p, const char *end, bool inside)
+{
+    const __m128i quotes = _mm_set1_epi8('"');
+    const __m128i slashes = _mm_set1_epi8('\\');
+    const __m128i blanks = _mm_set1_epi8(0x20);
+    uint32_t quoted = 0; // bit by bit, whether there was an odd number of quotes
+    uint32_t odd = 0;
+    if (!rest_may_pass(p, end)) {
+        return false;
+    }
+    for (; p < end; p += CHUNK) {
+        uint32_t here = end - p < CHUNK ? (1u << (end - p)) - 1 : UINT32_MAX;
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i stop = _mm_or_si128(_mm_cmplt_epi8(bytes, blanks), _mm_cmpeq_epi8(bytes, slashes));
+        quoted ^= here & (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, quotes));
+        odd |= here & (uint32_t)_mm_movemask_epi8(stop);
+    }
+    return odd == 0 && (__builtin_popcount(quoted) & 1) == (inside ? 1 : 0);
+}
+
+/* The same, twice as wide. */
+ATTR_TARGET("avx2")
+static inline bool rest_is_plain_avx2(const char *p, const char *end, bool inside)
+{
+    const __m256i quotes = _mm256_set1_epi8('"');
+    const __m256i slashes = _mm256_set1_epi8('\\');
+    const __m256i blanks = _mm256_set1_epi8(0x20);
+    uint32_t quoted = 0;
+    uint32_t odd = 0;
+    if (!rest_may_pass(p, end)) {
+        return false;
+    }
+    for (; p < end; p += 2 * CHUNK) {
+        uint32_t here = end - p < 2 * CHUNK ? (1u << (end - p)) - 1 : UINT32_MAX;
+        __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)p);
+        __m256i stop =
+            _mm256_or_si256(_mm256_cmpgt_epi8(blanks, bytes), _mm256_cmpeq_epi8(bytes, slashes));
+        quoted ^= here & (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, quotes));
+        odd |= here & (uint32_t)_mm256_movemask_epi8(stop);
+    }
+    return odd == 0 && (__builtin_popcount(quoted) & 1) == (inside ? 1 : 0);
 }
 
 static inline bool is_digit(char c)
@@ -272,6 +326,12 @@ struct target {
     uint32_t present; /* bit i: segment i had a value for its field */
 };
 
+/* Whether a value ends at `p` whatever follows: strings end at their quote. */
+static inline bool value_is_ended(const char *p, enum value_kind kind)
+{
+    return kind == KIND_STRING || *p == ',' || *p == '}' || *p == ' ';
+}
+
 /* Inlined into one function for each kind of processor. */
 static ATTR_ALWAYS_INLINE bool walk(const struct json_template *tmpl,
                                     const struct json_shape *shape, struct str record,
@@ -301,6 +361,12 @@ static ATTR_ALWAYS_INLINE bool walk(const struct json_template *tmpl,
             return false;
         }
         present |= node != NULL && !null ? 1u << i : 0;
+        if (i + 1 == tmpl->used && value_is_ended(p, segment->kind) &&
+            (wide ? rest_is_plain_avx2(p, end, segment->kind == KIND_STRING)
+                  : rest_is_plain(p, end, segment->kind == KIND_STRING))) {
+            target->present = present;
+            return true;
+        }
     }
     const struct segment *tail = &tmpl->segments[tmpl->count];
     target->present = present;
@@ -455,6 +521,7 @@ static bool learn(struct json_template *tmpl, const struct json_shape *shape, st
     const char *p = skip_blanks(from, end);
     int32_t bound = 0;
     tmpl->count = 0;
+    tmpl->used = 0; // no field: the general parser looks at all
     if (p == end || *p != '{') {
         return false;
     }
@@ -467,7 +534,10 @@ static bool learn(struct json_template *tmpl, const struct json_shape *shape, st
         if (stop == NULL) {
             return false;
         }
-        bound += tmpl->segments[tmpl->count].node >= 0 ? 1 : 0;
+        if (tmpl->segments[tmpl->count].node >= 0) {
+            tmpl->used = tmpl->count + 1;
+            bound++;
+        }
         from = stop;
         p = stop + (tmpl->segments[tmpl->count].kind == KIND_STRING ? 1 : 0);
         p = skip_blanks(p, end);

@@ -7,7 +7,8 @@
 /* A learned template for regular records: flat objects that keep their keys, their order and their blanks. It is learned
  * from a record that the general parser took, and then read by walking from byte 0: *all* bytes between values are
  * compared with those of the learned record, and each value's end is found by scanning it. Nothing is jumped over, so
- * depth and "inside a string" are known by induction. What it does not understand at once (an escape, a byte that is not
+ * depth and "inside a string" are known by induction. Behind the last field that is used, only what the general parser asks
+ * of the rest is asked (it does not look into it either). What it does not understand at once (an escape, a byte that is not
  * ASCII, another key, a number out of the plain) it leaves to the general parser, whose verdict is the same on every
  * record that the template takes.
  * Source of the idea: Li et al., "Mison", VLDB 2017; the walk is our own. */
