@@ -124,6 +124,14 @@ uint32_t murmur2_java(const void *bytes, ptrdiff_t len)
     return h & 0x7fffffffU;
 }
 
+/* ISA-L's loops for AVX leave the upper halves of the vector registers in use. From then on every instruction that does
+ * not know of them costs some hundred cycles beside one that does, and the C library's copies do: measured 2700 cycles
+ * against 135 for a copy of 24 bytes. */
+ATTR_TARGET("avx") static ATTR_NOINLINE void clear_upper_halves(void)
+{
+    __builtin_ia32_vzeroupper();
+}
+
 uint32_t crc32c(uint32_t seed, const void *bytes, ptrdiff_t len)
 {
     CHECK(len >= 0);
@@ -136,6 +144,9 @@ uint32_t crc32c(uint32_t seed, const void *bytes, ptrdiff_t len)
         crc = crc32_iscsi((unsigned char *)at, chunk, crc);
         at += (uintptr_t)chunk;
         len -= chunk;
+    }
+    if (__builtin_cpu_supports("avx")) {
+        clear_upper_halves();
     }
     return ~crc;
 }
