@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     int n = values_of(data + 4, size - 4, scales[data[1] % COUNT_OF(scales)], y);
     int season = 1 + data[2] % 50, h = 1 + data[3] % H_MAX;
-    struct series series = {y, n, 2 * season <= n ? season : 1, 0, 300};
+    struct series series = {y, n, 2 * season <= n ? season : 1, 0, 300, NULL};
     arena_init(&arena, (ptrdiff_t)1 << 30);
     for (int m = 0; m < MODEL_COUNT; m++) {
         struct err_info info = {0};

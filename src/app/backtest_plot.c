@@ -1,67 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/backtest_plot.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <math.h>
 
-enum { WIDTH = 1200, HEIGHT = 420, MARGIN = 40 };
+#include "app/chart.h"
 
-/* Results of writing are judged once, by fclose and ferror. */
-#define PRINT(...) IGNORE_RESULT(fprintf(__VA_ARGS__))
+enum { WIDTH = 1200, HEIGHT = 460, LEFT = 76, TOP = 64, EDGE = 20, FOOT = 56 };
 
-static double y_of(double value, double top)
+static const struct chart_style load_style = {"#556", 1.6, 1, NULL};
+
+static void draw(const struct chart *chart, const float *values, const struct chart_style *style)
 {
-    return HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / top;
-}
-
-static void draw(FILE *to, const float *values, double top, const char *style)
-{
-    PRINT(to, "<path %s d='", style);
+    double copy[BACKTEST_PLOT];
     for (int i = 0; i < BACKTEST_PLOT; i++) {
-        double x = MARGIN + (WIDTH - 2.0 * MARGIN) * i / (BACKTEST_PLOT - 1);
-        PRINT(to, "%c%.1f %.1f", i == 0 ? 'M' : 'L', x, y_of((double)values[i], top));
+        copy[i] = (double)values[i];
     }
-    PRINT(to, "'/>\n");
+    struct chart_values row = {copy, BACKTEST_PLOT, 1, chart->from_ms,
+                               (chart->to_ms - chart->from_ms) / BACKTEST_PLOT};
+    chart_line(chart, &row, style);
 }
 
-enum err backtest_plot(const char *file, const float *load, const struct backtest_result *results,
-                       int count, struct err_info *info)
+enum err backtest_plot(const char *file, int64_t end_ms, const float *load,
+                       const struct backtest_result *results, int count, struct err_info *info)
 {
     static const char *const colours[POLICY_COUNT] = {"#06c", "#0aa", "#e80", "#c22", "#a3a",
                                                       "#888", "#bbb", "#2a2", "#000"};
-    FILE *to = fopen(file, "we");
-    if (to == NULL) {
-        return err_set_sys(info, ERR_IO, errno, "%s cannot be written", file);
+    struct chart chart;
+    enum err err = chart_open(&chart, file, WIDTH, HEIGHT,
+                              "Lanes that serve, by policy, and the load they had", info);
+    if (err != ERR_OK) {
+        return err;
     }
-    double top = 1;
+    struct chart_panel panel = {.left = LEFT,
+                                .top = TOP,
+                                .right = WIDTH - EDGE,
+                                .bottom = HEIGHT - FOOT,
+                                .from_ms = end_ms - (int64_t)llround(results[0].days * 86400e3),
+                                .to_ms = end_ms,
+                                .high = 1,
+                                .y_name = "lanes",
+                                .x_name = "time, UTC"};
     for (int i = 0; i < BACKTEST_PLOT; i++) {
-        top = (double)load[i] > top ? (double)load[i] : top;
+        panel.high = fmax(panel.high, (double)load[i]);
         for (int k = 0; k < count; k++) {
-            double lanes = (double)results[k].plot[i];
-            top = lanes > top ? lanes : top;
+            panel.high = fmax(panel.high, (double)results[k].plot[i]);
         }
     }
-    PRINT(to,
-          "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' "
-          "font-family='sans-serif' font-size='12'>\n<rect width='100%%' height='100%%' "
-          "fill='#fff'/>\n",
-          WIDTH, HEIGHT);
-    draw(to, load, top, "fill='none' stroke='#556' stroke-width='1.6'");
-    PRINT(to, "<text x='%d' y='20' fill='#556'>load (lanes, top %.1f, %.1f days)</text>\n", MARGIN,
-          top, results[0].days);
+    chart_legend(&chart, "load, in full lanes", &load_style, 0);
+    chart_panel(&chart, &panel);
+    draw(&chart, load, &load_style);
     for (int k = 0; k < count; k++) {
-        char style[96];
-        const char *colour = colours[results[k].kind];
-        IGNORE_RESULT(snprintf(style, sizeof style, "fill='none' stroke='%s' stroke-opacity='0.8'",
-                               colour)); /* fits */
-        draw(to, results[k].plot, top, style);
-        PRINT(to, "<text x='%d' y='20' fill='%s'>%s</text>\n", MARGIN + 210 + 100 * k, colour,
-              policy_name(results[k].kind));
+        struct chart_style style = {colours[results[k].kind], 1.2, 0.85, NULL};
+        chart_legend(&chart, policy_name(results[k].kind), &style, 0);
+        draw(&chart, results[k].plot, &style);
     }
-    PRINT(to, "</svg>\n");
-    int failed = ferror(to);
-    if (fclose(to) != 0 || failed != 0) {
-        return err_set_sys(info, ERR_IO, errno, "%s cannot be written", file);
-    }
-    return ERR_OK;
+    return chart_close(&chart, file, info);
 }

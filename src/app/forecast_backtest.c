@@ -5,9 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/forecast_plot.h"
+#include "app/forecast_print.h"
 #include "forecast/backtest.h"
 
-enum { TRAIN_MAX = 4096 };
+enum { TRAIN_MAX = 4096, CAPTION_MAX = 64, TITLE_MAX = 256 };
 
 struct total {
     int origins;
@@ -129,13 +131,90 @@ static enum err read_spec(const struct cli *cli, const struct series *series, st
     return ERR_OK;
 }
 
+/* What the origins gave; forecasts kept for the plot are those of the last origins, of the one model that is looked at or of
+ * the automatic choice. */
+struct tested {
+    struct total totals[BACKTEST_MODELS];
+    struct series past[FORECAST_PANELS_MAX];
+    struct fan fan[FORECAST_PANELS_MAX];
+    char caption[FORECAST_PANELS_MAX][CAPTION_MAX];
+    int count, skip; /* origins before the first panel */
+};
+
+static void keep(struct tested *tested, const struct series *series, const struct backtest *spec,
+                 int o, const struct backtest_row *row)
+{
+    if (spec->kept == NULL || o < tested->skip || !row->there) {
+        return;
+    }
+    int at = tested->count++;
+    tested->past[at] = *series;
+    tested->past[at].n = row->origin;
+    IGNORE_RESULT(snprintf(tested->caption[at], CAPTION_MAX, "origin %d: error %.3g x scale", o + 1,
+                           row->mase)); /* fits */
+    tested->fan[at] = (struct fan){.series = &tested->past[at],
+                                   .h = spec->h,
+                                   .count = spec->level_count,
+                                   .q = spec->level,
+                                   .out = spec->kept,
+                                   .known = row->origin + spec->h,
+                                   .caption = tested->caption[at]};
+}
+
+static enum err plot_kept(const struct cli *cli, const struct tested *tested, int model,
+                          struct err_info *info)
+{
+    char title[TITLE_MAX];
+    if (tested->count == 0) {
+        return err_set(info, ERR_INVALID, "%s could not be fitted at any origin: nothing to plot",
+                       name_of(model));
+    }
+    IGNORE_RESULT(snprintf(title, sizeof title, "%s: what %s would have forecast", cli->args[0],
+                           name_of(model))); /* cut at worst */
+    return forecast_plot_panels(cli_text(cli, "plot"), title, tested->fan, tested->count, info);
+}
+
+/* Tests all origins, printing CSV as they come. */
+static enum err test_origins(const struct cli *cli, const struct series *series,
+                             struct backtest *spec, int only, struct arena *arena,
+                             struct tested *tested, struct err_info *info)
+{
+    struct backtest_row rows[BACKTEST_MODELS];
+    bool csv = strcmp(cli_text(cli, "output"), "csv") == 0, progress = isatty(STDERR_FILENO) == 1;
+    enum err err = ERR_OK;
+    for (int o = 0; err == ERR_OK && o < spec->origins; o++) {
+        if (progress) {
+            IGNORE_RESULT(fprintf(stderr, "\rshadowcast: origin %d of %d", o + 1, spec->origins));
+        }
+        if (cli_given(cli, "plot")) {
+            spec->kept = ARENA_NEW_ARRAY(arena, double, (long)spec->h * spec->level_count);
+        }
+        err =
+            backtest_at(series, spec, backtest_origin(spec, series->n, o), only, arena, rows, info);
+        if (err == ERR_OK && csv && o == 0) {
+            print_csv_head(spec);
+        }
+        for (int m = 0; err == ERR_OK && m < BACKTEST_MODELS; m++) {
+            add(spec, &rows[m], &tested->totals[m]);
+            if (csv && rows[m].there) {
+                print_csv_row(spec, m, &rows[m]);
+            }
+        }
+        if (err == ERR_OK) {
+            keep(tested, series, spec, o, &rows[spec->keep]);
+        }
+    }
+    if (progress) {
+        IGNORE_RESULT(fprintf(stderr, "\r%40s\r", "")); /* the line of progress goes */
+    }
+    return err;
+}
+
 enum err forecast_backtest(const struct cli *cli, const struct series *series, int h,
                            const double *level, int level_count, struct arena *arena,
                            struct err_info *info)
 {
-    struct backtest spec = {.h = h, .level_count = level_count};
-    struct backtest_row rows[BACKTEST_MODELS];
-    struct total totals[BACKTEST_MODELS] = {0};
+    struct backtest spec = {.h = h, .level_count = level_count, .keep = BACKTEST_AUTO};
     const char *format = cli_text(cli, "output"), *wanted = cli_text(cli, "model");
     int only = BACKTEST_MODELS;
     for (int m = 0; m < BACKTEST_MODELS && cli_given(cli, "model"); m++) {
@@ -144,34 +223,21 @@ enum err forecast_backtest(const struct cli *cli, const struct series *series, i
     if (level_count > ONLINE_LEVELS_MAX) {
         return err_set(info, ERR_LIMIT, "--backtest compares %d levels at most", ONLINE_LEVELS_MAX);
     }
+    spec.keep = only != BACKTEST_MODELS ? only : spec.keep;
     memcpy(spec.level, level, sizeof(double) * (size_t)level_count);
     enum err err = read_spec(cli, series, &spec, info);
-    bool csv = strcmp(format, "csv") == 0, progress = isatty(STDERR_FILENO) == 1;
-    for (int o = 0; err == ERR_OK && o < spec.origins; o++) {
-        if (progress) {
-            IGNORE_RESULT(fprintf(stderr, "\rshadowcast: origin %d of %d", o + 1, spec.origins));
-        }
-        err = backtest_at(series, &spec, backtest_origin(&spec, series->n, o), only, arena, rows,
-                          info);
-        if (err == ERR_OK && csv && o == 0) {
-            print_csv_head(&spec);
-        }
-        for (int m = 0; err == ERR_OK && m < BACKTEST_MODELS; m++) {
-            add(&spec, &rows[m], &totals[m]);
-            if (csv && rows[m].there) {
-                print_csv_row(&spec, m, &rows[m]);
-            }
-        }
+    struct tested *tested = ARENA_NEW(arena, struct tested);
+    tested->skip = spec.origins > FORECAST_PANELS_MAX ? spec.origins - FORECAST_PANELS_MAX : 0;
+    if (err == ERR_OK) {
+        err = test_origins(cli, series, &spec, only, arena, tested, info);
     }
-    if (progress) {
-        IGNORE_RESULT(fprintf(stderr, "\r%40s\r", "")); /* the line of progress goes */
+    if (err == ERR_OK && strcmp(format, "json") == 0) {
+        print_json(&spec, tested->totals);
+    } else if (err == ERR_OK && strcmp(format, "csv") != 0) {
+        print_table(&spec, tested->totals);
     }
-    if (err == ERR_OK && !csv) {
-        if (strcmp(format, "json") == 0) {
-            print_json(&spec, totals);
-        } else {
-            print_table(&spec, totals);
-        }
+    if (err == ERR_OK && cli_given(cli, "plot")) {
+        err = plot_kept(cli, tested, spec.keep, info);
     }
     return err;
 }
@@ -183,11 +249,8 @@ static void print_point(const struct online_point *point, const struct online_sp
     const char *how =
         point->basis == ONLINE_ONE ? model_name(point->model) : online_basis_name(point->basis);
     if (json) {
-        printf(
-            "%s{\"steps\":%d,\"matured\":%d,\"basis\":\"%s\",\"error\":%.6g,\"error_naive\":%.6g,"
-            "\"loss\":%.6g,\"loss_naive\":%.6g",
-            first ? "" : ",", point->steps, point->matured, how, point->error, point->error_naive,
-            point->loss, point->loss_naive);
+        printf(first ? "{" : ",{");
+        forecast_print_point(point);
     } else {
         printf(csv ? "%d,%d,%s,%.6g,%.6g,%.6g,%.6g" : "%6d %8d  %-14s %10.4g %10.4g %10.4g %10.4g",
                point->steps, point->matured, how, point->error, point->error_naive, point->loss,
@@ -237,6 +300,7 @@ enum err forecast_online(const struct cli *cli, const struct series *series, int
     struct online_report report;
     struct online *online;
     spec.start_s = series->start_s;
+    spec.holidays = series->holidays;
     spec.season = series->season <= spec.history / 2 ? series->season : 0;
     spec.level_count = level_count;
     memcpy(spec.level, level, sizeof(double) * (size_t)level_count);

@@ -1,100 +1,163 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/forecast_plot.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 
-enum { WIDTH = 900, HEIGHT = 360, MARGIN = 50 };
+#include "app/chart.h"
 
-struct plot {
-    FILE *to;
-    int first, last; /* steps shown */
-    double low, high;
+enum {
+    WIDTH = 960,
+    HEIGHT = 440,
+    HEAD = 64,
+    FOOT = 56,
+    AXIS = 76,
+    EDGE = 20,
+    COLUMNS = 3,
+    PANEL_WIDTH = 400,
+    PANEL_HEIGHT = 250,
+    BEFORE_HORIZONS = 6,
+    BEFORE_MIN = 60,
+    TEXT_MAX = 64
 };
 
-static double x_of(const struct plot *p, int step)
+static const struct chart_style seen_style = {"#223", 1.3, 1, NULL};
+static const struct chart_style middle_style = {"#0a58ca", 1.8, 1, NULL};
+static const struct chart_style alone_style = {"#c2410c", 1.4, 1, "5 3"};
+
+/* Levels far out are pale, near ones strong. */
+static struct chart_style band_style(double low)
 {
-    return MARGIN + (WIDTH - 2.0 * MARGIN) * (step - p->first) / (p->last - p->first);
+    return (struct chart_style){"#0a58ca", 0, 0.12 + 0.3 * low, NULL};
 }
 
-static double y_of(const struct plot *p, double value)
+/* Index of the level 1 - q[j], -1 if there is none. */
+static int partner_of(const double *q, int count, int j)
 {
-    return HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * (value - p->low) / (p->high - p->low);
+    for (int k = 0; k < count; k++) {
+        if (k != j && fabs(q[k] - (1 - q[j])) < 1e-9) {
+            return k;
+        }
+    }
+    return -1;
 }
 
-static void widen(struct plot *p, double value)
+static int64_t time_of(const struct series *s, int step)
+{
+    return (int64_t)llround((s->start_s + step * s->step_s) * 1000);
+}
+
+static void widen(struct chart_panel *panel, double value)
 {
     if (isfinite(value)) {
-        p->low = fmin(p->low, value);
-        p->high = fmax(p->high, value);
+        panel->low = fmin(panel->low, value);
+        panel->high = fmax(panel->high, value);
     }
 }
 
-static void draw_history(struct plot *p, const struct series *s)
+static int first_shown(const struct fan *fan)
 {
-    IGNORE_RESULT(fprintf(p->to, "<path fill='none' stroke='#334' stroke-width='1.2' d='"));
-    int pen_down = 0;
-    for (int i = p->first; i < s->n; i++) {
-        if (isfinite(s->y[i])) {
-            IGNORE_RESULT(
-                fprintf(p->to, "%c%.1f %.1f", pen_down ? 'L' : 'M', x_of(p, i), y_of(p, s->y[i])));
+    long before = (long)BEFORE_HORIZONS * fan->h;
+    before = before < BEFORE_MIN ? BEFORE_MIN : before;
+    return fan->series->n > before ? fan->series->n - (int)before : 0;
+}
+
+/* Draws one forecast into the panel whose place is set. */
+static void draw_fan(struct chart *chart, struct chart_panel *panel, const struct fan *fan)
+{
+    const struct series *s = fan->series;
+    int first = first_shown(fan), middle = model_middle(fan->q, fan->count);
+    int64_t step_ms = (int64_t)llround(s->step_s * 1000);
+    panel->from_ms = time_of(s, first);
+    panel->to_ms = time_of(s, s->n - 1 + fan->h);
+    panel->low = INFINITY;
+    panel->high = -INFINITY;
+    for (int i = first; i < fan->known; i++) {
+        widen(panel, s->y[i]);
+    }
+    for (long i = 0; i < (long)fan->h * fan->count; i++) {
+        widen(panel, fan->out[i]);
+    }
+    chart_panel(chart, panel);
+    chart_caption(chart, fan->caption);
+    chart_mark(chart, time_of(s, s->n - 1), "");
+    for (int j = 0; j < fan->count; j++) {
+        int other = partner_of(fan->q, fan->count, j);
+        struct chart_values row = {fan->out + j, fan->h, fan->count, time_of(s, s->n), step_ms};
+        if (other > j) {
+            struct chart_style style = band_style(fan->q[j]);
+            chart_band(chart, &row, fan->out + other, &style);
+        } else if (other < 0 && j != middle) {
+            chart_line(chart, &row, &alone_style);
         }
-        pen_down = isfinite(s->y[i]) != 0;
     }
-    IGNORE_RESULT(fprintf(p->to, "'/>\n"));
+    struct chart_values line = {fan->out + middle, fan->h, fan->count, time_of(s, s->n), step_ms};
+    struct chart_values seen = {s->y + first, fan->known - first, 1, panel->from_ms, step_ms};
+    chart_line(chart, &seen, &seen_style);
+    chart_line(chart, &line, &middle_style);
 }
 
-static void draw_band(struct plot *p, const struct series *s, int h, int count, const double *out,
-                      int j)
+static void draw_legend(struct chart *chart, const struct fan *fan)
 {
-    IGNORE_RESULT(fprintf(p->to, "<path fill='#27c' fill-opacity='0.18' d='"));
-    for (int i = 0; i < h; i++) {
-        IGNORE_RESULT(fprintf(p->to, "%c%.1f %.1f", i == 0 ? 'M' : 'L', x_of(p, s->n + i),
-                              y_of(p, out[i * count + j])));
+    char text[TEXT_MAX];
+    int middle = model_middle(fan->q, fan->count);
+    chart_legend(chart, "seen", &seen_style, 0);
+    IGNORE_RESULT(snprintf(text, sizeof text, "forecast, q%g", fan->q[middle])); /* fits */
+    chart_legend(chart, text, &middle_style, 0);
+    for (int j = 0; j < fan->count; j++) {
+        int other = partner_of(fan->q, fan->count, j);
+        if (other > j) {
+            struct chart_style style = band_style(fan->q[j]);
+            IGNORE_RESULT(
+                snprintf(text, sizeof text, "q%g to q%g", fan->q[j], fan->q[other])); /* fits */
+            chart_legend(chart, text, &style, 1);
+        } else if (other < 0 && j != middle) {
+            IGNORE_RESULT(snprintf(text, sizeof text, "q%g", fan->q[j])); /* fits */
+            chart_legend(chart, text, &alone_style, 0);
+        }
     }
-    for (int i = h - 1; i >= 0; i--) {
-        IGNORE_RESULT(fprintf(p->to, "L%.1f %.1f", x_of(p, s->n + i),
-                              y_of(p, out[i * count + count - 1 - j])));
-    }
-    IGNORE_RESULT(fprintf(p->to, "Z'/>\n"));
 }
 
-enum err forecast_plot(const char *file, const struct series *series, int h, const double *q,
-                       int count, const double *out, struct err_info *info)
+enum err forecast_plot(const char *file, const char *title, const struct fan *fan,
+                       struct err_info *info)
 {
-    int middle = model_middle(q, count);
-    struct plot p = {.to = fopen(file, "w"), .low = 0, .high = 1e-300};
-    if (p.to == NULL) {
-        return err_set_sys(info, ERR_IO, errno, "%s cannot be written", file);
+    struct chart chart;
+    struct chart_panel panel = {.left = AXIS,
+                                .top = HEAD,
+                                .right = WIDTH - EDGE,
+                                .bottom = HEIGHT - FOOT,
+                                .y_name = "value",
+                                .x_name = "time, UTC"};
+    enum err err = chart_open(&chart, file, WIDTH, HEIGHT, title, info);
+    if (err != ERR_OK) {
+        return err;
     }
-    p.first = series->n > 6 * h ? series->n - 6 * h : 0;
-    p.last = series->n + h;
-    for (int i = p.first; i < series->n; i++) {
-        widen(&p, series->y[i]);
+    draw_legend(&chart, fan);
+    draw_fan(&chart, &panel, fan);
+    return chart_close(&chart, file, info);
+}
+
+enum err forecast_plot_panels(const char *file, const char *title, const struct fan *fans,
+                              int count, struct err_info *info)
+{
+    struct chart chart;
+    int columns = count < COLUMNS ? count : COLUMNS, rows = (count + columns - 1) / columns;
+    int width = columns * PANEL_WIDTH + EDGE;
+    enum err err = chart_open(&chart, file, width < WIDTH ? WIDTH : width,
+                              HEAD + rows * PANEL_HEIGHT + EDGE, title, info);
+    if (err != ERR_OK) {
+        return err;
     }
-    for (int i = 0; i < h * count; i++) {
-        widen(&p, out[i]);
+    draw_legend(&chart, &fans[0]);
+    for (int i = 0; i < count; i++) {
+        double left = i % columns * PANEL_WIDTH, top = HEAD + i / columns * PANEL_HEIGHT;
+        struct chart_panel panel = {.left = left + AXIS,
+                                    .top = top + EDGE,
+                                    .right = left + PANEL_WIDTH,
+                                    .bottom = top + PANEL_HEIGHT - FOOT,
+                                    .y_name = "value",
+                                    .x_name = "time, UTC"};
+        draw_fan(&chart, &panel, &fans[i]);
     }
-    IGNORE_RESULT(fprintf(
-        p.to,
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' font-family='sans-serif' "
-        "font-size='12'>\n<rect width='100%%' height='100%%' fill='white'/>\n"
-        "<text x='6' y='%d'>%.4g</text><text x='6' y='%d'>%.4g</text>\n",
-        WIDTH, HEIGHT, MARGIN, p.high, HEIGHT - MARGIN, p.low));
-    draw_history(&p, series);
-    for (int j = 0; j < count / 2; j++) {
-        draw_band(&p, series, h, count, out, j);
-    }
-    IGNORE_RESULT(fprintf(p.to, "<path fill='none' stroke='#27c' stroke-width='1.6' d='"));
-    for (int i = 0; i < h; i++) {
-        IGNORE_RESULT(fprintf(p.to, "%c%.1f %.1f", i == 0 ? 'M' : 'L', x_of(&p, series->n + i),
-                              y_of(&p, out[i * count + middle])));
-    }
-    IGNORE_RESULT(fprintf(p.to,
-                          "'/>\n<text x='%d' y='20'>levels %g to %g, middle %g</text>\n</svg>\n",
-                          MARGIN, q[0], q[count - 1], q[middle]));
-    int bad = ferror(p.to) != 0;
-    bad |= fclose(p.to) != 0;
-    return bad ? err_set(info, ERR_IO, "%s cannot be written to its end", file) : ERR_OK;
+    return chart_close(&chart, file, info);
 }

@@ -190,7 +190,8 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct call
     const struct backtest_result *results = backtest_results(backtest);
     print_results(call, results, cli_text(cli, "output"));
     if (cli_given(cli, "plot")) {
-        err = backtest_plot(cli_text(cli, "plot"), backtest_plot_load(backtest), results,
+        int64_t end_ms = call->trace.start_ms + (call->trace.count - 1) * call->trace.step_ms;
+        err = backtest_plot(cli_text(cli, "plot"), end_ms, backtest_plot_load(backtest), results,
                             call->kind_count, info);
     }
     return err;

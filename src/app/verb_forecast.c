@@ -2,25 +2,29 @@
 /* `shadowcast forecast file`: a series in, its forecast with quantiles out. */
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/exit_code.h"
 #include "app/forecast_backtest.h"
 #include "app/forecast_plot.h"
+#include "app/forecast_print.h"
+#include "app/holidays_file.h"
 #include "app/read_file.h"
 #include "app/verbs.h"
 #include "forecast/online.h"
 #include "forecast/season.h"
 #include "load/trace.h"
 
-enum { FILE_BYTES_MAX = 256 << 20, HISTORY_MAX = 4096 };
+enum { FILE_BYTES_MAX = 256 << 20, HISTORY_MAX = 4096, TITLE_MAX = 256 };
 
 struct call {
     struct series series;
     int64_t end_ms, step_ms; /* time of the last value */
     int h, count;
     double q[QUANTILES_MAX];
+    struct holidays holidays;
     bool usage; /* what is wrong is in the call, not in the file */
 };
 
@@ -94,6 +98,44 @@ static enum err set_season(const struct cli *cli, struct arena *arena, struct ca
     return ERR_OK;
 }
 
+static enum err read_holidays(const struct cli *cli, struct arena *arena, struct call *call,
+                              struct err_info *info)
+{
+    const char *file = cli_text(cli, "holidays");
+    struct str text;
+    if (file == NULL) {
+        return ERR_OK;
+    }
+    enum err err = read_file(arena, file, FILE_BYTES_MAX, &text, info);
+    if (err == ERR_OK) {
+        err = holidays_parse(arena, file, text, &call->holidays, info);
+    }
+    call->series.holidays = &call->holidays;
+    return err;
+}
+
+/* How many of `count` values are looked at: all for a test of the past, else what --train says. */
+static enum err read_length(const struct cli *cli, int count, struct call *call,
+                            struct err_info *info)
+{
+    bool past = cli_flag(cli, "backtest") || cli_flag(cli, "online");
+    int64_t most = past ? SERIES_MAX : HISTORY_MAX;
+    if (!past && cli_given(cli, "train")) {
+        most = cli_i64(cli, "train") / 1000000 / call->step_ms;
+        if (most < 2 || most > SERIES_MAX) {
+            return err_set(info, ERR_INVALID, "--train: 2 to %d steps of the series' %lld ms",
+                           SERIES_MAX, (long long)call->step_ms);
+        }
+    } else if (!past && count > most) {
+        IGNORE_RESULT(fprintf(stderr,
+                              "shadowcast: the last %d of %d values are looked at; --train TIME "
+                              "takes more\n",
+                              HISTORY_MAX, count)); /* a note */
+    }
+    call->series.n = count < most ? count : (int)most;
+    return ERR_OK;
+}
+
 static enum err read_call(const struct cli *cli, struct arena *arena, struct call *call,
                           struct err_info *info)
 {
@@ -106,19 +148,25 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
     }
     err = read_file(arena, cli->args[0], FILE_BYTES_MAX, &text, info);
     if (err == ERR_OK) {
-        err = trace_parse(arena, cli->args[0], text, &trace, info);
+        err = trace_parse_series(arena, cli->args[0], text, &trace, info);
     }
     if (err != ERR_OK) {
         return err;
     }
     call->usage = true;
-    int most = cli_flag(cli, "backtest") || cli_flag(cli, "online") ? SERIES_MAX : HISTORY_MAX;
-    int n = trace.count < most ? trace.count : most;
     call->step_ms = trace.step_ms;
     call->end_ms = trace.start_ms + (int64_t)(trace.count - 1) * trace.step_ms;
-    call->series = (struct series){.y = trace.values + trace.count - n, .n = n, .season = 1};
+    err = read_length(cli, trace.count, call, info);
+    if (err == ERR_OK) {
+        err = read_holidays(cli, arena, call, info);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    call->series.y = trace.values + trace.count - call->series.n;
+    call->series.season = 1;
     call->series.step_s = (double)trace.step_ms / 1000;
-    call->series.start_s = (double)(call->end_ms - (n - 1) * trace.step_ms) / 1000;
+    call->series.start_s = (double)(call->end_ms - (call->series.n - 1) * trace.step_ms) / 1000;
     int64_t horizon = cli_i64(cli, "horizon") / 1000000;
     if (horizon < call->step_ms || horizon / call->step_ms > HORIZON_MAX) {
         return err_set(info, ERR_INVALID, "--horizon: 1 to %d steps of the series' %lld ms",
@@ -128,86 +176,10 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
     return set_season(cli, arena, call, info);
 }
 
-/* ISO 8601 of a time in ms since 1970, UTC (Hinnant's days-to-civil). */
-static void print_time(FILE *to, int64_t ms)
-{
-    int64_t day = ms / 86400000 - (ms % 86400000 < 0), rest = ms - day * 86400000;
-    int64_t z = day + 719468, era = (z >= 0 ? z : z - 146096) / 146097, doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    int64_t month = mp < 10 ? mp + 3 : mp - 9;
-    IGNORE_RESULT(fprintf(to, "%04d-%02d-%02dT%02d:%02d:%02dZ",
-                          (int)(yoe + era * 400 + (month <= 2)), (int)month,
-                          (int)(doy - (153 * mp + 2) / 5 + 1), (int)(rest / 3600000),
-                          (int)(rest / 60000 % 60), (int)(rest / 1000 % 60)));
-}
-
-static void print_rows(const struct call *call, const double *out, const char *model,
-                       const char *format)
-{
-    bool json = strcmp(format, "json") == 0, csv = strcmp(format, "csv") == 0;
-    if (json) {
-        printf("{\"model\":\"%s\",\"season_steps\":%d,\"items\":[", model, call->series.season);
-    } else {
-        printf(csv ? "%s" : "%-20s", "timestamp");
-        for (int j = 0; csv && j < call->count; j++) {
-            printf(",q%g", call->q[j]);
-        }
-        for (int j = 0; !csv && j < call->count; j++) {
-            printf("  %14s%g", "q", call->q[j]);
-        }
-    }
-    for (int i = 0; i < call->h; i++) {
-        printf(json ? (i > 0 ? ",{\"timestamp\":\"" : "{\"timestamp\":\"") : "\n");
-        print_time(stdout, call->end_ms + (i + 1) * call->step_ms);
-        printf("%s", json ? "\"" : "");
-        for (int j = 0; j < call->count; j++) {
-            double v = out[(long)i * call->count + j];
-            if (json) {
-                printf(",\"q%g\":%.10g", call->q[j], v);
-            } else {
-                printf(csv ? ",%.10g" : "  %15.6g", v);
-            }
-        }
-        printf("%s", json ? "}" : "");
-    }
-    printf("%s", json ? "]}\n" : "\n");
-}
-
-/* What the choice rests on, to stderr: which models, and how far off they were. */
-static void tell(const struct call *call, const struct online_report *report)
-{
-    const struct online_point *last = &report->point[report->point_count - 1];
-    if (last->basis == ONLINE_FEW_SAMPLES || last->basis == ONLINE_NOTHING) {
-        IGNORE_RESULT(fprintf(stderr,
-                              "shadowcast: %d values are too few for a model (%d are the least): "
-                              "the last value, with the errors that repeating it had\n",
-                              call->series.n, ONLINE_FEW)); /* a note */
-        return;
-    }
-    IGNORE_RESULT(fprintf(stderr, "shadowcast: season of %d steps%s\n", report->season,
-                          report->beats_naive ? "" : "; no model beats the naive one"));
-    for (int p = 0; p < report->point_count; p++) {
-        const struct online_point *point = &report->point[p];
-        if (point->basis == ONLINE_MEDIAN) {
-            IGNORE_RESULT(
-                fprintf(stderr, "  %4d ahead: median of %d models", point->steps, point->members));
-        } else {
-            IGNORE_RESULT(
-                fprintf(stderr, "  %4d ahead: %s", point->steps, model_name(point->model)));
-        }
-        if (point->matured > 0) {
-            IGNORE_RESULT(fprintf(stderr, ", error %.4g over the last %d forecasts, naive %.4g",
-                                  point->error, point->matured, point->error_naive));
-        }
-        IGNORE_RESULT(fprintf(stderr, "\n"));
-    }
-}
-
-static enum err run_auto(struct call *call, struct arena *arena, double *out, struct err_info *info)
+static enum err run_auto(struct call *call, struct arena *arena, double *out,
+                         struct online_report *ret_report, struct err_info *info)
 {
     struct online_spec spec = online_defaults(call->series.step_s, call->h);
-    struct online_report report;
     struct online *online;
     if (call->count > ONLINE_LEVELS_MAX || call->h > ONLINE_HORIZON_MAX) {
         return err_set(info, ERR_LIMIT,
@@ -217,6 +189,7 @@ static enum err run_auto(struct call *call, struct arena *arena, double *out, st
     }
     spec.start_s = call->series.start_s;
     spec.season = call->series.season;
+    spec.holidays = call->series.holidays;
     spec.history = call->series.n > ONLINE_FEW ? call->series.n : ONLINE_FEW;
     spec.level_count = call->count;
     memcpy(spec.level, call->q, sizeof(double) * (size_t)call->count);
@@ -225,11 +198,70 @@ static enum err run_auto(struct call *call, struct arena *arena, double *out, st
         return err;
     }
     online_load(online, call->series.y, call->series.n, arena);
-    online_forecast(online, call->h, out, &report, arena);
+    online_forecast(online, call->h, out, ret_report, arena);
     online_release(online);
-    tell(call, &report);
-    return isfinite(out[0]) ? ERR_OK
-                            : err_set(info, ERR_INVALID, "the series has no two values known");
+    return isfinite(out[0])
+               ? ERR_OK
+               : err_set(info, ERR_INVALID,
+                         "the series has no two values that count; missing ones do not, nor those "
+                         "beyond %g",
+                         ONLINE_VALUE_MAX);
+}
+
+/* Draws the forecast under a title that says what it is of. */
+static enum err plot(const struct cli *cli, const struct forecast_result *result,
+                     struct err_info *info)
+{
+    char title[TITLE_MAX];
+    struct fan fan = {.series = result->series,
+                      .h = result->h,
+                      .count = result->count,
+                      .q = result->q,
+                      .out = result->out,
+                      .known = result->series->n,
+                      .caption = ""};
+    IGNORE_RESULT(snprintf(title, sizeof title, "%s: forecast of %d steps, model %s",
+                           strcmp(cli->args[0], "-") == 0 ? "standard input" : cli->args[0],
+                           result->h, result->model)); /* cut at worst */
+    return forecast_plot(cli_text(cli, "plot"), title, &fan, info);
+}
+
+static enum err run_model(const struct cli *cli, struct arena *arena, struct call *call,
+                          struct err_info *info)
+{
+    struct online_report report;
+    const char *wanted = cli_text(cli, "model");
+    enum model model = MODEL_COUNT;
+    for (int m = 0; m < MODEL_COUNT; m++) {
+        model = strcmp(wanted, model_name((enum model)m)) == 0 ? (enum model)m : model;
+    }
+    double *out = ARENA_NEW_ARRAY(arena, double, (long)call->h * call->count);
+    enum err err = model == MODEL_COUNT ? run_auto(call, arena, out, &report, info)
+                                        : model_forecast(model, &call->series, call->h, call->q,
+                                                         call->count, arena, out, info);
+    call->usage = false;
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct forecast_result result = {.series = &call->series,
+                                     .end_ms = call->end_ms,
+                                     .step_ms = call->step_ms,
+                                     .model = wanted,
+                                     .h = call->h,
+                                     .count = call->count,
+                                     .q = call->q,
+                                     .out = out,
+                                     .report = model == MODEL_COUNT ? &report : NULL};
+    if (result.report != NULL) {
+        forecast_tell(&result);
+    }
+    if (cli_given(cli, "plot")) {
+        err = plot(cli, &result, info);
+    }
+    if (err == ERR_OK) {
+        forecast_print(&result, cli_text(cli, "output"));
+    }
+    return err;
 }
 
 static enum err run_call(const struct cli *cli, struct arena *arena, struct call *call,
@@ -245,25 +277,7 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct call
     if (cli_flag(cli, "online")) {
         return forecast_online(cli, &call->series, call->h, call->q, call->count, arena, info);
     }
-    const char *wanted = cli_text(cli, "model");
-    enum model model = MODEL_COUNT;
-    for (int m = 0; m < MODEL_COUNT; m++) {
-        model = strcmp(wanted, model_name((enum model)m)) == 0 ? (enum model)m : model;
-    }
-    double *out = ARENA_NEW_ARRAY(arena, double, (long)call->h * call->count);
-    err = model == MODEL_COUNT ? run_auto(call, arena, out, info)
-                               : model_forecast(model, &call->series, call->h, call->q, call->count,
-                                                arena, out, info);
-    call->usage = false;
-    if (err == ERR_OK && cli_given(cli, "plot")) {
-        err = forecast_plot(cli_text(cli, "plot"), &call->series, call->h, call->q, call->count,
-                            out, info);
-    }
-    if (err == ERR_OK) {
-        print_rows(call, out, model == MODEL_COUNT ? "auto" : model_name(model),
-                   cli_text(cli, "output"));
-    }
-    return err;
+    return run_model(cli, arena, call, info);
 }
 
 int verb_forecast_file(const struct cli *cli)

@@ -84,7 +84,7 @@ static double ets_aaa24(struct job *job)
 static double time_model(struct job *job, enum model model, int season)
 {
     static const struct fit_how how = {0};
-    struct series series = {job->logs, job->n, season, job->start_s, job->step_s};
+    struct series series = {job->logs, job->n, season, job->start_s, job->step_s, NULL};
     struct fitted *fit = ARENA_NEW(&job->arena, struct fitted);
     int64_t start = clock_thread_cpu_ns(job->clock);
     enum err err = fitted_fit(model, &series, &how, &job->arena, fit, NULL);
@@ -148,7 +148,8 @@ static bool fit_members(struct job *job, struct fitted *fits, const struct fitte
     for (int i = 0; i < COUNT_OF(members); i++) {
         struct fit_how how = {.like = like != NULL ? &like[i] : NULL, .models_max = 4};
         bool level = members[i] == MODEL_ETS || members[i] == MODEL_THETA;
-        struct series series = {job->logs, job->n, level ? 1 : DAY, job->start_s, job->step_s};
+        struct series series = {job->logs,    job->n,      level ? 1 : DAY,
+                                job->start_s, job->step_s, NULL};
         all = fitted_fit(members[i], &series, &how, &job->arena, &fits[i], NULL) == ERR_OK && all;
     }
     return all;

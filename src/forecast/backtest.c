@@ -2,6 +2,7 @@
 #include "forecast/backtest.h"
 
 #include <math.h>
+#include <string.h>
 
 int backtest_origin(const struct backtest *spec, int n, int o)
 {
@@ -53,6 +54,7 @@ static enum err run_auto(const struct series *past, const struct backtest *spec,
     struct online *online;
     o.start_s = past->start_s;
     o.season = past->season;
+    o.holidays = past->holidays;
     o.history = past->n;
     o.level_count = spec->level_count;
     for (int j = 0; j < spec->level_count; j++) {
@@ -101,6 +103,10 @@ enum err backtest_at(const struct series *series, const struct backtest *spec, i
                                             spec->level_count, arena, out, NULL);
         if (err == ERR_OK) {
             score(spec, series->y + origin, out, &rows[m]);
+            if (spec->kept != NULL && m == spec->keep) {
+                memcpy(spec->kept, out,
+                       sizeof(double) * (size_t)spec->h * (size_t)spec->level_count);
+            }
         }
     }
     arena_rewind(arena, mark);

@@ -15,6 +15,8 @@ struct backtest {
     int origins; /* 1..BACKTEST_ORIGINS_MAX, evenly from train to n - h */
     int level_count;
     double level[ONLINE_LEVELS_MAX];
+    int keep;     /* model whose forecasts are handed out, or BACKTEST_AUTO */
+    double *kept; /* [h][level_count] of the last origin tested; NULL: none is wanted */
 };
 
 /* One forecast. All but `there` are 0 where it is false. `scale`: mean absolute difference to a season before in the

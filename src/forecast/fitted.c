@@ -158,12 +158,13 @@ static enum err fit_prophet(struct fitted *fit, const double *y, int n, struct a
     if (fit->model == MODEL_PROPHET_LOGISTIC) {
         series_limits(y, n, &spec);
     }
-    enum err err = prophet_fit(time_s, y, n, NULL, &spec, arena, &fit->prophet, info);
+    const double *x = fitted_holidays(fit->holidays, &spec, time_s, n, arena);
+    enum err err = prophet_fit(time_s, y, n, x, &spec, arena, &fit->prophet, info);
     if (err != ERR_OK) {
         return err;
     }
     struct forecast at;
-    prophet_forecast(&fit->prophet, time_s, n, NULL, arena, &at);
+    prophet_forecast(&fit->prophet, time_s, n, x, arena, &at);
     double product = 0, squares = 0;
     for (int i = 0; i < n; i++) {
         double e = y[i] - at.center[i];
@@ -227,6 +228,7 @@ enum err fitted_fit(enum model model, const struct series *series, const struct 
                          .seen = series->n,
                          .start_s = series->start_s,
                          .step_s = series->step_s,
+                         .holidays = series->holidays,
                          .least = NUM_INFINITY,
                          .most = -NUM_INFINITY};
     double *logs = how->log1p ? ARENA_NEW_ARRAY(arena, double, series->n) : NULL;
@@ -283,7 +285,8 @@ void fitted_copy(const struct fitted *from, struct arena *arena, struct fitted *
 /* Prophet's value of a step, without the carried residual. */
 static double prophet_at(const struct fitted *fit, int step)
 {
-    return prophet_value(&fit->prophet, fit->start_s + step * fit->step_s, NULL);
+    double at = fit->start_s + step * fit->step_s, row[HOLIDAY_COLUMNS_MAX];
+    return prophet_value(&fit->prophet, at, fitted_holiday_row(fit, at, row));
 }
 
 void fitted_update(struct fitted *fit, double y)
@@ -366,7 +369,9 @@ static enum err trend_forecast(const struct fitted *fit, int h, struct arena *ar
 static void carried_forecast(const struct fitted *fit, int h, struct arena *arena,
                              struct forecast *ret)
 {
-    prophet_forecast(&fit->prophet, fitted_times(fit, fit->seen, h, arena), h, NULL, arena, ret);
+    const double *time_s = fitted_times(fit, fit->seen, h, arena);
+    prophet_forecast(&fit->prophet, time_s, h, fitted_holiday_rows(fit, time_s, h, arena), arena,
+                     ret);
     double left = fit->last;
     for (int i = 0; i < h; i++) {
         left *= fit->carry;

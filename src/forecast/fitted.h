@@ -41,9 +41,10 @@ struct fit_how {
 struct fitted {
     enum model model;
     bool log1p;
-    int season, seen;       /* steps; values taken in since the series' first */
-    double start_s, step_s; /* of the series */
-    double least, most;     /* of the values seen */
+    int season, seen;                /* steps; values taken in since the series' first */
+    double start_s, step_s;          /* of the series */
+    const struct holidays *holidays; /* of the series; NULL: none */
+    double least, most;              /* of the values seen */
     /* naive family: */
     double *recent;      /* [recent_count] last known value by position % recent_count */
     int recent_count;    /* 1, the season or the window */
@@ -92,6 +93,11 @@ double fitted_work(enum model model, int n, int season, const struct fit_how *ho
 /* Logistic growth where nothing else is known: cap at three times the largest value; floor at 0, or as far below the least
  * as the largest is above it if that is negative. */
 void series_limits(const double *y, int n, struct prophet_spec *spec);
+
+/* Adds the holidays to a specification as its last regressors; returns their rows[rows][regressor_count] at the times, NULL
+ * without holidays. In `arena`. */
+double *fitted_holidays(const struct holidays *holidays, struct prophet_spec *spec,
+                        const double *time_s, int rows, struct arena *arena);
 
 /* Straight lines over the gaps of y[n], the nearest value at the ends, 0 if all is missing. In `arena`. */
 double *series_without_gaps(const double *y, int n, struct arena *arena);

@@ -21,6 +21,42 @@ void series_limits(const double *y, int n, struct prophet_spec *spec)
     spec->cap = spec->floor + 3 * (most - spec->floor);
 }
 
+double *fitted_holidays(const struct holidays *holidays, struct prophet_spec *spec,
+                        const double *time_s, int rows, struct arena *arena)
+{
+    if (holidays == NULL || holidays->column_count == 0) {
+        return NULL;
+    }
+    int k = holidays->column_count;
+    spec->regressor_count = k;
+    for (int j = 0; j < k; j++) {
+        spec->regressor_prior[j] = holidays->prior[j];
+        spec->regressor_multiplicative[j] = 0;
+    }
+    double *x = ARENA_NEW_ARRAY(arena, double, (long)rows *k);
+    for (int i = 0; i < rows; i++) {
+        holidays_row(holidays, time_s[i], x + (long)i * k);
+    }
+    return x;
+}
+
+double *fitted_holiday_rows(const struct fitted *fit, const double *time_s, int rows,
+                            struct arena *arena)
+{
+    struct prophet_spec unused;
+    return fitted_holidays(fit->holidays, &unused, time_s, rows, arena);
+}
+
+const double *fitted_holiday_row(const struct fitted *fit, double time_s,
+                                 double row[HOLIDAY_COLUMNS_MAX])
+{
+    if (fit->holidays == NULL || fit->holidays->column_count == 0) {
+        return NULL;
+    }
+    holidays_row(fit->holidays, time_s, row);
+    return row;
+}
+
 bool fitted_is_more(enum model model)
 {
     return model == MODEL_PROPHET_AR || model == MODEL_REGRESSION || model == MODEL_HOLT_WINTERS ||
@@ -32,7 +68,8 @@ static enum err fit_prophet_ar(struct fitted *fit, const double *y, int n, struc
 {
     const double *time_s = fitted_times(fit, 0, n, arena);
     struct prophet_spec spec = prophet_defaults((n - 1) * fit->step_s, fit->step_s);
-    return prophet_ar_fit(time_s, y, n, NULL, &spec, arena, &fit->prophet_ar, info);
+    const double *x = fitted_holidays(fit->holidays, &spec, time_s, n, arena);
+    return prophet_ar_fit(time_s, y, n, x, &spec, arena, &fit->prophet_ar, info);
 }
 
 /* Day and week come from the step where it divides a day in 4 or more, else the day is the season. */
@@ -86,8 +123,10 @@ void fitted_more_copy(const struct fitted *from, struct arena *arena, struct fit
 void fitted_more_update(struct fitted *fit, double y)
 {
     if (fit->model == MODEL_PROPHET_AR) {
-        IGNORE_RESULT(prophet_ar_update(&fit->prophet_ar, fit->start_s + fit->seen * fit->step_s, y,
-                                        NULL)); /* the error is not used here */
+        double at = fit->start_s + fit->seen * fit->step_s, row[HOLIDAY_COLUMNS_MAX];
+        const double *x = fitted_holiday_row(fit, at, row);
+        IGNORE_RESULT(
+            prophet_ar_update(&fit->prophet_ar, at, y, x)); /* the error is not used here */
     } else if (fit->model == MODEL_REGRESSION) {
         short_update(&fit->regression, y);
     } else if (fit->model == MODEL_HOLT_WINTERS) {
@@ -101,8 +140,9 @@ enum err fitted_more_forecast(const struct fitted *fit, int h, struct arena *are
                               struct forecast *ret, struct err_info *info)
 {
     if (fit->model == MODEL_PROPHET_AR) {
-        return prophet_ar_forecast(&fit->prophet_ar, fitted_times(fit, fit->seen, h, arena), h,
-                                   NULL, arena, ret, info);
+        const double *time_s = fitted_times(fit, fit->seen, h, arena);
+        return prophet_ar_forecast(&fit->prophet_ar, time_s, h,
+                                   fitted_holiday_rows(fit, time_s, h, arena), arena, ret, info);
     }
     if (fit->model == MODEL_REGRESSION) {
         return short_forecast(&fit->regression, h, arena, ret, info);

@@ -33,9 +33,11 @@ static enum err run_prophet(const struct series *s, int logistic, int h, struct 
     if (logistic) {
         series_limits(s->y, s->n, &spec);
     }
-    enum err err = prophet_fit(time_s, s->y, s->n, NULL, &spec, arena, &model, info);
+    const double *x = fitted_holidays(s->holidays, &spec, time_s, s->n + h, arena);
+    enum err err = prophet_fit(time_s, s->y, s->n, x, &spec, arena, &model, info);
     if (err == ERR_OK) {
-        prophet_forecast(&model, time_s + s->n, h, NULL, arena, ret);
+        const double *ahead = x != NULL ? x + (long)s->n * spec.regressor_count : NULL;
+        prophet_forecast(&model, time_s + s->n, h, ahead, arena, ret);
     }
     return err;
 }

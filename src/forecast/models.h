@@ -3,6 +3,7 @@
 #define FORECAST_MODELS_H
 
 #include "forecast/forecast.h"
+#include "forecast/holidays.h"
 
 /* All models behind one call, and their median. The choice among them is online.h's. */
 
@@ -39,9 +40,10 @@ const char *model_name(enum model model);
 struct series {
     const double *y;
     int n;
-    int season;     /* steps, 1 for none */
-    double start_s; /* time of y[0], seconds since 1970 */
-    double step_s;  /* > 0 */
+    int season;                      /* steps, 1 for none */
+    double start_s;                  /* time of y[0], seconds since 1970 */
+    double step_s;                   /* > 0 */
+    const struct holidays *holidays; /* for Prophet's models; NULL: none; outlives what is fitted */
 };
 
 /* Forecast of h steps at the levels q[count], ascending in (0, 1), into out[h][count], ascending in each row, finite, and

@@ -8,7 +8,6 @@
 #include "forecast/online_priv.h"
 
 enum { MEMBER_BYTES_MAX = 256 << 20, STRIDE_FROM = 64, FEW_PAIRS = 5 };
-static const double UNBELIEVABLE = 1e100;
 
 struct online_spec online_defaults(double step_s, int horizon)
 {
@@ -115,7 +114,7 @@ double online_at(const struct online *online, long index)
 
 void online_keep(struct online *online, double y)
 {
-    bool known = isfinite(y) && fabs(y) <= UNBELIEVABLE;
+    bool known = isfinite(y) && fabs(y) <= ONLINE_VALUE_MAX;
     online->history[online->seen % online->spec.history] = known ? y : NUM_NAN;
     online->seen++;
     online->missing += !known;

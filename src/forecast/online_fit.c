@@ -106,8 +106,12 @@ static struct series series_of(struct online *online, long first, long end, int 
         y[i] = online_at(online, first + i);
     }
     online->outliers = online_clean(y, n, online->season, scratch);
-    return (struct series){y, n, season, online->spec.start_s + (double)first * online->spec.step_s,
-                           online->spec.step_s};
+    return (struct series){.y = y,
+                           .n = n,
+                           .season = season,
+                           .start_s = online->spec.start_s + (double)first * online->spec.step_s,
+                           .step_s = online->spec.step_s,
+                           .holidays = online->spec.holidays};
 }
 
 /* Moves all members' memory to the other arena, the new fit among them. */

@@ -71,6 +71,10 @@ bool trace_time_parse(struct str text, int64_t *ret_ms)
         hour > 23 || minute > 59 || second > 59) {
         return false;
     }
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (month == 2 && day == 29 && !leap) {
+        return false;
+    }
     int64_t days = days_since_1970(year, month, day);
     *ret_ms = ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + ms;
     return true;
@@ -92,7 +96,7 @@ static bool value_parse(struct str text, double *ret_value)
     char *end = NULL;
     double value = strtod(buf, &end);
     *ret_value = value;
-    return *end == 0 && isfinite(value) && value >= 0.0;
+    return *end == 0 && isfinite(value);
 }
 
 struct trace_row {
@@ -100,23 +104,29 @@ struct trace_row {
     double value;
 };
 
-static enum err row_parse(const char *file, int32_t row, struct str line, struct trace_row *ret_row,
-                          struct err_info *info)
+/* A file in work: `least` is the least value that it may hold. */
+struct trace_file {
+    const char *name;
+    double least;
+};
+
+static enum err row_parse(const struct trace_file *file, int32_t row, struct str line,
+                          struct trace_row *ret_row, struct err_info *info)
 {
     struct str rest = line;
     struct str time = str_trim(str_cut(&rest, ','));
     if (!trace_time_parse(time, &ret_row->time_ms)) {
         return err_set(info, ERR_PARSE,
-                       "%s:%d:1: '%.*s' is no time stamp; write it as 2018-04-25T00:00:00Z", file,
-                       row, (int)(time.len < 40 ? time.len : 40), time.ptr);
+                       "%s:%d:1: '%.*s' is no time stamp; write it as 2018-04-25T00:00:00Z",
+                       file->name, row, (int)(time.len < 40 ? time.len : 40), time.ptr);
     }
     struct str value = str_trim(rest);
-    if (rest.ptr == NULL || !value_parse(value, &ret_row->value)) {
+    if (rest.ptr == NULL || !value_parse(value, &ret_row->value) || ret_row->value < file->least) {
         return err_set(info, ERR_PARSE,
-                       "%s:%d:%td: '%.*s' is no value; write a number >= 0, or nothing where none "
+                       "%s:%d:%td: '%.*s' is no value; write a number%s, or nothing where none "
                        "was observed",
-                       file, row, time.len + 2, (int)(value.len < 40 ? value.len : 40),
-                       value.ptr != NULL ? value.ptr : "");
+                       file->name, row, time.len + 2, (int)(value.len < 40 ? value.len : 40),
+                       value.ptr != NULL ? value.ptr : "", isfinite(file->least) ? " >= 0" : "");
     }
     return ERR_OK;
 }
@@ -130,7 +140,7 @@ static enum err grid_check(struct trace *trace, const char *file, int32_t row, i
     } else if (trace->count == 1) {
         trace->step_ms = time_ms - trace->start_ms;
     }
-    if (trace->count > 0 && trace->step_ms <= 0) {
+    if (trace->count > 0 && time_ms <= trace->start_ms + (trace->count - 1) * trace->step_ms) {
         return err_set(info, ERR_PARSE,
                        "%s:%d:1: time does not increase; sort the rows, each time once", file, row);
     }
@@ -153,13 +163,14 @@ static int32_t lines_in(struct str text)
     return lines > TRACE_POINTS_MAX + 2 ? TRACE_POINTS_MAX + 2 : (int32_t)lines;
 }
 
-enum err trace_parse(struct arena *arena, const char *file, struct str text,
-                     struct trace *ret_trace, struct err_info *info)
+static enum err parse(struct arena *arena, const struct trace_file *file, struct str text,
+                      struct trace *ret_trace, struct err_info *info)
 {
     struct str rest = text;
     struct str header = str_trim(str_cut(&rest, '\n'));
     if (!str_is(header, "timestamp,value")) {
-        return err_set(info, ERR_PARSE, "%s:1:1: the first line must be 'timestamp,value'", file);
+        return err_set(info, ERR_PARSE, "%s:1:1: the first line must be 'timestamp,value'",
+                       file->name);
     }
     int32_t cap = lines_in(text);
     struct trace trace = {.values = ARENA_NEW_ARRAY(arena, double, cap)};
@@ -171,10 +182,10 @@ enum err trace_parse(struct arena *arena, const char *file, struct str text,
         }
         enum err err = trace.count < TRACE_POINTS_MAX
                            ? row_parse(file, row, line, &parsed, info)
-                           : err_set(info, ERR_LIMIT, "%s:%d:1: more than %d points", file, row,
-                                     TRACE_POINTS_MAX);
+                           : err_set(info, ERR_LIMIT, "%s:%d:1: more than %d points", file->name,
+                                     row, TRACE_POINTS_MAX);
         if (err == ERR_OK) {
-            err = grid_check(&trace, file, row, parsed.time_ms, info);
+            err = grid_check(&trace, file->name, row, parsed.time_ms, info);
         }
         if (err != ERR_OK) {
             return err;
@@ -182,8 +193,22 @@ enum err trace_parse(struct arena *arena, const char *file, struct str text,
         trace.values[trace.count++] = parsed.value;
     }
     if (trace.count < 2) {
-        return err_set(info, ERR_LIMIT, "%s: a trace needs two points at least", file);
+        return err_set(info, ERR_LIMIT, "%s: a trace needs two points at least", file->name);
     }
     *ret_trace = trace;
     return ERR_OK;
+}
+
+enum err trace_parse(struct arena *arena, const char *file, struct str text,
+                     struct trace *ret_trace, struct err_info *info)
+{
+    const struct trace_file load = {file, 0};
+    return parse(arena, &load, text, ret_trace, info);
+}
+
+enum err trace_parse_series(struct arena *arena, const char *file, struct str text,
+                            struct trace *ret_trace, struct err_info *info)
+{
+    const struct trace_file series = {file, -INFINITY};
+    return parse(arena, &series, text, ret_trace, info);
 }

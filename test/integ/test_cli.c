@@ -127,8 +127,19 @@ TEST(forecast_file_repeats_a_season_and_names_bad_rows)
     EXPECT_MSG(strcmp(result.out, "timestamp,q0.5,q0.9\n2024-03-09T00:00:00Z,10,10\n"
                                   "2024-03-09T01:00:00Z,11,11\n") == 0,
                "%s%s", result.out, result.err);
-    sh("grep -c path fan.svg");
-    EXPECT(result.code == 0);
+    sh("grep -c 'time, UTC.*\\|>value<\\|>2024-03-0.<\\|>seen<\\|>forecast, q0.5<' fan.svg");
+    EXPECT_MSG(atoi(result.out) >= 5, "%s", result.out);
+    sh("$SC forecast file load.csv --horizon 4h --backtest --origins 4 -m ets --plot 'b&b.svg'");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    sh("grep -c '>origin .: error' 'b&b.svg'");
+    EXPECT_INT(atoi(result.out), 4);
+    program_write("feast.csv", "ds,holiday,lower_window,upper_window\n2024-03-02,x,0,1\n");
+    sh("$SC forecast file load.csv --horizon 1h -m prophet --holidays feast.csv -o json");
+    EXPECT_MSG(result.code == 0 && strstr(result.out, "\"values\":192") != NULL, "%s%s", result.out,
+               result.err);
+    program_write("feast.csv", "ds,holiday,lower_window,upper_window\n2024-02-30,x,0,1\n");
+    sh("$SC forecast file load.csv --holidays feast.csv");
+    EXPECT_MSG(result.code != 0 && strstr(result.err, "feast.csv:2:1:") != NULL, "%s", result.err);
     sh("$SC forecast file load.csv --horizon 4h --backtest -o csv < /dev/null");
     EXPECT_MSG(result.code == 0 && strstr(result.out, "\nsnaive,") != NULL &&
                    strstr(result.out, ",0,0,0,") != NULL,

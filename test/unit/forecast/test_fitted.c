@@ -32,7 +32,8 @@ TEST(fitted_naive_family_with_updates_is_the_fit_of_all)
     make_load(&rng, y, N + MORE);
     y[N + 7] = y[N - 1] = y[40] = (double)NAN;
     for (int i = 0; i < 4; i++) {
-        struct series part = {y, N, SEASON, 0, 300}, all = {y, N + MORE, SEASON, 0, 300};
+        struct series part = {y, N, SEASON, 0, 300, NULL},
+                      all = {y, N + MORE, SEASON, 0, 300, NULL};
         struct fitted fit;
         struct forecast a, b;
         EXPECT_INT(fitted_fit(family[i], &part, &as_usual, &arena, &fit, NULL), ERR_OK);
@@ -81,7 +82,8 @@ TEST(fitted_models_follow_by_updates_what_a_refit_would_say)
     arena_init(&arena, 1 << 28);
     make_load(&rng, y, N + MORE);
     for (int i = 0; i < COUNT_OF(models); i++) {
-        struct series part = {y, N, SEASON, 0, 300}, all = {y, N + MORE, SEASON, 0, 300};
+        struct series part = {y, N, SEASON, 0, 300, NULL},
+                      all = {y, N + MORE, SEASON, 0, 300, NULL};
         static struct fitted old, moved, fresh;
         EXPECT_INT(fitted_fit(models[i], &part, &as_usual, &arena, &old, NULL), ERR_OK);
         fitted_copy(&old, &arena, &moved);
@@ -111,7 +113,7 @@ TEST(fitted_copies_need_nothing_of_where_they_came_from)
     arena_init(&scratch, 1 << 24);
     make_load(&rng, y, N);
     for (int m = 0; m < MODEL_MEDIAN; m++) {
-        struct series series = {y, N, SEASON, 0, 300};
+        struct series series = {y, N, SEASON, 0, 300, NULL};
         static struct fitted fit, copy;
         struct forecast a, b;
         EXPECT_INT(fitted_fit((enum model)m, &series, &as_usual, &home, &fit, NULL), ERR_OK);
@@ -148,7 +150,7 @@ TEST(fitted_on_logarithms_stays_above_zero_and_below_its_cap)
         y[i] = rng_chance(&rng, 0.6) ? 0 : exp(3 * rng_normal(&rng));
     }
     for (int m = 0; m < MODEL_MEDIAN; m++) {
-        struct series series = {y, N, SEASON, 0, 300};
+        struct series series = {y, N, SEASON, 0, 300, NULL};
         struct fit_how how = {.log1p = true};
         struct fitted fit;
         struct forecast f;
@@ -161,7 +163,7 @@ TEST(fitted_on_logarithms_stays_above_zero_and_below_its_cap)
         }
     }
     y[3] = -1;
-    struct series negative = {y, N, 1, 0, 300};
+    struct series negative = {y, N, 1, 0, 300, NULL};
     struct fit_how how = {.log1p = true};
     struct fitted fit;
     EXPECT_INT(fitted_fit(MODEL_ETS, &negative, &how, &arena, &fit, &info), ERR_INVALID);
@@ -182,7 +184,8 @@ TEST(fitted_regression_with_updates_is_the_fit_of_all_and_copies_stand_alone)
     static const enum model models[4] = {MODEL_REGRESSION, MODEL_PROPHET_AR, MODEL_TSB,
                                          MODEL_HOLT_WINTERS};
     for (int i = 0; i < 4; i++) {
-        struct series part = {y, N, SEASON, 0, 3600}, all = {y, N + MORE, SEASON, 0, 3600};
+        struct series part = {y, N, SEASON, 0, 3600, NULL},
+                      all = {y, N + MORE, SEASON, 0, 3600, NULL};
         static struct fitted fit, copy, whole, again;
         EXPECT_INT(fitted_fit(models[i], &part, &how, &arena, &fit, NULL), ERR_OK);
         fitted_copy(&fit, &arena, &copy);

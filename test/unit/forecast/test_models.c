@@ -45,8 +45,8 @@ TEST(every_model_stays_finite_and_ordered_on_every_shape)
     for (int round = 0; round < 90; round++) {
         double y[128], out[7 * 5];
         int n = make_shape(&rng, round % 9, y);
-        struct series series = {y, n, rng_chance(&rng, 0.5) ? 1 : 2 + (int)rng_below(&rng, 14), 0,
-                                300};
+        struct series series = {y, n,   rng_chance(&rng, 0.5) ? 1 : 2 + (int)rng_below(&rng, 14),
+                                0, 300, NULL};
         for (int m = 0; m < MODEL_COUNT; m++) {
             struct err_info info = {0};
             if (model_forecast((enum model)m, &series, 7, q, 5, &arena, out, &info) != ERR_OK) {
@@ -88,8 +88,9 @@ TEST(backtest_ranks_a_seasonal_model_before_the_naive_one_and_scores_the_truth)
     for (int i = 0; i < 480; i++) {
         y[i] = 100 + 40 * sin(6.283185307179586 * i / 24) + rng_normal(&rng);
     }
-    struct series series = {y, 480, 24, 0, 3600};
-    struct backtest spec = {240, 12, 5, 3, {0.1, 0.5, 0.9}};
+    struct series series = {y, 480, 24, 0, 3600, NULL};
+    struct backtest spec = {
+        .train = 240, .h = 12, .origins = 5, .level_count = 3, .level = {0.1, 0.5, 0.9}};
     EXPECT_INT(backtest_origin(&spec, 480, 4), 468);
     EXPECT_INT(backtest_at(&series, &spec, 468, BACKTEST_MODELS, &arena, rows, &info), ERR_OK);
     EXPECT(rows[MODEL_NAIVE].there && rows[BACKTEST_AUTO].there && rows[MODEL_STL].there);
@@ -114,7 +115,7 @@ TEST(too_short_a_series_is_refused_with_its_length)
     struct arena arena;
     struct err_info info;
     double q = 0.5, out, y[2] = {1, (double)NAN};
-    struct series series = {y, 2, 1, 0, 60};
+    struct series series = {y, 2, 1, 0, 60, NULL};
     arena_init(&arena, 1 << 20);
     EXPECT_INT(model_forecast(MODEL_NAIVE, &series, 1, &q, 1, &arena, &out, &info), ERR_INVALID);
     EXPECT(strstr(info.text, "1 values") != NULL);

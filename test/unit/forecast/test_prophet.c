@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "forecast/holidays.h"
 #include "forecast/prophet.h"
 
 #include <math.h>
@@ -194,14 +195,19 @@ TEST(prophet_short_newton_is_matched)
     check_prophet("prophet_short_newton", true);
 }
 
-/* Holidays as columns of 0 and 1 (whole days), one additive and one multiplicative regressor, standardised. */
+/* Holidays with windows, one additive and one multiplicative regressor, standardised. */
 TEST(prophet_holidays_and_regressors_are_matched)
 {
+    /* in the order of the reference's columns: by name */
     static const struct {
-        const char *day;
-        int offset;
-    } days[8] = {{"2014-12-25", -1}, {"2014-12-25", 0}, {"2014-12-25", 1}, {"2015-01-01", 0},
-                 {"2015-01-27", -1}, {"2015-01-27", 0}, {"2014-11-27", 0}, {"2014-11-27", 1}};
+        const char *name, *day;
+        int lower, upper;
+    } days[4] = {{"christmas", "2014-12-25", -1, 1},
+                 {"newyear", "2015-01-01", 0, 0},
+                 {"storm", "2015-01-27", -1, 0},
+                 {"thanksgiving", "2014-11-27", 0, 1}};
+    struct holiday items[4] = {0};
+    struct holidays holidays;
     struct golden g;
     struct err_info info = {0};
     struct prophet model;
@@ -222,15 +228,21 @@ TEST(prophet_holidays_and_regressors_are_matched)
         spec.regressor_prior[j] = j == 9 ? 5 : 10;
         spec.regressor_multiplicative[j] = j == 9;
     }
+    for (int j = 0; j < 4; j++) {
+        struct tm tm = {0};
+        CHECK(strptime(days[j].day, "%Y-%m-%d", &tm) != NULL);
+        items[j] = (struct holiday){.day = timegm(&tm) / 86400,
+                                    .lower = days[j].lower,
+                                    .upper = days[j].upper,
+                                    .prior = 10};
+        snprintf(items[j].name, sizeof items[j].name, "%s", days[j].name);
+    }
+    EXPECT_INT(holidays_prepare(items, 4, &g.arena, &holidays, &info), ERR_OK);
+    EXPECT_INT(holidays.column_count, 8);
     double *x = ARENA_NEW_ARRAY(&g.arena, double, (n + h) * 10L);
     for (int i = 0; i < n + h; i++) {
         double at = i < n ? ds[i] : future[i - n];
-        for (int j = 0; j < 8; j++) {
-            struct tm tm = {0};
-            CHECK(strptime(days[j].day, "%Y-%m-%d", &tm) != NULL);
-            double from = (double)timegm(&tm) + 86400.0 * days[j].offset;
-            x[i * 10 + j] = at >= from && at < from + 86400;
-        }
+        holidays_row(&holidays, at, x + i * 10L);
         x[i * 10 + 8] = columns[i >= n][0][i < n ? i : i - n];
         x[i * 10 + 9] = (columns[i >= n][1][i < n ? i : i - n] - mu) / sd;
     }

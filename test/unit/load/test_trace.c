@@ -62,6 +62,22 @@ TEST(trace_errors_name_row_and_column)
     }
 }
 
+TEST(trace_of_a_series_may_be_negative)
+{
+    static const char text[] =
+        "timestamp,value\n2018-04-25T00:00:00Z,-1.5\n2018-04-25T00:01:00Z,2\n";
+    struct arena arena;
+    struct trace trace;
+    struct err_info info = {0};
+    arena_init(&arena, 1 << 20);
+    EXPECT_INT(trace_parse_series(&arena, "t.csv", STR(text), &trace, &info), ERR_OK);
+    EXPECT_NEAR(trace.values[0], -1.5, 0.0);
+    EXPECT_INT(trace_parse(&arena, "t.csv", STR(text), &trace, &info), ERR_PARSE);
+    EXPECT(trace_parse_series(&arena, "t.csv", STR("timestamp,value\n2018-04-25T00:00:00Z,-inf\n"),
+                              &trace, &info) == ERR_PARSE);
+    arena_release(&arena);
+}
+
 TEST(time_stamps_agree_with_known_ones)
 {
     int64_t ms = 0;
@@ -72,6 +88,8 @@ TEST(time_stamps_agree_with_known_ones)
     EXPECT(trace_time_parse(STR("1969-12-31T23:59:59Z"), &ms));
     EXPECT_INT(ms, -1000);
     EXPECT(!trace_time_parse(STR("2000-02-29T12:34:56."), &ms));
+    EXPECT(!trace_time_parse(STR("2001-02-29T12:34:56Z"), &ms));
+    EXPECT(!trace_time_parse(STR("1900-02-29T12:34:56Z"), &ms));
     EXPECT(!trace_time_parse(STR("2000-02-29T24:00:00Z"), &ms));
     EXPECT(!trace_time_parse(STR("2000-02-29T12:34:56+01:00"), &ms));
 }
