@@ -232,9 +232,13 @@ static void close_shadow(struct shadow *shadow)
 
 static void take_close(struct shadow *shadow, struct shadow_command *command)
 {
+    if (shadow->closed != NULL) {
+        answer_code(command, ERR_BUSY, "the shadow is being closed already");
+        return;
+    }
     shadow_meter_fill(shadow, &command->u.measure, shadow->lane->now_ns);
     close_shadow(shadow);
-    shadow_answer(command, ERR_OK, NULL);
+    shadow->closed = command;
 }
 
 static void take_resample(struct shadow *shadow, struct shadow_command *command)
@@ -508,7 +512,11 @@ static void remove_closed(struct shadow_lane *lane)
             lane->doors = door;
         }
         lane->slots &= ~(UINT32_C(1) << shadow->slot);
+        struct shadow_command *closed = shadow->closed;
         shadow_free(shadow);
+        if (closed != NULL) {
+            shadow_answer(closed, ERR_OK, NULL);
+        }
         shadow_lane_changed(lane);
     }
 }

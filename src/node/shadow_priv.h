@@ -201,8 +201,10 @@ struct shadow {
     struct partition *filler; /* the filling half of a queue; NULL: none now */
     bool dropping;            /* its partitions are going */
     bool closing;             /* it is to be gone when all is still */
-    int32_t reopens;          /* in a row, without having been WARMING */
-    int64_t skipped_from;     /* where it was when it fell behind; -1: it did not */
+    struct shadow_command
+        *closed;          /* answered when it is: what its chain was compiled from may go then */
+    int32_t reopens;      /* in a row, without having been WARMING */
+    int64_t skipped_from; /* where it was when it fell behind; -1: it did not */
     int64_t skip_not_before_ns;
     bool gathering; /* BACKLOG: holds still */
     int64_t gather_until_ns;
