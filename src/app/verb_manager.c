@@ -201,8 +201,8 @@ static bool goes_on(struct str body, long long *ret_id, bool *ret_failed)
     return on;
 }
 
-/* An order about a plan, then waited for unless --no-wait. */
-static int order_plan(const struct cli *cli, const char *verb)
+/* An order that is answered with a plan, then waited for unless --no-wait. `then_apply`: the plan that was made is applied. */
+static int order_plan_at(const struct cli *cli, const char *path, bool then_apply)
 {
     struct client *client = NULL;
     struct client_answer answer = {0};
@@ -211,13 +211,15 @@ static int order_plan(const struct cli *cli, const char *verb)
     long long id = 0;
     bool failed = false;
     arena_init(&arena, ANSWER_ARENA_MAX);
-    struct client_call call = {.method = "POST",
-                               .path = arena_printf(&arena, "/api/v1/plans/%s/%s",
-                                                    client_escape(&arena, cli->args[0]), verb),
-                               .body = STR(""),
-                               .body_type = "application/json"};
+    struct client_call call = {
+        .method = "POST", .path = path, .body = STR(""), .body_type = "application/json"};
     enum err err = client_new(cli, &client, &info);
     err = err == ERR_OK ? client_call(client, &call, &arena, &answer, &info) : err;
+    if (err == ERR_OK && then_apply) {
+        IGNORE_RESULT(goes_on(answer.body, &id, &failed)); /* its number is wanted */
+        call.path = arena_printf(&arena, "/api/v1/plans/%lld/apply", id);
+        err = client_call(client, &call, &arena, &answer, &info);
+    }
     while (err == ERR_OK && goes_on(answer.body, &id, &failed) && !cli_flag(cli, "no-wait")) {
         clock_real_sleep(WAIT_NS);
         arena_reset(&arena);
@@ -229,6 +231,29 @@ static int order_plan(const struct cli *cli, const char *verb)
     client_free(client);
     arena_release(&arena);
     return err != ERR_OK ? client_fail(&info) : failed ? EXIT_CODE_FAILURE : EXIT_CODE_OK;
+}
+
+static int order_plan(const struct cli *cli, const char *verb)
+{
+    struct arena arena;
+    arena_init(&arena, PATH_ARENA_MAX);
+    int code = order_plan_at(
+        cli, arena_printf(&arena, "/api/v1/plans/%s/%s", client_escape(&arena, cli->args[0]), verb),
+        false);
+    arena_release(&arena);
+    return code;
+}
+
+int verb_candidate_promote(const struct cli *cli)
+{
+    struct arena arena;
+    arena_init(&arena, PATH_ARENA_MAX);
+    int code = order_plan_at(
+        cli,
+        arena_printf(&arena, "/api/v1/candidates/%s/promote", client_escape(&arena, cli->args[0])),
+        cli_flag(cli, "apply"));
+    arena_release(&arena);
+    return code;
 }
 
 int verb_plan_apply(const struct cli *cli)

@@ -271,6 +271,12 @@ static const struct cli_option plan_order_options[] = {
     OPTIONS_END,
 };
 
+static const struct cli_option candidate_promote_options[] = {
+    {"apply", 0, CLI_FLAG, NULL, NULL, "carry the plan out at once"},
+    {"no-wait", 0, CLI_FLAG, NULL, NULL, "do not wait for its end"},
+    OPTIONS_END,
+};
+
 static const struct cli_option top_options[] = {
     {"every", 0, CLI_DURATION, "TIME", "2s", "time between two pages"},
     {"once", 0, CLI_FLAG, NULL, NULL, "one page (always so when not on a terminal)"},
@@ -453,6 +459,9 @@ const struct cli_verb cli_verbs[] = {
     {"candidate show", verb_candidate_show,
      "show what a candidate costs and which results differ from the baseline's", "ID",
      candidate_show_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"candidate promote", verb_candidate_promote,
+     "make a plan that puts a candidate's settings in force, priced by what it has measured", "ID",
+     candidate_promote_options, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"candidate stop", verb_shadow_stop, "end a candidate; what it showed stays", "ID", NULL,
      CLI_CLIENT | CLI_OUTPUT, NULL},
     {"top", verb_top, "watch pipelines, nodes, lanes, partitions, changes, forecasts and plans", "",

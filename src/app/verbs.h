@@ -42,6 +42,7 @@ int verb_shadow_stores(const struct cli *cli);
 int verb_shadow_settings(const struct cli *cli);
 int verb_candidate_start(const struct cli *cli);
 int verb_candidate_show(const struct cli *cli);
+int verb_candidate_promote(const struct cli *cli);
 int verb_correlation_list(const struct cli *cli);
 int verb_manager_show(const struct cli *cli);
 int verb_manager_mode(const struct cli *cli);

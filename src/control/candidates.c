@@ -75,9 +75,27 @@ static void put(struct arena *arena, struct yaml_node *map, struct str key, stru
     map->count++;
 }
 
-/* One setting: "w.cache=1MiB", or "p.settings.level=3" for what is nested. */
-static enum err put_setting(struct arena *arena, const struct yaml_node *chain, struct str setting,
-                            struct err_info *info)
+static void take_out(struct yaml_node *map, struct str key)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < map->count; i++) {
+        if (!str_equal(map->keys[i]->text, key)) {
+            map->keys[kept] = map->keys[i];
+            map->items[kept++] = map->items[i];
+        }
+    }
+    map->count = kept;
+}
+
+/* Where a setting belongs: the map, and its key there. */
+struct setting_place {
+    struct yaml_node *map;
+    struct str key, value; /* value: as asked for */
+};
+
+/* One setting: "w.cache=1MiB", or "p.settings.level=3" for what is nested; "w.cache=" is what nobody sets. */
+static enum err find_place(struct arena *arena, const struct yaml_node *chain, struct str setting,
+                           struct setting_place *ret_place, struct err_info *info)
 {
     struct str value = setting;
     struct str path = str_cut(&value, '=');
@@ -95,6 +113,11 @@ static enum err put_setting(struct arena *arena, const struct yaml_node *chain, 
     struct str key = str_cut(&rest, '.');
     while (rest.ptr != NULL) {
         struct yaml_node *next = child(at, arena_dup(arena, key.ptr, key.len));
+        if (next == NULL && str_is(key, "settings")) { /* of a plug-in that had none */
+            next = ARENA_NEW(arena, struct yaml_node);
+            *next = (struct yaml_node){.kind = YAML_MAP, .file = "set", .line = 1, .column = 1};
+            put(arena, at, key, next);
+        }
         if (next == NULL || next->kind != YAML_MAP) {
             return err_set(info, ERR_NOT_FOUND, "'%.*s' has no part '%.*s' with settings in it",
                            STR_ARG(name), STR_ARG(key));
@@ -102,8 +125,21 @@ static enum err put_setting(struct arena *arena, const struct yaml_node *chain, 
         at = next;
         key = str_cut(&rest, '.');
     }
-    put(arena, at, key, scalar(arena, value));
+    *ret_place = (struct setting_place){.map = at, .key = key, .value = value};
     return ERR_OK;
+}
+
+static enum err put_setting(struct arena *arena, const struct yaml_node *chain, struct str setting,
+                            struct err_info *info)
+{
+    struct setting_place place;
+    enum err err = find_place(arena, chain, setting, &place, info);
+    if (err == ERR_OK && place.value.len == 0) {
+        take_out(place.map, place.key);
+    } else if (err == ERR_OK) {
+        put(arena, place.map, place.key, scalar(arena, place.value));
+    }
+    return err;
 }
 
 /* --- the tree, written as flow YAML --- */
@@ -164,18 +200,28 @@ static struct str write_text(struct arena *arena, const struct yaml_node *root)
     return text_str(&text);
 }
 
-enum err candidate_text(struct arena *arena, struct str text, struct str pipeline, struct str stage,
-                        const char *settings, struct str *ret_text, struct err_info *info)
+/* The chain of a stage in a text, as a tree; NULL: there is none. */
+static enum err read_chain(struct arena *arena, const struct candidate_place *of,
+                           const struct yaml_node **ret_root, const struct yaml_node **ret_chain,
+                           struct err_info *info)
 {
-    const struct yaml_node *root = NULL;
-    enum err err = yaml_parse(arena, "in force", text, &root, info);
+    enum err err = yaml_parse(arena, "in force", of->text, ret_root, info);
     if (err != ERR_OK) {
         return err;
     }
-    const struct yaml_node *pipelines = yaml_get(root, "pipelines");
-    const struct yaml_node *own = child(pipelines, arena_dup(arena, pipeline.ptr, pipeline.len));
-    const struct yaml_node *at = named(yaml_get(own, "stages"), stage);
-    const struct yaml_node *chain = at != NULL ? yaml_get(at, "chain") : NULL;
+    const struct yaml_node *pipelines = yaml_get(*ret_root, "pipelines");
+    const struct yaml_node *own =
+        child(pipelines, arena_dup(arena, of->pipeline.ptr, of->pipeline.len));
+    const struct yaml_node *at = named(yaml_get(own, "stages"), of->stage);
+    *ret_chain = at != NULL ? yaml_get(at, "chain") : NULL;
+    return ERR_OK;
+}
+
+enum err candidate_text(struct arena *arena, const struct candidate_place *of, const char *settings,
+                        struct str *ret_text, struct err_info *info)
+{
+    const struct yaml_node *root = NULL, *chain = NULL;
+    enum err err = read_chain(arena, of, &root, &chain, info);
     struct str rest = str_trim(str_of(settings));
     while (rest.ptr != NULL && err == ERR_OK) {
         struct str setting = str_trim(str_cut(&rest, ';'));
@@ -183,6 +229,47 @@ enum err candidate_text(struct arena *arena, struct str text, struct str pipelin
     }
     if (err == ERR_OK) {
         *ret_text = write_text(arena, root);
+    }
+    return err;
+}
+
+/* "w.cache=" and what it is now; a list or map, or a text with a semicolon, cannot be told as a setting. */
+static enum err add_back(struct arena *arena, const struct yaml_node *chain, struct str setting,
+                         struct text *back, struct err_info *info)
+{
+    struct setting_place place;
+    enum err err = find_place(arena, chain, setting, &place, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct str path = setting;
+    path = str_trim(str_cut(&path, '='));
+    const struct yaml_node *was = child(place.map, arena_dup(arena, place.key.ptr, place.key.len));
+    if (was != NULL && (was->kind != YAML_SCALAR || str_find(was->text, STR(";")) >= 0)) {
+        return err_set(info, ERR_UNSUPPORTED,
+                       "'%.*s' is more than one word now, which could not be set back",
+                       STR_ARG(path));
+    }
+    struct str value = was != NULL ? was->text : STR("");
+    text_printf(back, "%s%.*s=%.*s", text_str(back).len > 0 ? "; " : "", STR_ARG(path),
+                STR_ARG(value));
+    return ERR_OK;
+}
+
+enum err candidate_settings_back(struct arena *arena, const struct candidate_place *of,
+                                 const char *settings, struct str *ret_back, struct err_info *info)
+{
+    const struct yaml_node *root = NULL, *chain = NULL;
+    struct text back;
+    text_init(&back, arena);
+    enum err err = read_chain(arena, of, &root, &chain, info);
+    struct str rest = str_trim(str_of(settings));
+    while (rest.ptr != NULL && err == ERR_OK) {
+        struct str setting = str_trim(str_cut(&rest, ';'));
+        err = setting.len > 0 ? add_back(arena, chain, setting, &back, info) : ERR_OK;
+    }
+    if (err == ERR_OK) {
+        *ret_back = text_str(&back);
     }
     return err;
 }

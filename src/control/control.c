@@ -181,6 +181,7 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_CANDIDATE_START] = figures_begin,
     [CONTROL_CANDIDATE_STOP] = shadow_stop_begin,
     [CONTROL_CANDIDATE_PROFILE] = shadow_profile_begin,
+    [CONTROL_CANDIDATE_PROMOTE] = candidate_promote_begin,
     [CONTROL_CANDIDATE_TEXT] = candidate_text_begin,
     [CONTROL_SHADOWING_GET] = shadowing_get_begin,
     [CONTROL_SHADOWING_SET] = shadowing_set_begin,

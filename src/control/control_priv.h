@@ -335,6 +335,7 @@ void shadow_stop_begin(struct job *job);
 void shadow_profile_begin(struct job *job);
 void shadow_compare_begin(struct job *job);
 void candidate_text_begin(struct job *job);
+void candidate_promote_begin(struct job *job); /* promote.c */
 void shadowing_get_begin(struct job *job);
 void shadowing_set_begin(struct job *job);
 struct control_rows shadowing_rows(struct control *control, struct control_request *request);

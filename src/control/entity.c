@@ -107,6 +107,9 @@ static const struct field percent_step_fields[] = {PERCENT_STEP_COLUMNS(FIELD_RO
 #define ROW struct example_row
 static const struct field example_fields[] = {EXAMPLE_COLUMNS(FIELD_ROW)};
 #undef ROW
+#define ROW struct mode_row
+static const struct field mode_fields[] = {MODE_COLUMNS(FIELD_ROW)};
+#undef ROW
 #define ROW struct difference_row
 static const struct field difference_fields[] = {DIFFERENCE_COLUMNS(FIELD_ROW)};
 #undef ROW

@@ -345,6 +345,13 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, moved_bytes, NONE, WIDE, "expected") \
     X(BOOL, lower, NONE, WIDE, "of a merge: the lower partition is the one that moves")
 
+#define MODE_COLUMNS(X) \
+    X(TEXT, scope, NONE, TABLE, "all, or a pipeline") \
+    X(TEXT, mode, NONE, TABLE, "set by hand") \
+    X(TEXT, file_mode, NONE, TABLE, "of the file at that time: another one there makes this void") \
+    X(TEXT, time, NONE, WIDE, "when it was set") \
+    X(TEXT, who, NONE, WIDE, "token that set it")
+
 #define CORRELATION_COLUMNS(X) \
     X(TEXT, leader, NONE, TABLE, "subject and series that moves first") \
     X(TEXT, follower, NONE, TABLE, "subject and series that moves after it") \
@@ -524,6 +531,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     E(plan, PLAN_COLUMNS, "changes that belong together, priced") \
     E(option, OPTION_COLUMNS, "one of the plans weighed for a decision") \
     E(step, STEP_COLUMNS, "one change of a plan") \
+    E(mode, MODE_COLUMNS, "a mode of the manager that was set by hand") \
     E(correlation, CORRELATION_COLUMNS, "a series that follows another") \
     E(shadow, SHADOW_COLUMNS, "a temporary sampled twin of a partition, or a candidate") \
     E(shadowing, SHADOWING_COLUMNS, "how a pipeline's partitions get shadows") \

@@ -537,6 +537,8 @@ void ledger_take(struct control *control, struct str value)
     } else if (rows.entity == &step_entity) {
         ledger->steps = rows.rows;
         ledger->step_count = rows.count;
+    } else if (rows.entity == &mode_entity && rows.count == 1) {
+        modes_take(&ledger->modes, rows.rows);
     } else if (rows.entity == &decision_entity && rows.count == 1) {
         take_decision(control, ledger, rows.rows);
         ledger->options = NULL;

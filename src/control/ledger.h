@@ -3,6 +3,7 @@
 #define CONTROL_LEDGER_H
 
 #include "control/control_priv.h"
+#include "control/modes.h"
 #include "prm/decision.h"
 
 /* The ledger: what was decided, why, and what came of it. Each time a decision changes, its options, its steps and itself
@@ -23,6 +24,7 @@ struct ledger {
     int32_t count;
     int64_t last_id;
     struct ledger_entry *all[LEDGER_KEPT_MAX]; /* oldest first */
+    struct kept_modes modes;
     /* reading back: what came before its decision */
     struct arena arena;
     const struct option_row *options;

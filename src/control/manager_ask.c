@@ -103,6 +103,7 @@ void manager_mode_begin(struct job *job)
     }
     enum config_mode mode = (enum config_mode)args->mode;
     core_mode(control, pipeline, mode);
+    modes_keep(control, pipeline, mode, request->who.name);
     event_add(control, "manager", args->pipeline, config_mode_names[mode], 0, request->who.name);
     IGNORE_RESULT(snprintf(request->subject, sizeof(request->subject), "%s %s",
                            args->pipeline[0] != 0 ? args->pipeline : "all",

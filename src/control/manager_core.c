@@ -316,6 +316,7 @@ void core_start(struct control *control)
     for (int32_t p = 0; p < config->pipeline_count; p++) {
         core_mode(control, p, config->pipelines[p]->mode);
     }
+    modes_recall(control);
     recall(control);
 }
 

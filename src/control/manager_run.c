@@ -8,6 +8,7 @@ void manager_shell_new(struct control *control)
     feeds_init(control);
     manager_load_init(&control->manager->load, control->waker);
     rivals_init(&control->manager->rivals, control);
+    tuner_init(&control->manager->tuner);
 }
 
 void manager_shell_free(struct control *control)
@@ -16,6 +17,7 @@ void manager_shell_free(struct control *control)
     feeds_free(control);
     core_free(control);
     rivals_release(&shell->rivals);
+    tuner_release(&shell->tuner);
     manager_load_release(&shell->load);
     mem_free(shell);
 }
@@ -54,6 +56,7 @@ int64_t manager_run(struct control *control)
         }
     }
     shadow_follow(control);
+    tuner_step(control, &shell->tuner);
     core_step(control);
     return next_ns;
 }

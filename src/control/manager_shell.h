@@ -7,6 +7,7 @@
 #include "control/manager_load.h"
 #include "control/plan_run.h"
 #include "control/rivals.h"
+#include "control/tuner.h"
 #include "prm/manager.h"
 
 /* The shell of the Predictive Resource Manager (prm/manager.h): each interval it hands what the monitor measured to the
@@ -69,6 +70,7 @@ struct manager_shell {
     int64_t cast_shadow,
         cast_number; /* the shadow under way, and the core's number of it; 0: none */
     struct rivals rivals;
+    struct tuner tuner;
     /* figures */
     char state[ERR_TEXT_MAX];
     int64_t decisions, plans_applied;

@@ -146,8 +146,8 @@ static bool fill_setting(const struct control *control, const char *setting,
     request->kind = CONTROL_PIPELINE_REPLACE;
     IGNORE_RESULT(
         snprintf(args->pipeline, sizeof(args->pipeline), "%.*s", STR_ARG(pipeline))); /* fits */
-    return candidate_text(arena, config_in_force(control, pipeline)->text, pipeline, place,
-                          arena_dup(arena, words.ptr, words.len), &request->body,
+    struct candidate_place of = {config_in_force(control, pipeline)->text, pipeline, place};
+    return candidate_text(arena, &of, arena_dup(arena, words.ptr, words.len), &request->body,
                           &request->info) == ERR_OK;
 }
 

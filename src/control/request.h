@@ -52,8 +52,9 @@ enum control_kind {
     CONTROL_CANDIDATE_START, /* body: another configuration, or args.settings */
     CONTROL_CANDIDATE_STOP,
     CONTROL_CANDIDATE_PROFILE,
-    CONTROL_CANDIDATE_TEXT, /* -> text: the configuration that it runs by */
-    CONTROL_SHADOWING_GET,  /* args.pipeline -> one shadowing row, etag */
+    CONTROL_CANDIDATE_PROMOTE, /* args.operation -> one plan row */
+    CONTROL_CANDIDATE_TEXT,    /* -> text: the configuration that it runs by */
+    CONTROL_SHADOWING_GET,     /* args.pipeline -> one shadowing row, etag */
     CONTROL_SHADOWING_SET,
     CONTROL_STORE_LIST,    /* -> store rows */
     CONTROL_MANAGER_GET,   /* -> manager rows, etag */

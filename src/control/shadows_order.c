@@ -101,18 +101,6 @@ static void fill(struct control *control, int32_t stage_index, const struct part
     }
 }
 
-enum err shadow_order_cast(struct control *control, int32_t stage,
-                           const struct partition_place *place, const struct shadow_order *order,
-                           struct shadow_entry *entry, struct err_info *info)
-{
-    fill(control, stage, place, order, entry);
-    struct shadow_entry *other = shadows_find_cast(&control->shadows, entry->partition);
-    if (other != NULL) {
-        return err_set(info, ERR_CONFLICT, "shadow %" PRId64 " of it runs already", other->id);
-    }
-    return check(control, entry, info);
-}
-
 /* --- candidates --- */
 
 /* The stage of the same name in another text. */
@@ -127,25 +115,32 @@ static const struct stage_plan *stage_in(const struct config *config, const stru
     return NULL;
 }
 
+/* What is to run instead: settings, or a whole configuration. */
+struct candidate_words {
+    const char *settings; /* "": none */
+    struct str body;
+    bool drop_state;
+};
+
 /* Compiles what the candidate runs: settings put into the text in force, or a text of its own. */
-static enum err make_candidate(struct control *control, struct control_request *request,
+static enum err make_candidate(struct control *control, const struct candidate_words *words,
                                struct shadow_entry *entry, struct err_info *info)
 {
     struct shadow_run *run = entry->run;
     const struct stage *stage = node_runtime_stage(control->runtime, run->stage);
-    const char *settings = request->args.settings;
-    struct str text = request->body;
+    const char *settings = words->settings;
+    struct str text = words->body;
     arena_init(&run->arena, TEXT_ARENA_MAX);
     run->has_arena = true;
-    if ((settings[0] != 0) == (request->body.len > 0)) {
+    if ((settings[0] != 0) == (words->body.len > 0)) {
         return err_set(info, ERR_INVALID,
                        "a candidate wants either 'set', operator.key=value, or another "
                        "configuration as the body");
     }
     if (settings[0] != 0) {
-        enum err err =
-            candidate_text(&run->arena, config_in_force(control, run->plan->pipeline)->text,
-                           run->plan->pipeline, run->plan->name, settings, &text, info);
+        struct candidate_place of = {config_in_force(control, run->plan->pipeline)->text,
+                                     run->plan->pipeline, run->plan->name};
+        enum err err = candidate_text(&run->arena, &of, settings, &text, info);
         if (err != ERR_OK) {
             return err;
         }
@@ -161,7 +156,21 @@ static enum err make_candidate(struct control *control, struct control_request *
                        STR_ARG(run->plan->name), STR_ARG(run->plan->pipeline));
     }
     run->candidate = MEM_NEW(struct stage);
-    return shadow_candidate_stage(stage, plan, request->args.drop_state, run->candidate, info);
+    return shadow_candidate_stage(stage, plan, words->drop_state, run->candidate, info);
+}
+
+enum err shadow_order_cast(struct control *control, int32_t stage,
+                           const struct partition_place *place, const struct shadow_order *order,
+                           struct shadow_entry *entry, struct err_info *info)
+{
+    fill(control, stage, place, order, entry);
+    struct shadow_entry *other = shadows_find_cast(&control->shadows, entry->partition);
+    if (other != NULL) {
+        return err_set(info, ERR_CONFLICT, "shadow %" PRId64 " of it runs already", other->id);
+    }
+    struct candidate_words words = {.settings = order->settings, .body = STR("")};
+    enum err err = order->candidate ? make_candidate(control, &words, entry, info) : ERR_OK;
+    return err == ERR_OK ? check(control, entry, info) : err;
 }
 
 /* --- orders by a person --- */
@@ -249,7 +258,8 @@ enum err shadow_order_read(struct control *control, struct control_request *requ
     memcpy(entry->who, request->who.name, sizeof(entry->who));
     memcpy(entry->key, args->idempotency_key, sizeof(entry->key));
     if (candidate) {
-        err = make_candidate(control, request, entry, info);
+        struct candidate_words words = {args->settings, request->body, args->drop_state};
+        err = make_candidate(control, &words, entry, info);
     }
     return err == ERR_OK ? check(control, entry, info) : err;
 }

@@ -122,10 +122,20 @@ void profile_keep_sample(struct shadow_entry *entry);
 void profile_write_figures(const struct shadow_entry *entry, struct text *text);
 void profile_write(struct control *control, struct shadow_entry *entry, struct text *text);
 
-/* candidates.c: the text in force of the pipeline with `settings` put in: "operator.key=value", more of them separated by
- * semicolons. Lives in `arena`. Errors: INVALID, NOT_FOUND. */
-ATTR_NODISCARD enum err candidate_text(struct arena *arena, struct str text, struct str pipeline,
-                                       struct str stage, const char *settings, struct str *ret_text,
+/* candidates.c: a text in force, and the stage in it that settings are of: "operator.key=value", more of them separated by
+ * semicolons, "operator.key=" for what it is where nobody sets it. */
+struct candidate_place {
+    struct str text, pipeline, stage;
+};
+
+/* The text with the settings put in; and the settings that set back what these would change. Live in `arena`. Errors:
+ * INVALID, NOT_FOUND; of the second UNSUPPORTED (a list or map stands there now). */
+ATTR_NODISCARD enum err candidate_text(struct arena *arena, const struct candidate_place *of,
+                                       const char *settings, struct str *ret_text,
                                        struct err_info *info);
+ATTR_NODISCARD enum err candidate_settings_back(struct arena *arena,
+                                                const struct candidate_place *of,
+                                                const char *settings, struct str *ret_back,
+                                                struct err_info *info);
 
 #endif

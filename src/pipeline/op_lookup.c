@@ -132,8 +132,8 @@ static enum err read_cache(struct compile_context *ctx, struct operator_plan *pl
     int64_t bytes = CACHE_BYTES;
     enum err err =
         node != NULL ? yaml_size_bytes(node, 0, LOOKUP_CACHE_BYTES_MAX, &bytes, ctx->info) : ERR_OK;
-    plan->knobs[KNOB_CACHE] =
-        (struct knob){.name = STR("cache"), .max = LOOKUP_CACHE_BYTES_MAX, .value = bytes};
+    plan->knobs[KNOB_CACHE] = (struct knob){
+        .name = STR("cache"), .max = LOOKUP_CACHE_BYTES_MAX, .value = bytes, .usual = CACHE_BYTES};
     plan->knob_count = 1;
     return err;
 }

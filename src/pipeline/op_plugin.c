@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -176,6 +177,20 @@ static enum err read_settings(struct compile_context *ctx, struct plugin_plan *p
     return ERR_OK;
 }
 
+/* What the file sets it to; what is no number there is the plug-in's own to understand. */
+static int64_t configured(const struct plugin_plan *from, const struct shadowcast_knob *knob)
+{
+    for (int32_t i = 0; i < from->setting_count; i++) {
+        char *end = NULL;
+        const char *text = from->settings[i].value;
+        if (strcmp(from->settings[i].name, knob->name) == 0) {
+            long long value = strtoll(text, &end, 10);
+            return end != text && *end == 0 ? value : knob->value;
+        }
+    }
+    return knob->value;
+}
+
 static void take_knobs(struct compile_context *ctx, const struct plugin_plan *from,
                        struct operator_plan *plan)
 {
@@ -186,6 +201,7 @@ static void take_knobs(struct compile_context *ctx, const struct plugin_plan *fr
             (struct knob){{arena_dup(ctx->arena, name.ptr, name.len), name.len},
                           knob->min,
                           knob->max,
+                          configured(from, knob),
                           knob->value};
     }
 }

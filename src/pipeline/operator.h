@@ -35,6 +35,7 @@ enum operator_effects { EFFECTS_NONE, EFFECTS_DECLARED, EFFECTS_UNDECLARED };
 struct knob {
     struct str name;
     int64_t min, max, value; /* value: as configured */
+    int64_t usual;           /* what it is where nobody says anything */
 };
 
 enum { KNOBS_MAX = 8, OPERATOR_STATE_SPACES_MAX = 4, OPERATOR_FIELD_NAME_MAX = 64 };

@@ -2,7 +2,6 @@
 /* What people bring: steps of their own, which become a plan like any other, priced, kept and applied by its number; and
  * settings that trials have found to be better, which the next plan may use. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -64,7 +63,7 @@ static void make_room(struct manager *m, uint64_t signature)
 
 static void refuse(struct manager *m, const char *reason)
 {
-    IGNORE_RESULT(snprintf(m->refusal, sizeof m->refusal, "%s", reason)); /* cut is fine */
+    manager_copy_text(m->refusal, (ptrdiff_t)sizeof m->refusal, str_of(reason));
     manager_say(m, MANAGER_ACTION_REFUSE)->reason = m->refusal;
 }
 

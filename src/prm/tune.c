@@ -16,7 +16,7 @@
 /* Chance that any trial of a round is promoted though it is of no use. */
 #define LEVEL 0.05
 
-enum { BLOCKS_MAX = 32, BLOCKS_MIN = 6 };
+enum { BLOCKS_MAX = 32, BLOCKS_MIN = 6, VALUES_MAX = 3 };
 
 const char *tune_verdict_text(enum tune_verdict verdict)
 {
@@ -59,7 +59,7 @@ static bool is_useless(uint64_t signature, const uint64_t *useless, int32_t coun
 }
 
 /* Values of a knob that are worth a look; returns how many. */
-static int32_t values_of(const struct tune_knob *knob, double values[2])
+static int32_t values_of(const struct tune_knob *knob, double values[VALUES_MAX])
 {
     if (knob->kind == TUNE_SWITCH) {
         values[0] = knob->value > 0 ? 0 : 1;
@@ -73,6 +73,17 @@ static int32_t values_of(const struct tune_knob *knob, double values[2])
     double base = knob->value > 0 ? knob->value : 1;
     double up = fmin(round(base * FACTOR), knob->max);
     double down = fmax(round(base / FACTOR), knob->min);
+    bool unusual =
+        knob->usual >= knob->min && knob->usual <= knob->max && fabs(knob->usual - knob->value) > 0;
+    if (unusual) {
+        values[count++] = knob->usual;
+    }
+    if (unusual && (!(knob->value > 0) || fabs(knob->usual - up) <= 0)) {
+        up = knob->value; /* the same twice; nothing is four times as much as nothing */
+    }
+    if (unusual && fabs(knob->usual - down) <= 0) {
+        down = knob->value;
+    }
     if (up > knob->value) {
         values[count++] = up;
     }
@@ -85,11 +96,11 @@ static int32_t values_of(const struct tune_knob *knob, double values[2])
 int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t *useless,
                     int32_t useless_count, struct tune_trial *ret_trials, int32_t cap)
 {
-    struct tune_trial all[2 * TUNE_KNOBS_MAX];
+    struct tune_trial all[VALUES_MAX * TUNE_KNOBS_MAX];
     int32_t n = 0;
     for (int32_t i = 0; i < count && i < TUNE_KNOBS_MAX; i++) {
         const struct tune_knob *knob = &knobs[i];
-        double values[2], hint = isfinite(knob->hint) ? knob->hint : 0.5;
+        double values[VALUES_MAX], hint = isfinite(knob->hint) ? knob->hint : 0.5;
         double bound = knob->operator_share * hint;
         int32_t k = bound >= BOUND_LEAST ? values_of(knob, values) : 0;
         for (int32_t v = 0; v < k; v++) {
@@ -158,6 +169,17 @@ static int32_t block_ratios(const struct tune_measure *m, double *logs)
     return used;
 }
 
+static enum tune_verdict verdict_of(const struct tune_result *r, double least_gain)
+{
+    if (r->ratio_high < 1 - least_gain) {
+        return TUNE_PROMOTE;
+    }
+    if (r->ratio_low > 1) {
+        return TUNE_REFUSE_WORSE;
+    }
+    return r->ratio_low > 1 - least_gain ? TUNE_REFUSE_USELESS : TUNE_MORE;
+}
+
 struct tune_result tune_judge(const struct tune_measure *m, double least_gain)
 {
     struct tune_result r = {
@@ -182,12 +204,28 @@ struct tune_result tune_judge(const struct tune_measure *m, double least_gain)
     r.ratio = exp(mean);
     r.ratio_low = exp(mean - half);
     r.ratio_high = exp(mean + half);
-    if (r.ratio_high < 1 - least_gain) {
-        r.verdict = TUNE_PROMOTE;
-    } else if (r.ratio_low > 1) {
-        r.verdict = TUNE_REFUSE_WORSE;
-    } else if (r.ratio_low > 1 - least_gain) {
-        r.verdict = TUNE_REFUSE_USELESS;
+    r.verdict = verdict_of(&r, least_gain);
+    return r;
+}
+
+struct tune_result tune_judge_ratio(const struct tune_reading *reading, double least_gain)
+{
+    struct tune_result r = {
+        .verdict = TUNE_MORE, .ratio = NAN, .ratio_low = 0, .ratio_high = INFINITY};
+    if (!reading->equal_output) {
+        r.verdict = TUNE_REFUSE_OUTPUT;
+        return r;
     }
+    if (!(reading->low > 0 && reading->low <= reading->value && reading->value <= reading->high) ||
+        !isfinite(reading->high) || reading->stretches < BLOCKS_MIN) {
+        return r;
+    }
+    double level = LEVEL / (reading->tried > 1 ? reading->tried : 1);
+    int df = reading->stretches - 1;
+    double wider = num_t_quantile(1 - level / 2, df) / num_t_quantile(1 - LEVEL / 2, df);
+    r.ratio = reading->value;
+    r.ratio_low = reading->value * pow(reading->low / reading->value, wider);
+    r.ratio_high = reading->value * pow(reading->high / reading->value, wider);
+    r.verdict = verdict_of(&r, least_gain);
     return r;
 }

@@ -20,6 +20,7 @@ struct tune_knob {
     struct str name;
     enum tune_kind kind;
     double value, min, max; /* NUMBER: integer steps between; SWITCH: 0 or 1 */
+    double usual;           /* NUMBER: what it is where nobody sets it; NaN: not known */
     double operator_share;  /* of the partition's work cost, by the last profile; 0..1 */
     double
         hint; /* what the profile says about it, 0..1: misses of a cache, share of equal keys in a batch, ...; NaN: nothing */
@@ -60,8 +61,8 @@ struct tune_result {
     double ratio, ratio_low, ratio_high; /* cost with / without, and its interval */
 };
 
-/* Trials worth making, most promising first: knobs of the operators that limit, by what they could save at most; settings
- * remembered as useless are left out.
+/* Trials worth making, most promising first: knobs of the operators that limit, by what they could save at most; of a number
+ * the usual value, four times and a quarter of what it is; settings remembered as useless are left out.
  *   useless   [useless_count] signatures of trials refused before
  * Returns how many, <= cap. Never one outside the knob's range, nor the value that is set. */
 int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t *useless,
@@ -74,6 +75,17 @@ double tune_filter_order(const struct tune_filter *filters, int32_t count, int32
 /* Whether a candidate is promoted: only if the ratio's upper end lies below 1 - least_gain at the corrected level.
  * Interval of the ratio of means by a paired t on log ratios of blocks of batches. */
 struct tune_result tune_judge(const struct tune_measure *measure, double least_gain);
+
+/* The same decision on a ratio that a shadow told with its interval of 95 % (prm/profile.h, twin_ratio) on `stretches` of the
+ * input: the interval is widened for the number of trials.
+ *   ratio   low <= value <= high, > 0; NaN: MORE */
+struct tune_reading {
+    double value, low, high;
+    int32_t stretches;
+    bool equal_output;
+    int32_t tried;
+};
+struct tune_result tune_judge_ratio(const struct tune_reading *reading, double least_gain);
 
 uint64_t tune_signature(const struct tune_knob *knob, double value);
 const char *tune_verdict_text(enum tune_verdict verdict);

@@ -9,8 +9,10 @@
 #include "base/rng.h"
 #include "control/ledger.h"
 #include "control/manager_load.h"
+#include "control/modes.h"
 #include "control/plan_run.h"
 #include "control/row_read.h"
+#include "control/tuner.h"
 #include "test.h"
 
 static struct arena arena;
@@ -272,4 +274,45 @@ TEST(a_plan_goes_on_by_its_table_and_ends)
     for (int to = 0; to < PLAN_RUN_STATE_COUNT; to++) {
         EXPECT(!plan_run_follows(PLAN_RUN_ENDED, (enum plan_run_state)to));
     }
+}
+
+static void take_mode(struct kept_modes *modes, const char *scope, const char *mode)
+{
+    struct mode_row row = {
+        .scope = str_of(scope), .mode = str_of(mode), .file_mode = STR("recommend")};
+    modes_take(modes, &row);
+}
+
+TEST(modes_by_hand_are_kept_in_the_order_they_were_set)
+{
+    static struct kept_modes modes;
+    modes.count = 0;
+    take_mode(&modes, "a", "act");
+    take_mode(&modes, "b", "observe");
+    take_mode(&modes, "a", "observe");
+    EXPECT_INT(modes.count, 2);
+    EXPECT_INT(modes.all[0].mode, CONFIG_OBSERVE);
+    take_mode(&modes, "c", "dance"); /* no such mode */
+    take_mode(&modes, "", "act");
+    EXPECT_INT(modes.count, 2);
+    take_mode(&modes, "all", "act"); /* makes the others void */
+    EXPECT_INT(modes.count, 1);
+    take_mode(&modes, "b", "recommend");
+    EXPECT_INT(modes.count, 2);
+    EXPECT_STR(str_of(modes.all[0].scope), STR("all"));
+    EXPECT_INT(modes.all[1].file_mode, CONFIG_RECOMMEND);
+    for (int i = 0; i < 200; i++) { /* bounded */
+        char scope[16];
+        CHECK(snprintf(scope, sizeof(scope), "p%d", i) > 0);
+        take_mode(&modes, scope, "act");
+    }
+    EXPECT_INT(modes.count, (int)COUNT_OF(modes.all));
+}
+
+TEST(the_tuner_goes_by_its_table)
+{
+    EXPECT(tuner_follows(TUNER_IDLE, TUNER_TRYING));
+    EXPECT(!tuner_follows(TUNER_IDLE, TUNER_WAITING));
+    EXPECT(!tuner_follows(TUNER_WAITING, TUNER_IDLE)); /* what has ended is judged first */
+    EXPECT(tuner_follows(TUNER_TRYING, TUNER_IDLE));
 }

@@ -70,12 +70,12 @@ TEST(tune_seldom_promotes_what_is_of_no_use)
 TEST(tune_tries_what_could_save_most_first)
 {
     const struct tune_knob knobs[] = {
-        {STR("w"), STR("cache"), TUNE_NUMBER, 100, 16, 1 << 20, 0.6, 0.9},
-        {STR(""), STR("batch"), TUNE_NUMBER, 8, 1, 4096, 0.3, NAN},
-        {STR("k"), STR("combine"), TUNE_SWITCH, 0, 0, 1, 0.8, 0.7},
-        {STR("f"), STR("order"), TUNE_ORDER, 1, 0, 1, 0.5, 0.5},   /* as it should be already */
-        {STR("l"), STR("cache"), TUNE_NUMBER, 64, 64, 64, 0.5, 1}, /* no room */
-        {STR("m"), STR("x"), TUNE_SWITCH, 0, 0, 1, 0.01, 1}};      /* nothing to save */
+        {STR("w"), STR("cache"), TUNE_NUMBER, 100, 16, 1 << 20, NAN, 0.6, 0.9},
+        {STR(""), STR("batch"), TUNE_NUMBER, 8, 1, 4096, NAN, 0.3, NAN},
+        {STR("k"), STR("combine"), TUNE_SWITCH, 0, 0, 1, NAN, 0.8, 0.7},
+        {STR("f"), STR("order"), TUNE_ORDER, 1, 0, 1, NAN, 0.5, 0.5},   /* as it should be */
+        {STR("l"), STR("cache"), TUNE_NUMBER, 64, 64, 64, NAN, 0.5, 1}, /* no room */
+        {STR("m"), STR("x"), TUNE_SWITCH, 0, 0, 1, NAN, 0.01, 1}};      /* nothing to save */
     struct tune_trial trials[16];
     int32_t n = tune_trials(knobs, 6, NULL, 0, trials, 16);
     EXPECT_INT(n, 5);
@@ -123,4 +123,53 @@ TEST(tune_orders_filters_as_well_as_any_order_can_be)
         EXPECT_MSG(fabs(ratio * now - best) <= 1e-9 * best, "round %d: %g, best %g", round,
                    ratio * now, best);
     }
+}
+
+TEST(tune_judges_a_ratio_by_its_interval_widened_for_the_trials)
+{
+    struct tune_reading r = {
+        .value = 0.8, .low = 0.75, .high = 0.86, .stretches = 20, .equal_output = true, .tried = 1};
+    struct tune_result one = tune_judge_ratio(&r, 0.05);
+    EXPECT_INT(one.verdict, TUNE_PROMOTE);
+    EXPECT_NEAR(one.ratio_high, 0.86, 1e-9);
+    r.tried = 20;
+    struct tune_result many = tune_judge_ratio(&r, 0.05);
+    EXPECT(many.ratio_high > one.ratio_high && many.ratio_low < one.ratio_low);
+    r.high = 0.93; /* alone it were enough, as one of twenty it is not */
+    r.tried = 1;
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_PROMOTE);
+    r.tried = 20;
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_MORE);
+    r = (struct tune_reading){0.995, 0.98, 1.01, 20, true, 1};
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_REFUSE_USELESS);
+    r = (struct tune_reading){1.1, 1.05, 1.15, 20, true, 1};
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_REFUSE_WORSE);
+    r.equal_output = false;
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_REFUSE_OUTPUT);
+    r = (struct tune_reading){NAN, NAN, NAN, 20, true, 1};
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_MORE);
+    r = (struct tune_reading){0.5, 0.4, 0.6, 3, true, 1}; /* too few stretches for an interval */
+    EXPECT_INT(tune_judge_ratio(&r, 0.05).verdict, TUNE_MORE);
+}
+
+TEST(tune_tries_the_usual_value_of_a_setting_that_is_not_usual)
+{
+    struct tune_trial trials[8];
+    struct tune_knob knob = {.operator_name = STR("l"),
+                             .name = STR("cache"),
+                             .kind = TUNE_NUMBER,
+                             .max = 1 << 28,
+                             .usual = 65536,
+                             .operator_share = 0.9,
+                             .hint = NAN};
+    int32_t count = tune_trials(&knob, 1, NULL, 0, trials, 8);
+    bool usual = false;
+    for (int32_t i = 0; i < count; i++) {
+        usual = usual || fabs(trials[i].value - 65536) < 1e-9;
+    }
+    EXPECT(usual);
+    knob.value = 65536 / 4; /* four times as much is the usual one: tried once */
+    EXPECT_INT(tune_trials(&knob, 1, NULL, 0, trials, 8), 2);
+    knob.value = 65536;
+    EXPECT_INT(tune_trials(&knob, 1, NULL, 0, trials, 8), 2);
 }
