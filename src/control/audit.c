@@ -3,6 +3,7 @@
  * carries the checksum of the one before it, so that a record that is taken away or changed is noticed. */
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/planted.h"
 #include "control/control_priv.h"
 
 void audit_add(struct job *job)
@@ -53,6 +54,11 @@ void audit_step(struct control *control)
     void *bytes = NULL;
     ptrdiff_t len = 0;
     if (control->audit_out || job == NULL) {
+        return;
+    }
+    if (PLANTED(AUDIT_FORGOTTEN) && rng_chance(&control->rng, 0.125)) {
+        CHECK(job_list_pop(&control->auditing) == job);
+        job_done(job);
         return;
     }
     int64_t now_ms = wall_ms(control);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "control/manager_priv.h"
 #include "control/own_stream.h"
 
@@ -247,43 +248,64 @@ void core_mode(struct control *control, int32_t pipeline, enum config_mode mode)
     shell->mode = pipeline < 0 ? mode : shell->mode;
 }
 
-/* How many steps of a plan have been done: their operations are known by their keys. */
-static int32_t steps_done(struct control *control, const struct ledger_entry *entry)
+/* How many steps of a plan have been done: their operations are known by their keys.
+ *   ret_open   the operation of the step behind them, if it has begun and not ended; else 0 */
+static int32_t steps_done(struct control *control, const struct ledger_entry *entry,
+                          int64_t *ret_open)
 {
     char key[CONTROL_IDEMPOTENCY_MAX + 1];
     int32_t done = 0;
+    *ret_open = 0;
     for (; done < entry->decision.step_count; done++) {
         IGNORE_RESULT(snprintf(key, sizeof(key), "plan-%lld-%d", (long long)entry->decision.id,
                                done)); /* fits */
         const struct operation *op = operations_find_key(&control->operations, str_of(key));
         if (op == NULL || op->state != OPERATION_DONE) {
+            *ret_open = op != NULL && !operation_final(op) ? op->id : 0;
             break;
         }
     }
     return done;
 }
 
-/* Decisions of before: the core goes on from them. A plan that was under way is told as failed by the core, and what had
- * been done of it is undone here: nothing stays half. */
+/* A plan that was under way: what had been done of it is undone, and only then it is told as failed, or another restart would
+ * leave it half. */
+static void take_back(struct control *control, struct ledger_entry *entry)
+{
+    struct manager_shell *shell = control->manager;
+    int64_t open = 0;
+    int32_t done = steps_done(control, entry, &open);
+    shell->run = plan_run_new(entry, "manager");
+    plan_run_back(shell->run, done, open);
+    shell->run_orphan = true;
+}
+
+/* Decisions of before: the core goes on from them. */
 static void recall(struct control *control)
 {
     struct manager_shell *shell = control->manager;
     struct ledger *ledger = control->ledger;
     struct decision *d = MEM_NEW(struct decision);
+    int64_t open = 0;
     for (int32_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *entry = ledger->all[i];
-        bool ran = entry->decision.state == DECISION_STATE_APPLYING;
+        bool ran = (entry->decision.state == DECISION_STATE_APPLYING ||
+                    entry->decision.state == DECISION_STATE_APPROVED) &&
+                   shell->run == NULL;
         *d = entry->decision;
         d->changed_ns = core_now_ns(control) - (wall_ms(control) - entry->changed_ms) * 1000000;
         d->at_ns = core_now_ns(control) - (wall_ms(control) - entry->time_ms) * 1000000;
         if (d->parent != 0 && d->state == DECISION_STATE_DONE) {
             d->state = DECISION_STATE_MEASURED; /* undone by a person: nothing is to be measured */
         }
+        if (d->state == DECISION_STATE_EXPIRED && steps_done(control, entry, &open) > 0) {
+            d->state =
+                DECISION_STATE_MEASURED; /* it was done, and a restart came before its verdict */
+        }
+        d->state = ran ? DECISION_STATE_FAILED : d->state; /* as it will be */
         core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL, .recall = d});
-        if (ran && shell->run == NULL) {
-            shell->run = plan_run_new(entry, "manager");
-            plan_run_back(shell->run, steps_done(control, entry));
-            shell->run_orphan = true;
+        if (ran && !PLANTED(PLAN_LEFT_HALF)) {
+            take_back(control, entry);
         }
     }
     mem_free(d);
@@ -325,6 +347,9 @@ void core_start(struct control *control)
 static bool others_change(const struct control *control)
 {
     const struct manager_shell *shell = control->manager;
+    if (PLANTED(CHANGE_AMID_OTHERS)) {
+        return false;
+    }
     if (shell->run_orphan) {
         return true;
     }
@@ -363,7 +388,9 @@ static void end_orphan(struct control *control, struct ledger_entry *entry)
     struct plan_run *run = shell->run;
     shell->run = NULL;
     shell->run_orphan = false;
-    if (entry != NULL && entry->decision.state == DECISION_STATE_APPLYING) {
+    bool open = entry != NULL && (entry->decision.state == DECISION_STATE_APPLYING ||
+                                  entry->decision.state == DECISION_STATE_APPROVED);
+    if (open) {
         entry->decision.state = run->done ? DECISION_STATE_DONE : DECISION_STATE_FAILED;
         entry->changed_ms = wall_ms(control);
         IGNORE_RESULT(snprintf(entry->decision.reason, sizeof(entry->decision.reason), "%s",

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "control/own_stream.h"
 #include "control/shadows_priv.h"
 
@@ -341,10 +342,12 @@ static void undo_waiting_step(struct control *control, struct plan_run *run)
     }
 }
 
-void plan_run_back(struct plan_run *run, int32_t done)
+void plan_run_back(struct plan_run *run, int32_t done, int64_t open)
 {
     CHECK(run->state == PLAN_RUN_RECORDING && done <= run->step_count);
-    run->state = PLAN_RUN_ORDERING; /* its record is durable: it was read back */
+    /* Its record is durable: it was read back. */
+    run->state = open != 0 ? PLAN_RUN_WAITING : PLAN_RUN_ORDERING;
+    run->operation = open;
     run->at = done;
     run->cancel_wanted = true;
     IGNORE_RESULT(snprintf(run->reason, sizeof(run->reason),
@@ -357,7 +360,8 @@ static void recording_step(struct control *control, struct plan_run *run)
     if (run->cancel_wanted || run->record == 0) {
         note_failure(run, run->cancel_wanted ? "cancelled" : "its record could not be kept");
         enter(run, PLAN_RUN_ENDED);
-    } else if (own_stream_is_durable(control->own[OWN_DECISIONS], run->record)) {
+    } else if (own_stream_is_durable(control->own[OWN_DECISIONS], run->record) ||
+               PLANTED(PLAN_BEFORE_RECORD)) {
         enter(run, PLAN_RUN_ORDERING);
     }
 }

@@ -70,8 +70,9 @@ struct plan_run *plan_run_new(const struct ledger_entry *entry, const char *who)
 void plan_run_free(
     struct plan_run *run); /* no order of it is out, or nobody answers any more. NULL is fine */
 
-/* Of a plan whose first `done` steps were done before a restart: it undoes them. */
-void plan_run_back(struct plan_run *run, int32_t done);
+/* Of a plan whose first `done` steps were done before a restart: it undoes them, and the next one if its operation (`open`; 0:
+ * there is none) still comes to be done. */
+void plan_run_back(struct plan_run *run, int32_t done, int64_t open);
 
 /* Goes on as far as it can; it is over when its state is ENDED. */
 void plan_run_step(struct control *control, struct plan_run *run);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/planted.h"
 #include "prm/manager_priv.h"
 #include "prm/planner_priv.h"
 
@@ -662,15 +663,20 @@ static void on_mode(struct manager *m, int32_t pipeline, enum manager_mode mode)
     }
 }
 
-/* After a restart, or of a way back that a person takes: numbers go on, the cool-down and the memory of failures hold; what was under way is told as it ended. */
+/* After a restart, or of a way back that a person takes: numbers go on, the cool-down, the day's budget and the memory of
+ * failures hold; what was under way is told as it ended. */
 static void on_recall(struct manager *m, const struct decision *decision)
 {
     m->next_id = decision->id >= m->next_id ? decision->id + 1 : m->next_id;
-    bool changed = decision->state != DECISION_STATE_OBSERVED &&
+    bool changed = !PLANTED(COOLDOWN_FORGOTTEN) && decision->state != DECISION_STATE_OBSERVED &&
                    decision->state != DECISION_STATE_RECOMMENDED &&
                    decision->state != DECISION_STATE_EXPIRED;
     m->changed_ns =
         changed && decision->changed_ns > m->changed_ns ? decision->changed_ns : m->changed_ns;
+    if (changed && decision->at_ns > m->now_ns - DAY_NS) {
+        m->day_ns = m->changes_today == 0 ? decision->at_ns : m->day_ns;
+        m->changes_today++;
+    }
     if (m->state == MANAGER_STATE_VERDICT && decision->parent == m->current->decision.id) {
         manager_expire(m, m->current, "undone before it could be measured");
         m->current = NULL;
