@@ -22,6 +22,8 @@ typedef void (*sim_part_run)(const struct sim_options *options, struct sim_resul
 struct sim_part {
     const char *name;
     sim_part_run run;
+    int32_t
+        cost; /* seeds of the others that take as long as one of it: `make test` runs that many fewer */
 };
 
 /* All parts, ended by a NULL name. */
@@ -38,6 +40,9 @@ void sim_layout_run(const struct sim_options *options, struct sim_result *ret_re
 
 /* The same as the pipelines' part while shadow_actor.h casts shadows. */
 void sim_shadow_run(const struct sim_options *options, struct sim_result *ret_result);
+
+/* The same with the whole control plane: the manager acts on a drawn load while people change the layout (manager_actor.h). */
+void sim_manager_run(const struct sim_options *options, struct sim_result *ret_result);
 
 /* Runs `count` seeds from `first` on of one part (NULL: all), printing a line for each that fails with the command that
  * repeats it. Returns how many failed. */

@@ -7,11 +7,8 @@
 #include "sim/part.h"
 
 const struct sim_part sim_parts[] = {
-    {"log", sim_log_run},
-    {"pipeline", sim_pipeline_run},
-    {"layout", sim_layout_run},
-    {"shadow", sim_shadow_run},
-    {NULL, NULL},
+    {"log", sim_log_run, 1},       {"pipeline", sim_pipeline_run, 1}, {"layout", sim_layout_run, 1},
+    {"shadow", sim_shadow_run, 1}, {"manager", sim_manager_run, 4},   {NULL, NULL, 1},
 };
 
 /* What runs now, for a CHECK that ends the process in the middle of a seed. */

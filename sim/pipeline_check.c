@@ -119,18 +119,18 @@ const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
     const char *fields = "fields: {i: int, u: string, \"n\": int}";
     const char *head = arena_printf(
         arena,
-        "version: 1\nnodes: {count: %d, max: %d, lanes: %d, capacity: %d%%}\nstreams:\n"
+        "version: 1\nnodes: {count: %d, max: %d, lanes: %d, capacity: %d%%}\n%sstreams:\n"
         "  src: %s\n%s%s%s  out: {shards: %d}\n"
-        "pipelines:\n  p:\n    memory: 1GiB\n    commit: %s\n    stages:\n"
+        "pipelines:\n  p:\n    memory: 1GiB\n    commit: %s\n%s    stages:\n"
         "      - {name: read, from: %s, partitions: %d, chain: [{parse: {name: p, %s}}, "
         "{filter: {name: f, where: \"%s\"}}",
         layout->nodes, layout->nodes + layout->more_nodes, layout->lanes, layout->capacity_percent,
-        time, join ? "  src2: " : "", join ? time : "",
+        layout->section, time, join ? "  src2: " : "", join ? time : "",
         join                        ? "\n"
         : plan->kind == PIPE_LOOKUP ? "  tab: {shards: 1}\n"
                                     : "",
-        plan->sink_shards, layout->commit, join ? "[src, src2]" : "src", layout->partitions[0],
-        fields, where);
+        plan->sink_shards, layout->commit, layout->settings, join ? "[src, src2]" : "src",
+        layout->partitions[0], fields, where);
     const char *last = last_chain(arena, plan, text != 0);
     if (join) {
         head = arena_printf(arena,

@@ -53,6 +53,8 @@ struct pipe_layout {
     int32_t more_nodes;       /* that may be added */
     int32_t capacity_percent; /* of a core, per lane */
     const char *commit;
+    const char *section;  /* more sections, or "" */
+    const char *settings; /* more lines of the pipeline, or "" */
 };
 const char *pipe_yaml(struct arena *arena, const struct pipe_plan *plan,
                       const struct pipe_layout *layout, int text);

@@ -14,6 +14,7 @@
 #include "sim/crash.h"
 #include "sim/disk.h"
 #include "sim/layout_actor.h"
+#include "sim/manager_actor.h"
 #include "sim/part.h"
 #include "sim/pipeline_check.h"
 #include "sim/shadow_actor.h"
@@ -42,7 +43,8 @@ struct writer {
 
 struct pipe_sim {
     bool embedded;
-    bool unsynced; /* not in part layout: a power cut may take back what it was told is done */
+    bool
+        unsynced; /* not in parts layout and manager: a power cut may take back what was told as done */
     struct rng rng,
         weather; /* the second: what came later, so that old seeds keep their pipelines */
     struct world *world;
@@ -64,6 +66,10 @@ struct pipe_sim {
     struct node_runtime *runtime;
     struct layout_actor *layout;  /* part layout; NULL: the layout stays while a life lasts */
     struct shadow_actor *shadows; /* part shadow; NULL: none are cast */
+    struct manager_actor
+        *manager; /* part manager: the runtime is control's; NULL: there is no control */
+    struct control *control;
+    struct manager_tally managed;
     struct pipe_layout drawn;
     struct writer writer;
     struct waker waker;
@@ -162,7 +168,13 @@ static void end_process(struct pipe_sim *sim, enum crash crash)
     if (sim->shadows != NULL && sim->runtime != NULL) {
         shadow_actor_end(sim->shadows);
     }
-    node_runtime_free(sim->runtime);
+    if (sim->control != NULL) {
+        manager_actor_end(sim->manager);
+        control_free(sim->control);
+        sim->control = NULL;
+    } else {
+        node_runtime_free(sim->runtime);
+    }
     sim->runtime = NULL;
     if (sim->embedded) {
         log_close(sim->log);
@@ -287,14 +299,14 @@ static int64_t weather_step(void *ctx, int64_t now_ns)
     uint64_t what = rng_below(rng, 10);
     if (sim->full || what == 9) {
         clear_up(sim);
-    } else if (what < 4) {
+    } else if (what < 4 && (sim->manager == NULL || manager_actor_facts(sim->manager)->lossy)) {
         sim->full = true;
         disk_set_size(sim->disk, disk_used_bytes(sim->disk) + rng_range(rng, 0, 400000));
     } else if (what < 7) {
         bool slow = rng_chance(rng, 0.5);
         disk_set_delays(sim->disk, rng_range(rng, 0, slow ? 200 : 3) * MS,
                         rng_range(rng, 0, slow ? 20 * MS : MS / 5));
-    } else if (what < 8 && sim->layout == NULL) {
+    } else if (what < 8 && sim->layout == NULL && sim->manager == NULL) {
         sim->may_fail = true;
         struct disk_fault fault = {.kind = rng_chance(rng, 0.6) ? FS_SYNC : FS_WRITE,
                                    .nth = rng_range(rng, 1, 30),
@@ -304,6 +316,96 @@ static int64_t weather_step(void *ctx, int64_t now_ns)
         disk_set_fault(sim->disk, &fault);
     }
     return now_ns + rng_range(rng, 1, 100) * MS;
+}
+
+/* --- reading streams back --- */
+
+struct gathered {
+    struct pipe_row *rows;
+    int32_t count, cap;
+};
+
+static void gather(struct gathered *all, struct arena *arena, int32_t shard, const char *bytes,
+                   ptrdiff_t len)
+{
+    struct record_reader reader;
+    record_reader_init(&reader);
+    for (ptrdiff_t at = 0; at < len;) {
+        struct record_batch_header header;
+        ptrdiff_t total;
+        CHECK(record_batch_parse(bytes + at, len - at, &header, &total, NULL) == ERR_OK);
+        CHECK(record_batch_verify(bytes + at, total, NULL) == ERR_OK);
+        CHECK(record_reader_begin(&reader, bytes + at, total, NULL) == ERR_OK);
+        struct record record;
+        while (record_reader_next(&reader, &record, NULL) == ERR_OK) {
+            struct str rest = record.headers, name, value;
+            if (record.header_count > 0 && record_header_next(&rest, &name, &value) &&
+                str_is(name, MARK_HEADER)) {
+                continue;
+            }
+            if (all->count == all->cap) {
+                all->cap = all->cap == 0 ? 1024 : 2 * all->cap;
+                all->rows = mem_resize(all->rows, all->cap, (ptrdiff_t)sizeof(struct pipe_row));
+            }
+            all->rows[all->count++] = (struct pipe_row){
+                .shard = shard,
+                .offset = record.offset,
+                .time_ms = record.timestamp_ms,
+                .key = {arena_dup(arena, record.key.ptr, record.key.len), record.key.len},
+                .value = {arena_dup(arena, record.value.ptr, record.value.len), record.value.len},
+            };
+        }
+        at += total;
+    }
+    record_reader_release(&reader);
+}
+
+static void read_shard(struct pipe_sim *sim, struct shard_id id, int32_t index,
+                       struct gathered *all, struct arena *arena)
+{
+    struct log_reader *reader = log_reader_new(sim->log);
+    char *buf = mem_new(LOG_BATCH_BYTES_MAX + 64, 1);
+    struct log_op get = {.kind = LOG_OP_SHARD_GET, .u.shard.shard = id};
+    enum err err = scene_op(sim, &get);
+    int64_t offset = get.u.shard.ret_info.start_offset;
+    while (err == ERR_OK && offset < get.u.shard.ret_info.end_offset) {
+        struct log_op op = {.kind = LOG_OP_READ};
+        op.u.read = (struct log_read_op){.reader = reader,
+                                         .shard = id,
+                                         .offset = offset,
+                                         .buf = buf,
+                                         .cap = LOG_BATCH_BYTES_MAX};
+        err = scene_op(sim, &op);
+        if (err != ERR_OK) {
+            fail(sim, "a shard cannot be read", op.info.text);
+            break;
+        }
+        gather(all, arena, index, buf, op.u.read.ret_bytes);
+        if (op.u.read.ret_next_offset <= offset) {
+            break;
+        }
+        offset = op.u.read.ret_next_offset;
+    }
+    mem_free(buf);
+    log_reader_free(sim->log, reader);
+}
+
+static struct pipe_rows read_stream(struct pipe_sim *sim, const char *name, struct arena *arena)
+{
+    struct gathered all = {0};
+    struct stream_info info;
+    if (!find_stream(sim, name, &info)) {
+        return (struct pipe_rows){0};
+    }
+    for (int32_t i = 0; i < info.config.shard_count; i++) {
+        read_shard(sim, (struct shard_id){info.first_shard.v + (uint32_t)i}, i, &all, arena);
+    }
+    struct pipe_row *rows = ARENA_NEW_ARRAY(arena, struct pipe_row, all.count + 1);
+    if (all.count > 0) {
+        memcpy(rows, all.rows, (size_t)all.count * sizeof(rows[0]));
+    }
+    mem_free(all.rows);
+    return (struct pipe_rows){.rows = rows, .count = all.count};
 }
 
 /* --- a process --- */
@@ -325,22 +427,65 @@ static struct pipe_layout draw_layout(struct pipe_sim *sim)
         .lanes = (int32_t)rng_range(rng, 1, 2),
         .capacity_percent = rng_chance(rng, 0.3) ? (int32_t)rng_range(rng, 10, 99) : 100,
         .commit = commits[rng_below(rng, COUNT_OF(commits))],
+        .section = sim->manager != NULL ? manager_actor_section(sim->manager) : "",
+        .settings = sim->manager != NULL ? manager_actor_pipeline(sim->manager) : "",
     };
     if (rng_chance(rng, 0.05)) {
         layout.partitions[rng_below(rng, 2)] = 64;
     }
-    layout.more_nodes = sim->layout != NULL ? (int32_t)rng_range(rng, 0, 2) : 0;
+    bool more = sim->layout != NULL || sim->manager != NULL;
+    layout.more_nodes = more ? (int32_t)rng_range(rng, 0, 2) : 0;
     return layout;
+}
+
+/* What a crash has left of control's records, before anything is mended. */
+static void check_records(struct pipe_sim *sim, bool end)
+{
+    struct arena arena;
+    char text[300];
+    arena_init(&arena, 1 << 30);
+    struct manager_streams streams = {.audit = read_stream(sim, "sc.audit", &arena),
+                                      .operations = read_stream(sim, "sc.operations", &arena),
+                                      .decisions = read_stream(sim, "sc.decisions", &arena)};
+    if (!sim->failed && !manager_check(manager_actor_facts(sim->manager), &streams,
+                                       end ? sim->runtime : NULL, &sim->managed, text)) {
+        fail(sim, end ? "the manager, at the end" : "the manager, at a start", text);
+    }
+    arena_release(&arena);
+}
+
+/* The runtime of all nodes in the hands of the control plane, as in the real program. */
+static void start_control(struct pipe_sim *sim, const struct node_runtime_options *options)
+{
+    struct control_options control = {.config = options->config,
+                                      .log = sim->log,
+                                      .clock = manager_actor_clock(sim->manager),
+                                      .fs = &sim->fs,
+                                      .seed = rng_u64(&sim->rng),
+                                      .tuning = options->tuning,
+                                      .shadow_budget = 0.1,
+                                      .shadow_memory_bytes = 64 << 20};
+    CHECK(control_new(&control, &sim->control, NULL) == ERR_OK);
+    sim->runtime = control_runtime(sim->control);
+    struct shadow_lane *shadows = node_runtime_shadow_lane(sim->runtime);
+    manager_actor_begin(sim->manager, sim->control);
+    add(sim, "control", control_step, sim->control, control_waker(sim->control));
+    add(sim, "shadows", shadow_lane_step, shadows, shadow_lane_waker(shadows));
+    add(sim, "people", manager_actor_step, sim->manager, manager_actor_waker(sim->manager));
 }
 
 static void start_process(struct pipe_sim *sim, bool last)
 {
     struct rng *rng = &sim->rng;
-    bool kept = sim->layout != NULL && sim->drawn.nodes > 0 && rng_chance(rng, 0.8);
+    bool moves = sim->layout != NULL || sim->manager != NULL;
+    bool kept = moves && sim->drawn.nodes > 0 && rng_chance(rng, 0.8);
     if (!kept) {
         sim->drawn = draw_layout(sim);
     }
     open_log(sim);
+    if (!sim->failed && sim->manager != NULL) {
+        check_records(sim, false);
+    }
     if (sim->failed) {
         return;
     }
@@ -374,8 +519,12 @@ static void start_process(struct pipe_sim *sim, bool last)
         options.shadow_budget = shadow_actor_budget(sim->shadows);
         options.shadow_memory_bytes = shadow_actor_memory_bytes(sim->shadows);
     }
-    CHECK(node_runtime_new(&options, &sim->runtime, &info) == ERR_OK);
-    add(sim, "runtime", node_runtime_step, sim->runtime, node_runtime_waker(sim->runtime));
+    if (sim->manager != NULL) {
+        start_control(sim, &options);
+    } else {
+        CHECK(node_runtime_new(&options, &sim->runtime, &info) == ERR_OK);
+        add(sim, "runtime", node_runtime_step, sim->runtime, node_runtime_waker(sim->runtime));
+    }
     for (int32_t i = 0; i < node_runtime_lane_count(sim->runtime); i++) {
         struct lane *lane = node_runtime_lane(sim->runtime, i);
         add(sim, "lane", lane_step, lane, lane_waker(lane));
@@ -404,10 +553,17 @@ static const char *actor_problem(const struct pipe_sim *sim)
     return problem == NULL && sim->shadows != NULL ? shadow_actor_problem(sim->shadows) : problem;
 }
 
+static bool control_ended(const struct pipe_sim *sim)
+{
+    struct err_info why;
+    return sim->control != NULL && control_failed(sim->control, &why);
+}
+
 static bool in_trouble(void *ctx)
 {
     const struct pipe_sim *sim = ctx;
-    return sim->failed || node_runtime_state(sim->runtime) == RUNTIME_FAILED ||
+    return sim->failed || control_ended(sim) ||
+           node_runtime_state(sim->runtime) == RUNTIME_FAILED ||
            node_runtime_failed_partitions(sim->runtime) > 0 || actor_problem(sim) != NULL;
 }
 
@@ -422,6 +578,10 @@ static void look(struct pipe_sim *sim, const char *when)
 {
     if (sim->may_fail) {
         return; /* what fails now may; the next life must not */
+    }
+    struct err_info why;
+    if (!sim->failed && sim->control != NULL && control_failed(sim->control, &why)) {
+        fail(sim, "control has failed", why.text);
     }
     if (in_trouble(sim) && !sim->failed) {
         const char *problem = actor_problem(sim);
@@ -515,6 +675,12 @@ static bool all_written(void *ctx)
     return in_trouble(ctx) || (sim->writer.left == 0 && !sim->writer.busy && !sim->writer.again);
 }
 
+static bool manager_quiet(void *ctx)
+{
+    const struct pipe_sim *sim = ctx;
+    return in_trouble(ctx) || manager_actor_quiet(sim->manager);
+}
+
 static bool all_ended(void *ctx)
 {
     const struct pipe_sim *sim = ctx;
@@ -539,94 +705,6 @@ static void write_ends(struct pipe_sim *sim, const char *name)
             fail(sim, "an end marker is refused", op.info.text);
         }
     }
-}
-
-struct gathered {
-    struct pipe_row *rows;
-    int32_t count, cap;
-};
-
-static void gather(struct gathered *all, struct arena *arena, int32_t shard, const char *bytes,
-                   ptrdiff_t len)
-{
-    struct record_reader reader;
-    record_reader_init(&reader);
-    for (ptrdiff_t at = 0; at < len;) {
-        struct record_batch_header header;
-        ptrdiff_t total;
-        CHECK(record_batch_parse(bytes + at, len - at, &header, &total, NULL) == ERR_OK);
-        CHECK(record_batch_verify(bytes + at, total, NULL) == ERR_OK);
-        CHECK(record_reader_begin(&reader, bytes + at, total, NULL) == ERR_OK);
-        struct record record;
-        while (record_reader_next(&reader, &record, NULL) == ERR_OK) {
-            struct str rest = record.headers, name, value;
-            if (record.header_count > 0 && record_header_next(&rest, &name, &value) &&
-                str_is(name, MARK_HEADER)) {
-                continue;
-            }
-            if (all->count == all->cap) {
-                all->cap = all->cap == 0 ? 1024 : 2 * all->cap;
-                all->rows = mem_resize(all->rows, all->cap, (ptrdiff_t)sizeof(struct pipe_row));
-            }
-            all->rows[all->count++] = (struct pipe_row){
-                .shard = shard,
-                .offset = record.offset,
-                .time_ms = record.timestamp_ms,
-                .key = {arena_dup(arena, record.key.ptr, record.key.len), record.key.len},
-                .value = {arena_dup(arena, record.value.ptr, record.value.len), record.value.len},
-            };
-        }
-        at += total;
-    }
-    record_reader_release(&reader);
-}
-
-static void read_shard(struct pipe_sim *sim, struct shard_id id, int32_t index,
-                       struct gathered *all, struct arena *arena)
-{
-    struct log_reader *reader = log_reader_new(sim->log);
-    char *buf = mem_new(LOG_BATCH_BYTES_MAX + 64, 1);
-    struct log_op get = {.kind = LOG_OP_SHARD_GET, .u.shard.shard = id};
-    enum err err = scene_op(sim, &get);
-    int64_t offset = get.u.shard.ret_info.start_offset;
-    while (err == ERR_OK && offset < get.u.shard.ret_info.end_offset) {
-        struct log_op op = {.kind = LOG_OP_READ};
-        op.u.read = (struct log_read_op){.reader = reader,
-                                         .shard = id,
-                                         .offset = offset,
-                                         .buf = buf,
-                                         .cap = LOG_BATCH_BYTES_MAX};
-        err = scene_op(sim, &op);
-        if (err != ERR_OK) {
-            fail(sim, "a shard cannot be read", op.info.text);
-            break;
-        }
-        gather(all, arena, index, buf, op.u.read.ret_bytes);
-        if (op.u.read.ret_next_offset <= offset) {
-            break;
-        }
-        offset = op.u.read.ret_next_offset;
-    }
-    mem_free(buf);
-    log_reader_free(sim->log, reader);
-}
-
-static struct pipe_rows read_stream(struct pipe_sim *sim, const char *name, struct arena *arena)
-{
-    struct gathered all = {0};
-    struct stream_info info;
-    if (!find_stream(sim, name, &info)) {
-        return (struct pipe_rows){0};
-    }
-    for (int32_t i = 0; i < info.config.shard_count; i++) {
-        read_shard(sim, (struct shard_id){info.first_shard.v + (uint32_t)i}, i, &all, arena);
-    }
-    struct pipe_row *rows = ARENA_NEW_ARRAY(arena, struct pipe_row, all.count + 1);
-    if (all.count > 0) {
-        memcpy(rows, all.rows, (size_t)all.count * sizeof(rows[0]));
-    }
-    mem_free(all.rows);
-    return (struct pipe_rows){.rows = rows, .count = all.count};
 }
 
 static void judge(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_sink)
@@ -656,6 +734,9 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     if (sim->layout != NULL) {
         layout_actor_pause(sim->layout);
     }
+    if (sim->manager != NULL) {
+        manager_actor_pause(sim->manager);
+    }
     if (!sim->failed) {
         write_ends(sim, "src");
     }
@@ -674,6 +755,10 @@ static void last_life(struct pipe_sim *sim, int32_t *ret_source, int32_t *ret_si
     }
     if (!sim->failed) {
         run_until(sim, all_ended, "the input's end");
+    }
+    if (!sim->failed && sim->manager != NULL) {
+        run_until(sim, manager_quiet, "the manager does not come to rest");
+        check_records(sim, true);
     }
     if (!sim->failed) {
         judge(sim, ret_source, ret_sink);
@@ -711,7 +796,7 @@ static void write_table(struct pipe_sim *sim)
     end_process(sim, CRASH_POWER);
 }
 
-enum pipe_part { PART_PIPELINE, PART_LAYOUT, PART_SHADOW };
+enum pipe_part { PART_PIPELINE, PART_LAYOUT, PART_SHADOW, PART_MANAGER };
 
 static enum record_codec drawn_codec(struct rng *rng)
 {
@@ -738,6 +823,7 @@ static struct pipe_sim *sim_new(const struct sim_options *options, enum pipe_par
                                                 .sync_delay_ns = sim->sync_delay_ns,
                                                 .other_delay_ns = sim->other_delay_ns});
     sim->fs = disk_fs(sim->disk);
+    sim->manager = part == PART_MANAGER ? manager_actor_new(options->seed, sim->world) : NULL;
     IGNORE_RESULT(
         world_add(sim->world, "disk", disk_step, sim->disk, disk_waker(sim->disk))); /* stays */
     if (!layout) {
@@ -745,7 +831,8 @@ static struct pipe_sim *sim_new(const struct sim_options *options, enum pipe_par
     }
     rng_init(&sim->weather, options->seed * 7 + 3);
     waker_init(&sim->weather_waker);
-    sim->unsynced = sim->embedded && !layout && rng_chance(&sim->weather, 0.25);
+    bool unsynced = sim->embedded && !layout && rng_chance(&sim->weather, 0.25);
+    sim->unsynced = unsynced && part != PART_MANAGER;
     sim->stormy = sim->embedded && rng_chance(&sim->weather, 0.4);
     arena_init(&sim->config_arena, 16 << 20);
     arena_init(&sim->record_arena, 16 << 20);
@@ -761,6 +848,10 @@ static struct pipe_sim *sim_new(const struct sim_options *options, enum pipe_par
     sim->unsynced = sim->unsynced && sim->plan.kind != PIPE_LOOKUP; /* its table must stay */
     sim->writer.left = rng_range(&sim->rng, 200, 2000);
     sim->writer.batch_max = rng_chance(&sim->rng, 0.4) ? 4 : BATCH_MAX;
+    if (sim->manager != NULL) { /* long lives: decisions take their time */
+        sim->writer.left = rng_range(&sim->rng, 500, 3000);
+        sim->writer.batch_max = 4;
+    }
     sim->writer.now_ms = 20000;
     if (!sim->embedded) {
         sim->log = log_memory_new(&(struct log_memory_options){
@@ -780,6 +871,7 @@ static void sim_free(struct pipe_sim *sim)
     bool layout = sim->layout != NULL;
     layout_actor_free(sim->layout);
     shadow_actor_free(sim->shadows);
+    manager_actor_free(sim->manager);
     if (!layout) {
         sim_crash_release(&sim->crash);
     }
@@ -817,6 +909,18 @@ static void tell_shadows(const struct pipe_sim *sim, struct sim_result *result)
                            (long long)t.results)); /* may be cut */
 }
 
+static void tell_manager(const struct pipe_sim *sim, struct sim_result *result)
+{
+    const struct manager_tally *t = &sim->managed;
+    struct manager_actor_tally a = manager_actor_tally(sim->manager);
+    size_t used = strlen(result->text);
+    IGNORE_RESULT(snprintf(result->text + used, sizeof(result->text) - used,
+                           "; %d orders, %d answered, %d refused; %d operations; %d decisions, %d "
+                           "applied (%d by people), %d done, %d failed, %d rolled back",
+                           a.orders, a.answered, a.refused, t->operations, t->decisions, t->applied,
+                           t->by_people, t->done, t->failed, t->rolled_back)); /* may be cut */
+}
+
 static void run_part(const struct sim_options *options, enum pipe_part part,
                      struct sim_result *ret_result)
 {
@@ -845,6 +949,9 @@ static void run_part(const struct sim_options *options, enum pipe_part part,
     if (sim->shadows != NULL) {
         tell_shadows(sim, ret_result);
     }
+    if (sim->manager != NULL) {
+        tell_manager(sim, ret_result);
+    }
     sim_free(sim);
 }
 
@@ -861,4 +968,9 @@ void sim_layout_run(const struct sim_options *options, struct sim_result *ret_re
 void sim_shadow_run(const struct sim_options *options, struct sim_result *ret_result)
 {
     run_part(options, PART_SHADOW, ret_result);
+}
+
+void sim_manager_run(const struct sim_options *options, struct sim_result *ret_result)
+{
+    run_part(options, PART_MANAGER, ret_result);
 }
