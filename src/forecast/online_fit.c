@@ -7,7 +7,7 @@
 #include "forecast/num.h"
 #include "forecast/online_priv.h"
 
-enum { REHEARSAL_MAX = 400, REHEARSAL_MIN = 24, DAY_S = 86400 };
+enum { REHEARSAL_MAX = 400, REHEARSAL_MIN = 24, DAY_S = 86400, SEARCH_LEAST = 4 };
 
 static long first_in_sight(const struct online *online)
 {
@@ -161,6 +161,11 @@ static bool plan_fit(struct online *online, int m, long end, struct fit_how *how
     *ret_work = fitted_work(member->fit.model, n, season, how);
     if (*ret_work > most && member->there) {
         how->like = &member->fit;
+        *ret_work = fitted_work(member->fit.model, n, season, how);
+    }
+    if (*ret_work > most) {
+        /* the first few orders of the search are tried before history is given up */
+        how->models_max = SEARCH_LEAST;
         *ret_work = fitted_work(member->fit.model, n, season, how);
     }
     int least = season > 1 ? 2 * season + 1 : ONLINE_FEW;
@@ -356,18 +361,60 @@ static void keep_better_scales(struct online *online, const struct member *start
     memcpy(online->member, kept, sizeof(struct member) * (size_t)count);
 }
 
-/* One stretch of the past makes for half of the narrowing that it asked for: what comes is less like it than it is like
- * itself. Live errors do the rest. */
-static void soften_moves(struct online *online)
+/* What so few independent errors can carry. Of a correction of the middle by `move`: the share left beside its standard
+ * error (James and Stein 1961). Of a narrowing at a level with `beyond` of the truth outside: the share when two more
+ * errors are thought to stand out there, since where hardly any did nothing tells how far they go. */
+static double shrink_middle(double move, double spread, double independent)
+{
+    double error2 = 1.57 * spread * spread / independent;
+    return move * move > error2 ? 1 - error2 / (move * move) : 0;
+}
+
+static double shrink_narrowing(double beyond, double independent)
+{
+    return independent * beyond / (2 + independent * beyond);
+}
+
+/* Sets a point's moves from the rehearsal's errors, err[count][levels]: those that would have made the levels hold, as far
+ * as so many errors can tell. */
+static void settle_moves(const struct online *online, struct point *point, struct arena *scratch)
+{
+    int levels = online->spec.level_count, count = point->live;
+    int middle = model_middle(online->spec.level, levels);
+    struct arena_mark mark = arena_mark(scratch);
+    double *e = ARENA_NEW_ARRAY(scratch, double, count), wanted[ONLINE_LEVELS_MAX], spread = 0;
+    for (int j = 0; j < levels; j++) {
+        for (int i = 0; i < count; i++) {
+            e[i] = point->error_at[i * levels + j];
+        }
+        wanted[j] = num_quantile(e, count, online->spec.level[j]);
+    }
+    for (int i = 0; i < count; i++) {
+        e[i] = fabs(point->error_at[i * levels + middle] - wanted[middle]);
+    }
+    spread = 1.4826 * num_quantile(e, count, 0.5);
+    double independent = fmax(1, (double)count * point->stride / point->steps);
+    double center = wanted[middle] * shrink_middle(wanted[middle], spread, independent);
+    for (int j = 0; j < levels; j++) {
+        double q = online->spec.level[j], rest = wanted[j] - wanted[middle];
+        bool narrows = (q - 0.5) * rest < 0;
+        point->move[j] =
+            center + rest * (narrows ? shrink_narrowing(fmin(q, 1 - q), independent) : 1);
+    }
+    arena_rewind(scratch, mark);
+}
+
+/* The rehearsal is over: its errors give the moves, and are not live ones. */
+static void end_rehearsal(struct online *online, struct arena *scratch)
 {
     for (int p = 0; p < online->point_count; p++) {
-        for (int j = 0; j < online->spec.level_count; j++) {
-            double *move = &online->point[p].move[j];
-            bool narrows = (online->spec.level[j] - 0.5) * *move < 0;
-            *move *= narrows ? 0.5 : 1;
-            online->point[p].live_below[j] = 0;
+        struct point *point = &online->point[p];
+        if (point->live >= MATURED_MIN) {
+            settle_moves(online, point, scratch);
         }
-        online->point[p].live = 0;
+        point->error_at = NULL;
+        point->live = 0;
+        memset(point->live_below, 0, sizeof point->live_below);
     }
 }
 
@@ -390,9 +437,13 @@ static void rehearse(struct online *online, int back, struct arena *scratch)
     }
     play(online, cut, scratch);
     keep_better_scales(online, start, cut, scratch);
+    for (int p = 0; p < online->point_count; p++) {
+        online->point[p].error_at =
+            ARENA_NEW_ARRAY(scratch, double, (long)back * online->spec.level_count);
+    }
     play(online, cut, scratch);
     install(online, -1, NULL); /* out of the scratch */
-    soften_moves(online);
+    end_rehearsal(online, scratch);
     online->rehearsed = true;
     for (int m = 0; m < online->member_count; m++) {
         IGNORE_RESULT(fit_member(online, m, end, false, scratch)); /* counted inside */

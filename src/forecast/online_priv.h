@@ -38,6 +38,7 @@ struct point {
     double move[ONLINE_LEVELS_MAX]; /* what each level is moved by */
     int matured, live;
     double live_below[ONLINE_LEVELS_MAX]; /* counts over `live` */
+    double *error_at; /* during a rehearsal: [live][level_count] truth less level; else NULL */
 };
 
 /* A remembered forecast of one target. */

@@ -8,6 +8,7 @@
 
 static const double DROP =
     1.5; /* members with this many times the best loss are left out of the median */
+static const double DROP_SURE = 2; /* and that by so many standard errors */
 static const double FAR =
     30; /* usual errors beyond which a sample counts as that far and no farther */
 static const double MOVE_MIDDLE =
@@ -81,6 +82,12 @@ static void score_issue(struct online *online, struct point *point, const struct
     double error = y - (double)out[middle];
     recent_add(&point->error, fabs(error));
     recent_add(&point->bias, error);
+    if (point->error_at != NULL) {
+        for (int j = 0; j < online->spec.level_count; j++) {
+            point->error_at[point->live * online->spec.level_count + j] =
+                y - (double)issue->base[j];
+        }
+    }
     double off = fabs(y - base);
     recent_add(&point->spread, point->matured >= MATURED_MIN ? fmin(off, FAR / 3 * usual) : off);
     point->matured++;
@@ -124,15 +131,32 @@ void online_score(struct online *online, double y)
     }
 }
 
-/* How much better than the median a member must be on average before chance is out of it: two standard errors of the paired
- * difference, neighbours taken as one observation where their horizons overlap. */
-static bool surely_better(const struct point *point, int m)
+/* Standard error of a member's mean gain over the median, neighbours taken as one observation where their horizons overlap. */
+static double gain_error(const struct point *point, int m)
 {
     double mean = point->gain[m].mean;
     int count = point->gain[m].count < SCORE_WINDOW ? point->gain[m].count : SCORE_WINDOW;
     double independent = fmax(1.0, (double)count * point->stride / point->steps);
-    double variance = fmax(0, point->gain_squares[m].mean - mean * mean);
-    return count >= MATURED_MIN && mean > 2 * sqrt(variance / independent);
+    return sqrt(fmax(0, point->gain_squares[m].mean - mean * mean) / independent);
+}
+
+/* How much better than the median a member must be on average before chance is out of it: two standard errors of the paired
+ * difference. */
+static bool surely_better(const struct point *point, int m)
+{
+    return point->gain[m].count >= MATURED_MIN && point->gain[m].mean > 2 * gain_error(point, m);
+}
+
+/* Whether a member does so much worse than the best one that the median is better without it, and not by chance: their
+ * difference has at most the sum of both standard errors. */
+static bool far_behind(const struct point *point, int m, int best)
+{
+    if (best < 0 || point->loss[m].count < MATURED_MIN) {
+        return false;
+    }
+    double behind = point->loss[m].mean - point->loss[best].mean;
+    return point->loss[m].mean > DROP * point->loss[best].mean &&
+           behind > DROP_SURE * (gain_error(point, m) + gain_error(point, best));
 }
 
 struct choice online_choose(const struct online *online, const struct point *point)
@@ -152,9 +176,8 @@ struct choice online_choose(const struct online *online, const struct point *poi
         }
     }
     for (int m = 0; m < online->member_count; m++) {
-        bool near = best_kind < 0 || point->loss[m].count < MATURED_MIN ||
-                    point->loss[m].mean <= DROP * point->loss[best_kind].mean;
-        choice.in[m] = online->member[m].there && online->member[m].kind && near;
+        choice.in[m] =
+            online->member[m].there && online->member[m].kind && !far_behind(point, m, best_kind);
         choice.count += choice.in[m];
     }
     if (best >= 0 && surely_better(point, best)) {
@@ -167,6 +190,9 @@ struct choice online_choose(const struct online *online, const struct point *poi
                point->loss_naive.mean <= point->loss_median.mean) {
         choice.basis = ONLINE_NAIVE;
         choice.member = naive;
+    } else if (choice.count == 1) {
+        choice.basis = best_kind == naive ? ONLINE_NAIVE : ONLINE_ONE;
+        choice.member = best_kind;
     }
     return choice;
 }

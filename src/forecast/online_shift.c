@@ -58,17 +58,19 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
     return removed;
 }
 
-/* What the newest sample is held against: the sample a season before or, if that is nearer, seven seasons; without a season the
- * median of some samples before the suspect. NaN where there is none. */
+/* What a sample is held against: of the samples one, two and seven seasons before the nearest, so that neither the other days
+ * of a week nor something odd a season ago look like a shift; without a season the median of some samples before the
+ * suspect. NaN where there is none. */
 static double reference(const struct online *online, long index)
 {
     long seen = online->seen, m = online->season;
     if (m > 1) {
+        static const int seasons[] = {1, 2, 7};
         double y = online_at(online, index), best = NUM_NAN;
-        for (int k = 1; k <= 7; k += 6) {
-            double before = index - k * m >= 0 && index - k * m >= seen - online->spec.history
-                                ? online_at(online, index - k * m)
-                                : NUM_NAN;
+        for (int k = 0; k < COUNT_OF(seasons); k++) {
+            long at = index - (long)seasons[k] * m;
+            double before =
+                at >= 0 && at >= seen - online->spec.history ? online_at(online, at) : NUM_NAN;
             if (isfinite(before) && !(fabs(y - before) >= fabs(y - best))) {
                 best = before;
             }
@@ -98,6 +100,31 @@ static void adjust_history(struct online *online, double shift, double factor)
     }
 }
 
+/* Median over the samples from..to of the series, or of what they are held against. */
+static double level_over(const struct online *online, long from, long to, bool held_against)
+{
+    double v[4 * AROUND];
+    int count = 0;
+    for (long i = from < 0 ? 0 : from; i < to && count < COUNT_OF(v); i++) {
+        v[count] = held_against ? reference(online, i) : online_at(online, i);
+        count += isfinite(v[count]) != 0;
+    }
+    return count > 2 ? num_quantile(v, count, 0.5) : NUM_NAN;
+}
+
+/* Whether it was the series that moved when the suspect came, not what it is held against: a season after an outage, the
+ * outage's end looks like a rise. Of the two changes at that point one is the season's, which is taken for the smaller one. */
+static bool moved_itself(const struct online *online)
+{
+    long at = online->suspect_at, first = at - AROUND;
+    if (online->season <= 1 || first < online->seen - online->spec.history) {
+        return true;
+    }
+    double own = level_over(online, at, online->seen, false) - level_over(online, first, at, false);
+    double other = level_over(online, at, online->seen, true) - level_over(online, first, at, true);
+    return !(fabs(own) < fabs(other));
+}
+
 /* Judges the suspect: the median of the differences since, against the usual ones. */
 static bool judge(struct online *online, struct arena *scratch)
 {
@@ -123,7 +150,7 @@ static bool judge(struct online *online, struct arena *scratch)
             positive == known && online->least >= 0 ? num_quantile(ratio, known, 0.5) : 0;
         factor = factor >= 1e-3 && factor <= 1e3 ? factor : 0;
         bool one_way = up >= 0.8 * known || up <= 0.2 * known;
-        sure = one_way && fabs(shift) > SHIFT_SURE * online->shift_spread;
+        sure = one_way && fabs(shift) > SHIFT_SURE * online->shift_spread && moved_itself(online);
         if (sure) {
             adjust_history(online, shift, factor);
             online_restore_scores(online, factor);

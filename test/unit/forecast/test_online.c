@@ -152,6 +152,37 @@ TEST(online_moves_to_a_new_level_and_keeps_the_shape)
     rig_close(&rig);
 }
 
+/* An outage of 30 samples; a season later the samples are as usual and the outage is what they are held against. */
+TEST(online_does_not_take_the_echo_of_an_outage_for_a_shift)
+{
+    enum { START = 3 * SEASON + 20, LENGTH = 30, END = START + 3 * SEASON };
+    struct rig rig;
+    struct online_spec spec = spec_of(SEASON);
+    double y[END], error = 0;
+    int counted = 0;
+    spec.history =
+        2 * SEASON + SEASON / 2; /* one season before is all that is in sight of most samples */
+    rig_open(&rig, &spec);
+    for (int t = 0; t < END; t++) {
+        y[t] = load_at(&rig, t) * (t >= START && t < START + LENGTH ? 0.01 : 1);
+    }
+    online_load(rig.online, y, START, &rig.scratch);
+    int shifts = 0;
+    for (int t = START; t < END; t++) {
+        if (t >= START + SEASON) {
+            online_forecast(rig.online, 1, rig.out, NULL, &rig.scratch);
+            error += fabs(y[t] - rig.out[1]);
+            counted++;
+        }
+        online_sample(rig.online, y[t], &rig.scratch);
+        IGNORE_RESULT(online_refit(rig.online, 1e9, &rig.scratch));
+        shifts = t == START + SEASON / 2 ? look(&rig).shifts : shifts;
+    }
+    EXPECT_INT(look(&rig).shifts, shifts); /* down and up again may count, its echo may not */
+    EXPECT_MSG(error / counted < 6, "mean error %g, noise 3", error / counted);
+    rig_close(&rig);
+}
+
 TEST(online_forgives_outliers_gaps_and_rubbish)
 {
     static const double rubbish[] = {(double)NAN, (double)INFINITY, -(double)INFINITY,
