@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "log/log.h"
 
 /* One record batch in an entry's bytes. */
 struct span {
@@ -270,6 +271,17 @@ enum err decode_put(struct decode_cache *cache, struct decode_shard *shard, stru
     charge(cache, entry);
     cache->misses++;
     return ERR_OK;
+}
+
+int64_t decode_next_read_bytes(const struct decoded *entry, int64_t usual)
+{
+    int64_t largest = 1;
+    for (int32_t i = 0; i < entry->span_count; i++) {
+        largest = entry->spans[i].len > largest ? entry->spans[i].len : largest;
+    }
+    int64_t batches = usual / largest > 2 ? usual / largest : 2;
+    int64_t bytes = batches * largest;
+    return bytes < LOG_BATCH_BYTES_MAX ? bytes : LOG_BATCH_BYTES_MAX;
 }
 
 /* --- decoding a window --- */

@@ -52,6 +52,10 @@ ATTR_NODISCARD enum err decode_put(struct decode_cache *cache, struct decode_sha
                                    struct decoded *entry, ptrdiff_t bytes, int64_t first_offset,
                                    int64_t next_offset, struct err_info *info);
 
+/* How many bytes the read behind `entry` should ask for, where `usual` are asked for at first: as many batches of the size of
+ * its largest as fit those, two at least. A read gives whole batches: what it reads of the next one is read again. */
+int64_t decode_next_read_bytes(const struct decoded *entry, int64_t usual);
+
 /* Rows that hold `offset`, or NULL if it must be read first. They stay until the next call of decode_begin,
  * decode_rows (of any shard) or decode_keep.
  *   ret_decoded  whether this call decoded them (read cost)

@@ -267,8 +267,10 @@ void lane_read_done(struct lane *lane, struct lane_shard *shard)
         if (decode_put(&lane->cache, &shard->entries, entry, op->u.read.ret_bytes,
                        op->u.read.offset, op->u.read.ret_next_offset, &op->info) != ERR_OK) {
             fail_readers(lane, shard, op);
+            shard->read_bytes = lane->tuning.read_bytes;
+        } else {
+            shard->read_bytes = decode_next_read_bytes(entry, lane->tuning.read_bytes);
         }
-        shard->read_bytes = lane->tuning.read_bytes;
     } else {
         decode_drop(&lane->cache, entry);
         if (op->err == ERR_LIMIT && shard->read_bytes < LOG_BATCH_BYTES_MAX) {
