@@ -229,25 +229,32 @@ void due_list_release(struct due_list *list)
     *list = (struct due_list){0};
 }
 
-static void due_list_push(struct due_list *list, struct due_ref ref)
+static void due_list_reserve(struct due_list *list, int32_t cap)
 {
-    if (list->count == list->cap) {
-        list->cap = list->cap == 0 ? 64 : list->cap * 2;
+    if (cap > list->cap) {
+        list->cap = list->cap * 2 > cap ? list->cap * 2 : cap;
         list->items = mem_resize(list->items, list->cap, (ptrdiff_t)sizeof *list->items);
         list->spare = mem_resize(list->spare, list->cap, (ptrdiff_t)sizeof *list->spare);
     }
+}
+
+static void due_list_push(struct due_list *list, struct due_ref ref)
+{
+    enum { FIRST_CAP = 64 };
+    due_list_reserve(list, list->count < FIRST_CAP ? FIRST_CAP : list->count + 1);
     list->items[list->count++] = ref;
 }
 
+/* The first 8 bytes of a slot's key, big endian, zeros behind a shorter one. Where the key stands, 8 bytes can be read. */
 static uint64_t key_prefix(struct str key)
 {
-    unsigned char bytes[8] = {0};
-    if (key.len != 0) {
-        memcpy(bytes, key.ptr, key.len < 8 ? (size_t)key.len : 8);
+    uint64_t bytes;
+    memcpy(&bytes, key.ptr, sizeof bytes);
+    uint64_t prefix = __builtin_bswap64(bytes);
+    if (key.len >= (ptrdiff_t)sizeof bytes) {
+        return prefix;
     }
-    uint64_t prefix;
-    memcpy(&prefix, bytes, sizeof prefix);
-    return __builtin_bswap64(prefix);
+    return key.len == 0 ? 0 : prefix & ~UINT64_C(0) << (64 - 8 * (int)key.len);
 }
 
 struct due_order {
@@ -407,22 +414,30 @@ static bool scan_is_cheap(const struct table *table, int64_t until)
 static void list_by_scan(const struct table_shape *shape, const struct table *table, int64_t until,
                          struct due_list *list)
 {
-    list->rest_time = INT64_MAX;
-    list->rest_loose = false;
-    for (uint32_t place = 0; place <= table->mask; place++) {
-        struct slot *slot = table_slot(table, place);
+    int64_t rest_time = INT64_MAX;
+    int32_t count = 0;
+    due_list_reserve(list, (int32_t)table->count);
+    const char *end = table->slots + ((size_t)table->mask + 1) * table->stride_bytes;
+    for (char *at = table->slots; at < end; at += table->stride_bytes) {
+        struct slot *slot = (struct slot *)(void *)at;
         if ((slot->flags & SLOT_USED) == 0) {
             continue;
         }
         if (slot->time > until) {
-            list->rest_time = slot->time < list->rest_time ? slot->time : list->rest_time;
+            rest_time = slot->time < rest_time ? slot->time : rest_time;
             continue;
         }
-        due_list_push(list, (struct due_ref){.time = slot->time,
-                                             .prefix = key_prefix(slot_key(shape, table, slot)),
-                                             .slot = slot});
+        list->items[count++] = (struct due_ref){.time = slot->time, .slot = slot};
     }
-    due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
+    list->rest_time = rest_time;
+    list->rest_loose = false;
+    list->count = count;
+    if (count > 1) {
+        for (int32_t i = 0; i < count; i++) {
+            list->items[i].prefix = key_prefix(slot_key(shape, table, list->items[i].slot));
+        }
+        due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
+    }
 }
 
 void table_list_due(const struct table_shape *shape, struct table *table, int64_t until,

@@ -13,12 +13,19 @@
 
 enum { PREFETCH_ROWS = 64 };
 
+/* Key groups, counted from the state's first, whose slots have moved. */
+struct moved_groups {
+    bool any;
+    uint64_t bits[KEY_GROUP_COUNT / 64]; /* undefined unless `any` */
+};
+
 /* Some rows on their way. */
 struct upsert_piece {
     struct state_space *space;
     struct state_rows rows; /* count: at most PREFETCH_ROWS */
     void **payload;         /* [count]; before a row's is found: the slot where its search begins */
     uint8_t *created;       /* [count], zero; or NULL */
+    struct moved_groups *moved;
 };
 
 /* What a loop is compiled for. */
@@ -132,13 +139,20 @@ static ATTR_ALWAYS_INLINE int32_t upsert_near(const struct upsert_piece *piece,
     return far_count;
 }
 
-/* The rows whose search goes past its first two slots, in order. Their next slots are fetched together first. Returns
- * whether entries have moved. */
-static bool upsert_far(const struct upsert_piece *piece, const int32_t *far, int32_t far_count)
+static ATTR_COLD void note_moved(struct moved_groups *moved, uint32_t g)
+{
+    if (!moved->any) {
+        memset(moved->bits, 0, sizeof moved->bits);
+        moved->any = true;
+    }
+    moved->bits[g / 64] |= UINT64_C(1) << g % 64;
+}
+
+/* The rows whose search goes past its first two slots, in order. Their next slots are fetched together first. */
+static void upsert_far(const struct upsert_piece *piece, const int32_t *far, int32_t far_count)
 {
     struct state_space *space = piece->space;
     const struct state_rows *rows = &piece->rows;
-    bool moved = false;
     for (int32_t k = 0; k < far_count; k++) {
         PREFETCH((char *)piece->payload[far[k]] + TABLE_LINE_BYTES / 2);
     }
@@ -153,50 +167,63 @@ static bool upsert_far(const struct upsert_piece *piece, const int32_t *far, int
         if (UNLIKELY(slot == NULL)) {
             const char *slots = ref->slots;
             slot = space_add(space, group, tag, rows->key[row], time);
-            moved = moved || slots != ref->slots;
+            if (slots != ref->slots) {
+                note_moved(piece->moved, group - space->state->group_lo);
+            }
             if (piece->created != NULL) {
                 piece->created[far[k]] = true;
             }
         }
         piece->payload[far[k]] = slot_payload(slot);
     }
-    return moved;
 }
 
-static ATTR_ALWAYS_INLINE bool upsert_as(const struct upsert_piece *piece, struct upsert_form form)
+static ATTR_ALWAYS_INLINE void upsert_as(const struct upsert_piece *piece, struct upsert_form form)
 {
     // Written before it is read: filling it with zeros first would cost as much as a row.
     ATTR_UNINITIALIZED int32_t far[PREFETCH_ROWS + 1];
     find_first(piece, form);
     int32_t far_count = upsert_near(piece, form, far);
-    return far_count > 0 && upsert_far(piece, far, far_count);
+    if (far_count > 0) {
+        upsert_far(piece, far, far_count);
+    }
 }
 
-static bool upsert_piece(const struct upsert_piece *piece)
+static void upsert_piece(const struct upsert_piece *piece)
 {
     bool alike = piece->space->stride_bytes != 0;
     bool one_time = piece->rows.time == NULL;
     if (alike && piece->rows.key_bytes == 8) {
-        return one_time ? upsert_as(piece, (struct upsert_form){true, true, true})
-                        : upsert_as(piece, (struct upsert_form){true, false, true});
+        if (one_time) {
+            upsert_as(piece, (struct upsert_form){true, true, true});
+        } else {
+            upsert_as(piece, (struct upsert_form){true, false, true});
+        }
+    } else if (alike) {
+        if (one_time) {
+            upsert_as(piece, (struct upsert_form){true, true, false});
+        } else {
+            upsert_as(piece, (struct upsert_form){true, false, false});
+        }
+    } else if (one_time) {
+        upsert_as(piece, (struct upsert_form){false, true, false});
+    } else {
+        upsert_as(piece, (struct upsert_form){false, false, false});
     }
-    if (alike) {
-        return one_time ? upsert_as(piece, (struct upsert_form){true, true, false})
-                        : upsert_as(piece, (struct upsert_form){true, false, false});
-    }
-    return one_time ? upsert_as(piece, (struct upsert_form){false, true, false})
-                    : upsert_as(piece, (struct upsert_form){false, false, false});
 }
 
-/* Slots have moved while a batch was being put in: look all of them up again. */
-static ATTR_COLD void find_again(const struct state_space *space, const struct state_rows *rows,
-                                 void **ret_payload)
+/* Slots have moved while a batch was being put in: those of their groups are looked up again. */
+static void find_again(const struct state_space *space, const struct state_rows *rows,
+                       const struct moved_groups *moved, void **ret_payload)
 {
     for (int32_t i = 0; i < rows->count; i++) {
         int32_t row = rows->sel[i];
+        uint32_t g = key_group_of(rows->hash[row]) - space->state->group_lo;
+        if (LIKELY((moved->bits[g / 64] >> g % 64 & 1) == 0)) {
+            continue;
+        }
         int64_t time = rows->time != NULL ? rows->time[row] : rows->at;
-        uint32_t group = key_group_of(rows->hash[row]);
-        struct slot *slot = ref_find(&space->shape, &space->refs[group - space->state->group_lo],
+        struct slot *slot = ref_find(&space->shape, &space->refs[g],
                                      table_tag(rows->hash[row], time), rows->key[row], time);
         ret_payload[i] = slot_payload(slot);
     }
@@ -217,7 +244,8 @@ static void mark_dirty(struct state_space *space, const struct state_rows *rows,
 void state_upsert_many(struct state_space *space, const struct state_rows *rows, void **ret_payload,
                        uint8_t *ret_created)
 {
-    bool moved = false;
+    ATTR_UNINITIALIZED struct moved_groups moved;
+    moved.any = false;
     if (space->refs == NULL && rows->count > 0) {
         space_make_tables(space);
     }
@@ -229,13 +257,14 @@ void state_upsert_many(struct state_space *space, const struct state_rows *rows,
         struct upsert_piece piece = {.space = space,
                                      .rows = *rows,
                                      .payload = ret_payload + first,
-                                     .created = ret_created != NULL ? ret_created + first : NULL};
+                                     .created = ret_created != NULL ? ret_created + first : NULL,
+                                     .moved = &moved};
         piece.rows.sel += first;
         piece.rows.count = left < PREFETCH_ROWS ? left : PREFETCH_ROWS;
-        moved = upsert_piece(&piece) || moved;
+        upsert_piece(&piece);
     }
-    if (UNLIKELY(moved)) {
-        find_again(space, rows, ret_payload);
+    if (UNLIKELY(moved.any)) {
+        find_again(space, rows, &moved, ret_payload);
     }
     if (space->state->tracking) {
         mark_dirty(space, rows, ret_payload);
