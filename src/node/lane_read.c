@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "node/lane_priv.h"
 
+enum { READ_GROWTH = 4 };
+
 /* Input shards: one reader and one read in flight for each, whoever on this lane reads it; what was read is decoded into
  * the lane's cache and found there by all views near it. */
 
@@ -274,8 +276,10 @@ void lane_read_done(struct lane *lane, struct lane_shard *shard)
     } else {
         decode_drop(&lane->cache, entry);
         if (op->err == ERR_LIMIT && shard->read_bytes < LOG_BATCH_BYTES_MAX) {
-            shard->read_bytes =
-                LOG_BATCH_BYTES_MAX; /* one batch that is larger than a usual read */
+            /* a batch that is larger than a usual read: not at once as much as one may have */
+            shard->read_bytes = shard->read_bytes < LOG_BATCH_BYTES_MAX / READ_GROWTH
+                                    ? shard->read_bytes * READ_GROWTH
+                                    : LOG_BATCH_BYTES_MAX;
         } else if (op->err == ERR_OFFSET_RANGE) {
             reader_behind(lane, shard, op);
         } else if (op->err == ERR_OK || err_may_retry(op->err)) {

@@ -10,6 +10,10 @@ enum { SCAN_MAX = 8192, REJECTS_MAX = 1024 };
 int32_t rows_from(const struct rows *rows, int64_t offset)
 {
     int32_t lo = 0, hi = rows->count;
+    int64_t dense = hi > 0 ? offset - rows->offset[0] : 0; /* its place if no offset is left out */
+    if (dense >= 0 && dense < hi && rows->offset[dense] == offset) {
+        return (int32_t)dense;
+    }
     while (lo < hi) {
         int32_t mid = lo + (hi - lo) / 2;
         if (rows->offset[mid] < offset) {
@@ -175,7 +179,8 @@ struct choice {
     int32_t *rows;
     int64_t *stamps;
     int32_t count;
-    bool stamped;
+    int32_t stamped; /* of them */
+    int64_t bytes;
     int32_t *rejects;
     int32_t reject_count;
 };
@@ -184,7 +189,6 @@ static int32_t view_choose(struct view *view, const struct rows *rows, int32_t f
                            int32_t rows_max, int64_t bytes_max, struct choice *choice)
 {
     const struct view_options *options = &view->options;
-    int64_t bytes = 0;
     int32_t end = rows->count - from > SCAN_MAX ? from + SCAN_MAX : rows->count;
     int32_t row = from;
     for (; row < end && choice->count < rows_max && choice->reject_count < REJECTS_MAX; row++) {
@@ -208,10 +212,10 @@ static int32_t view_choose(struct view *view, const struct rows *rows, int32_t f
         }
         choice->rows[choice->count] = row;
         choice->stamps[choice->count] = stamp;
-        choice->stamped |= stamp != STAMP_NONE;
+        choice->stamped += stamp != STAMP_NONE;
         choice->count++;
-        bytes += rows->key[row].len + rows->value[row].len;
-        if (bytes >= bytes_max) {
+        choice->bytes += rows->key[row].len + rows->value[row].len;
+        if (choice->bytes >= bytes_max) {
             row++;
             break;
         }
@@ -238,7 +242,7 @@ static struct batch *batch_window(const struct rows *rows, const struct choice *
         .offset = rows->offset + base,
         .arena = arena,
     };
-    if (choice->stamped) {
+    if (choice->stamped > 0) {
         batch->stamp_ms = ARENA_NEW_ARRAY(arena, int64_t, span);
         for (int32_t i = 0; i < choice->count; i++) {
             batch->stamp_ms[choice->rows[i] - base] = choice->stamps[i];
@@ -259,7 +263,7 @@ static struct batch *batch_gather(const struct rows *rows, const struct choice *
         batch->headers = ARENA_NEW_ARRAY(arena, struct str, choice->count);
         batch->header_count = ARENA_NEW_ARRAY(arena, int32_t, choice->count);
     }
-    batch->stamp_ms = choice->stamped ? choice->stamps : NULL;
+    batch->stamp_ms = choice->stamped > 0 ? choice->stamps : NULL;
     int64_t *offset = ARENA_NEW_ARRAY(arena, int64_t, choice->count);
     batch->offset = offset;
     for (int32_t i = 0; i < choice->count; i++) {
@@ -291,12 +295,11 @@ void view_take(struct view *view, const struct rows *rows, int32_t rows_max, int
             rows->kind != NULL ? arena_new_raw(arena, REJECTS_MAX + 1, sizeof(int32_t)) : NULL,
     };
     int32_t end = view_choose(view, rows, from, rows_max, bytes_max, &choice);
-    struct view_slice slice = {
-        .scanned = end - from, .reject_count = choice.reject_count, .rejects = choice.rejects};
-    for (int32_t i = 0; i < choice.count; i++) {
-        slice.bytes += rows->key[choice.rows[i]].len + rows->value[choice.rows[i]].len;
-        slice.stamped += choice.stamps[i] != STAMP_NONE;
-    }
+    struct view_slice slice = {.scanned = end - from,
+                               .reject_count = choice.reject_count,
+                               .rejects = choice.rejects,
+                               .bytes = choice.bytes,
+                               .stamped = choice.stamped};
     if (choice.count > 0) {
         int32_t span = choice.rows[choice.count - 1] - choice.rows[0] + 1;
         slice.batch = span <= BATCH_ROWS_MAX && span <= 2 * choice.count
