@@ -15,6 +15,7 @@
 #include "base/real/fs_real.h"
 #include "base/real/temp_dir.h"
 #include "log/embedded.h"
+#include "log/record_walk.h"
 #include "node/runtime.h"
 
 /* The trace: requests to the web server of the NASA Kennedy Space Center, July 1995, per 5 minutes (Internet Traffic
@@ -280,24 +281,17 @@ static enum err run_op(struct demo *demo, struct log_op *op, enum log_op_kind ki
 static enum err compare_batches(struct demo *demo, struct record_reader *reader,
                                 const uint8_t *bytes, ptrdiff_t len)
 {
-    for (ptrdiff_t at = 0, total = 0; at < len; at += total) {
-        struct record_batch_header header;
-        enum err err = record_batch_parse(bytes + at, len - at, &header, &total, &demo->info);
-        err = err == ERR_OK ? record_reader_begin(reader, bytes + at, total, &demo->info) : err;
-        struct record record;
-        while (err == ERR_OK &&
-               (err = record_reader_next(reader, &record, &demo->info)) == ERR_OK) {
-            int64_t views = 0;
-            if (!recount_number(record.value, "views", &views)) {
-                views = 0; /* counts as strange */
-            }
-            recount_compare(&demo->recount, record.key, record.timestamp_ms, views);
+    struct record_walk walk = record_walk_of(reader, bytes, len);
+    struct record record;
+    enum err err;
+    while ((err = record_walk_next(&walk, &record, &demo->info)) == ERR_OK) {
+        int64_t views = 0;
+        if (!recount_number(record.value, "views", &views)) {
+            views = 0; /* counts as strange */
         }
-        if (err != ERR_NOT_FOUND) {
-            return err;
-        }
+        recount_compare(&demo->recount, record.key, record.timestamp_ms, views);
     }
-    return ERR_OK;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
 /* Reads all results and tells the recount of them. */

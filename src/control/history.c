@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "log/record_batch.h"
+#include "log/record_walk.h"
 #include "pipeline/time_text.h"
 
 enum { SQL_MAX = 4096, PATH_MAX_BYTES = 4096, TABLES_MAX = 16, COLUMNS_MAX = 48 };
@@ -295,29 +296,16 @@ static enum err take_record(struct history *history, struct str value, struct er
 static enum err take_batches(struct history *history, const struct history_op *op,
                              struct err_info *info)
 {
-    struct record_batch_header header;
+    struct record_walk walk = record_walk_of(&history->reader, op->bytes, op->len);
     struct record record;
-    ptrdiff_t total = 0;
-    const char *at = op->bytes;
-    ptrdiff_t left = op->len;
-    while (left > 0) {
-        enum err err = record_batch_parse(at, left, &header, &total, info);
-        err = err == ERR_OK ? record_batch_verify(at, total, info) : err;
-        err = err == ERR_OK ? record_reader_begin(&history->reader, at, total, info) : err;
-        while (err == ERR_OK &&
-               (err = record_reader_next(&history->reader, &record, info)) == ERR_OK) {
-            err = record.offset >= op->from_offset ? take_record(history, record.value, info)
-                                                   : ERR_OK;
-        }
-        if (err != ERR_NOT_FOUND) {
-            return err == ERR_CORRUPT
-                       ? err_set(info, ERR_IO, "a batch of %s is damaged", op->stream)
-                       : err;
-        }
-        at += total;
-        left -= total;
+    enum err err = ERR_OK;
+    while (err == ERR_OK && (err = record_walk_next(&walk, &record, info)) == ERR_OK) {
+        err = record.offset >= op->from_offset ? take_record(history, record.value, info) : ERR_OK;
     }
-    return ERR_OK;
+    if (err == ERR_CORRUPT) {
+        return err_set(info, ERR_IO, "a batch of %s is damaged", op->stream);
+    }
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
 static enum err put_next(struct history *history, const char *stream, int64_t next,

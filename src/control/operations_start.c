@@ -11,6 +11,7 @@
 #include "control/ledger.h"
 #include "control/operations_priv.h"
 #include "control/own_stream.h"
+#include "log/record_walk.h"
 
 #define OPERATIONS_KEPT_MS    (90LL * 24 * 3600 * 1000)
 #define OPERATIONS_KEPT_BYTES (16LL << 20)
@@ -68,23 +69,16 @@ static void take_records(struct job *job)
 {
     struct control *control = job->control;
     const struct log_read_op *read = &job->one.op.u.read;
-    struct record_batch_header header;
     struct record record;
-    ptrdiff_t total = 0;
+    enum err err;
     if (start_failed(job)) {
         return;
     }
-    const char *at = read->buf;
-    ptrdiff_t left = read->ret_bytes;
-    while (left > 0 && record_batch_parse(at, left, &header, &total, NULL) == ERR_OK) {
-        if (record_batch_verify(at, total, NULL) == ERR_OK &&
-            record_reader_begin(&control->record_reader, at, total, NULL) == ERR_OK) {
-            while (record_reader_next(&control->record_reader, &record, NULL) == ERR_OK) {
-                take_record(control, record.value);
-            }
+    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
+    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
+        if (err == ERR_OK) {
+            take_record(control, record.value);
         }
-        at += total;
-        left -= total;
     }
     if (read->ret_next_offset >= read->ret_end_offset || read->ret_bytes == 0) {
         if (control->operations_unreadable > 0) {

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "log/record_walk.h"
 #include "pipeline/json.h"
 
 #define DAY_MS       (24LL * 3600 * 1000)
@@ -100,23 +101,16 @@ static void replayed(struct job *job)
     struct control *control = job->control;
     struct own_stream *stream = control->own[job->index];
     const struct log_read_op *read = &job->one.op.u.read;
-    struct record_batch_header header;
     struct record record;
-    ptrdiff_t total = 0;
+    enum err err;
     if (start_failed(job)) {
         return;
     }
-    const char *at = read->buf;
-    ptrdiff_t left = read->ret_bytes;
-    while (left > 0 && record_batch_parse(at, left, &header, &total, NULL) == ERR_OK) {
-        if (record_batch_verify(at, total, NULL) == ERR_OK &&
-            record_reader_begin(&control->record_reader, at, total, NULL) == ERR_OK) {
-            while (record_reader_next(&control->record_reader, &record, NULL) == ERR_OK) {
-                stream->take(control, record.value);
-            }
+    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
+    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
+        if (err == ERR_OK) {
+            stream->take(control, record.value);
         }
-        at += total;
-        left -= total;
     }
     if (read->ret_next_offset >= read->ret_end_offset || read->ret_bytes == 0) {
         stream->then(job);

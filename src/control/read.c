@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "control/control_priv.h"
+#include "log/record_walk.h"
 #include "node/mark.h"
 
 enum { READ_FIRST_BYTES = 256 << 10 };
@@ -119,35 +120,24 @@ static bool take_batches(struct job *job, const struct log_read_op *read, struct
 {
     struct control *control = job->control;
     struct control_request *request = job->request;
-    struct record_reader *reader = &control->record_reader;
-    struct record_batch_header header;
+    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
     struct record record;
-    ptrdiff_t total = 0;
-    const char *at = read->buf;
-    ptrdiff_t left = read->ret_bytes;
-    for (; left > 0; at += total, left -= total) {
-        if (record_batch_parse(at, left, &header, &total, info) != ERR_OK ||
-            record_batch_verify(at, total, info) != ERR_OK ||
-            record_reader_begin(reader, at, total, info) != ERR_OK) {
-            return false;
+    enum err err;
+    while ((err = record_walk_next(&walk, &record, info)) == ERR_OK) {
+        if (record.offset < request->next_offset) {
+            continue;
         }
-        enum err err = ERR_OK;
-        while ((err = record_reader_next(reader, &record, info)) == ERR_OK) {
-            if (record.offset < request->next_offset) {
-                continue;
-            }
-            if (job->count >= request->args.limit || request->text.len >= CONTROL_READ_TEXT_MAX) {
-                return true;
-            }
-            request->next_offset = record.offset + 1;
-            if (!is_marker(&record)) {
-                add_record(control, request, &record);
-                job->count++;
-            }
+        if (job->count >= request->args.limit || request->text.len >= CONTROL_READ_TEXT_MAX) {
+            return true;
         }
-        if (err != ERR_NOT_FOUND) {
-            return false;
+        request->next_offset = record.offset + 1;
+        if (!is_marker(&record)) {
+            add_record(control, request, &record);
+            job->count++;
         }
+    }
+    if (err != ERR_NOT_FOUND) {
+        return false;
     }
     request->next_offset =
         read->ret_next_offset > request->next_offset ? read->ret_next_offset : request->next_offset;

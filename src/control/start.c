@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "control/control_priv.h"
+#include "log/record_walk.h"
 
 enum { ENTRY_HEAD_BYTES = 14 };
 #define AUDIT_KEPT_MS (90LL * 24 * 3600 * 1000)
@@ -35,23 +36,16 @@ static void take_audit_tail(struct job *job)
 {
     struct control *control = job->control;
     const struct log_read_op *read = &job->one.op.u.read;
-    struct record_batch_header header;
     struct record record;
-    ptrdiff_t total = 0;
+    enum err err;
     if (start_failed(job)) {
         return;
     }
-    const char *at = read->buf;
-    ptrdiff_t left = read->ret_bytes;
-    while (left > 0 && record_batch_parse(at, left, &header, &total, NULL) == ERR_OK) {
-        if (record_batch_verify(at, total, NULL) == ERR_OK &&
-            record_reader_begin(&control->record_reader, at, total, NULL) == ERR_OK) {
-            while (record_reader_next(&control->record_reader, &record, NULL) == ERR_OK) {
-                control->audit_chain = crc32c(0, record.value.ptr, record.value.len);
-            }
+    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
+    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
+        if (err == ERR_OK) {
+            control->audit_chain = crc32c(0, record.value.ptr, record.value.len);
         }
-        at += total;
-        left -= total;
     }
     operations_restore(job);
 }
@@ -89,36 +83,23 @@ static void look_at_audit(struct job *job)
 
 /* --- what ingest remembered --- */
 
-static enum err take_entries(struct control *control, const char *at, ptrdiff_t left,
+static enum err take_entries(struct control *control, const char *bytes, ptrdiff_t len,
                              struct err_info *info)
 {
-    struct record_batch_header header;
+    struct record_walk walk = record_walk_of(&control->record_reader, bytes, len);
     struct record record;
-    ptrdiff_t total = 0;
-    while (left > 0) {
-        enum err err = record_batch_parse(at, left, &header, &total, info);
-        err = err == ERR_OK ? record_batch_verify(at, total, info) : err;
-        err = err == ERR_OK ? record_reader_begin(&control->record_reader, at, total, info) : err;
-        if (err != ERR_OK) {
-            return err;
+    enum err err;
+    while ((err = record_walk_next(&walk, &record, info)) == ERR_OK) {
+        struct dedupe_entry entry;
+        struct str key = {record.key.ptr + ENTRY_HEAD_BYTES, record.key.len - ENTRY_HEAD_BYTES};
+        if (key.len <= 0 || key.len > DEDUPE_KEY_MAX ||
+            dedupe_decode(record.value, &entry) != ERR_OK) {
+            return err_set(info, ERR_CORRUPT, INGEST_STREAM ": an entry of %td bytes is none",
+                           record.value.len);
         }
-        while ((err = record_reader_next(&control->record_reader, &record, info)) == ERR_OK) {
-            struct dedupe_entry entry;
-            struct str key = {record.key.ptr + ENTRY_HEAD_BYTES, record.key.len - ENTRY_HEAD_BYTES};
-            if (key.len <= 0 || key.len > DEDUPE_KEY_MAX ||
-                dedupe_decode(record.value, &entry) != ERR_OK) {
-                return err_set(info, ERR_CORRUPT, INGEST_STREAM ": an entry of %td bytes is none",
-                               record.value.len);
-            }
-            dedupe_put(control->dedupe, key, &entry);
-        }
-        if (err != ERR_NOT_FOUND) {
-            return err;
-        }
-        at += total;
-        left -= total;
+        dedupe_put(control->dedupe, key, &entry);
     }
-    return ERR_OK;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
 static void restore_next(struct job *job)

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "log/record_walk.h"
 #include "node/mark.h"
 #include "node/runtime_priv.h"
 
@@ -281,22 +282,14 @@ static bool is_end_mark(struct str headers)
  * that read the shard will say so. */
 static bool last_is_end(struct node_runtime *rt, ptrdiff_t bytes, bool before)
 {
+    struct record_walk walk = record_walk_of(&rt->records, rt->buf, bytes);
+    struct record record;
     bool end = before;
-    for (ptrdiff_t at = 0; at < bytes;) {
-        struct record_batch_header header;
-        ptrdiff_t total;
-        const char *batch = (const char *)rt->buf + at;
-        if (record_batch_parse(batch, bytes - at, &header, &total, NULL) != ERR_OK ||
-            record_reader_begin(&rt->records, batch, total, NULL) != ERR_OK) {
-            return false;
-        }
-        struct record record;
-        while (record_reader_next(&rt->records, &record, NULL) == ERR_OK) {
-            end = record.header_count > 0 && is_end_mark(record.headers);
-        }
-        at += total;
+    enum err err;
+    while ((err = record_walk_next(&walk, &record, NULL)) == ERR_OK) {
+        end = record.header_count > 0 && is_end_mark(record.headers);
     }
-    return end;
+    return err == ERR_NOT_FOUND && end;
 }
 
 static void ends_done(struct node_runtime *rt)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/check.h"
 #include "base/mem.h"
+#include "log/record_walk.h"
 #include "node/runtime_priv.h"
 
 /* Tables that lookups read: a file once, at start; a table stream up to its end before partitions are opened, then as it
@@ -165,26 +166,17 @@ void tables_begin(struct node_runtime *rt)
 static enum err take_rows(struct node_runtime *rt, struct runtime_table *table, ptrdiff_t bytes,
                           struct err_info *info)
 {
-    for (ptrdiff_t at = 0; at < bytes;) {
-        struct record_batch_header header;
-        ptrdiff_t total;
-        const char *batch = (const char *)rt->buf + at;
-        enum err err = record_batch_parse(batch, bytes - at, &header, &total, info);
-        err = err == ERR_OK ? record_reader_begin(&rt->records, batch, total, info) : err;
-        struct record record;
-        while (err == ERR_OK && (err = record_reader_next(&rt->records, &record, info)) == ERR_OK) {
-            bool behind = record.offset < table->position[rt->sub];
-            if (!behind && record.key.ptr != NULL) {
-                err = lookup_builder_put(table->builder, record.key, record.value, info);
-                table->changed = true;
-            }
+    struct record_walk walk = record_walk_of(&rt->records, rt->buf, bytes);
+    struct record record;
+    enum err err = ERR_OK;
+    while (err == ERR_OK && (err = record_walk_next(&walk, &record, info)) == ERR_OK) {
+        bool behind = record.offset < table->position[rt->sub];
+        if (!behind && record.key.ptr != NULL) {
+            err = lookup_builder_put(table->builder, record.key, record.value, info);
+            table->changed = true;
         }
-        if (err != ERR_NOT_FOUND) {
-            return err;
-        }
-        at += total;
     }
-    return ERR_OK;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
 void tables_done(struct node_runtime *rt)

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "log/log.h"
 #include "log/record_codec.h"
+#include "log/record_walk.h"
 #include "test.h"
 
 enum { SAMPLE_MAX = 400, TEXT_MAX = 64 << 10 };
@@ -989,4 +990,59 @@ TEST(inflated_values_may_be_read_a_little_past_their_end)
     }
     record_reader_release(&reader);
     record_builder_release(&builder);
+}
+
+/* Three batches of two records each, one behind another, as a read gives them. Returns the length of all. */
+static ptrdiff_t three_batches(char buf[1024], ptrdiff_t *ret_one)
+{
+    struct record_builder builder;
+    ptrdiff_t used = 0;
+    record_builder_init(&builder, RECORD_CODEC_NONE);
+    for (int64_t i = 0; i < 3; i++) {
+        void *bytes;
+        record_builder_reset(&builder);
+        for (int64_t k = 0; k < 2; k++) {
+            struct record record = {.timestamp_ms = 10 * i + k, .value = STR("value")};
+            CHECK(record_builder_add(&builder, &record) == ERR_OK);
+        }
+        CHECK(record_builder_finish(&builder, RECORD_PRODUCER_NONE, &bytes, ret_one, NULL) ==
+                  ERR_OK &&
+              used + *ret_one <= 1024);
+        record_batch_set_base_offset(bytes, 2 * i);
+        memcpy(buf + used, bytes, (size_t)*ret_one);
+        used += *ret_one;
+    }
+    record_builder_release(&builder);
+    return used;
+}
+
+TEST(a_walk_gives_all_records_and_goes_on_behind_a_damaged_batch)
+{
+    char buf[1024];
+    ptrdiff_t one, len = three_batches(buf, &one);
+    struct record_reader reader;
+    struct record record;
+    record_reader_init(&reader);
+    struct record_walk walk = record_walk_of(&reader, buf, len);
+    for (int64_t offset = 0; offset < 6; offset++) {
+        EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_OK);
+        EXPECT_INT(record.offset, offset);
+        EXPECT_INT(record.timestamp_ms, 10 * (offset / 2) + offset % 2);
+    }
+    EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_NOT_FOUND);
+    EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_NOT_FOUND);
+
+    buf[2 * one - 1] ^= 1; /* the second one's CRC does not hold */
+    walk = record_walk_of(&reader, buf, len);
+    static const int64_t left[] = {0, 1, -1, 4, 5};
+    for (ptrdiff_t i = 0; i < COUNT_OF(left); i++) {
+        EXPECT_INT(record_walk_next(&walk, &record, NULL), left[i] < 0 ? ERR_CORRUPT : ERR_OK);
+        EXPECT(left[i] < 0 || record.offset == left[i]);
+    }
+    EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_NOT_FOUND);
+
+    walk = record_walk_of(&reader, buf + 2 * one, one - 1); /* its end is missing */
+    EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_LIMIT);
+    EXPECT_INT(record_walk_next(&walk, &record, NULL), ERR_NOT_FOUND);
+    record_reader_release(&reader);
 }
