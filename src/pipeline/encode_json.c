@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/encode_json.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "base/check.h"
 #include "pipeline/json.h"
 #include "pipeline/number.h"
 
-enum { ESCAPED_BYTES_MAX = 6 /* \u00XX */ };
+enum { ESCAPED_BYTES_MAX = 6 /* \u00XX */, COPY_BYTES = 16 };
+static_assert((int)COPY_BYTES <= (int)JSON_PADDING, "what a copy writes too much is overwritten");
 
-/* What stands before each value: {"name": and ,"name": , escaped once a batch. */
+/* What stands before each value: {"name": and ,"name": , escaped once a batch. COPY_BYTES more can be read. */
 struct prefix {
     char *ptr;
     ptrdiff_t len;
@@ -98,6 +100,15 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+/* Copies whole pieces of COPY_BYTES: what that is too much is overwritten. */
+static char *put_prefix(char *out, const struct prefix *prefix)
+{
+    for (ptrdiff_t at = 0; at < prefix->len; at += COPY_BYTES) {
+        memcpy(out + at, prefix->ptr + at, COPY_BYTES);
+    }
+    return out + prefix->len;
+}
+
 static char *put_text(char *out, struct str text)
 {
     const unsigned char *p = (const unsigned char *)text.ptr;
@@ -111,6 +122,12 @@ static char *put_text(char *out, struct str text)
             p += 8;
             left -= 8;
             continue;
+        }
+        // The last eight: those of them that are out already stand as they are if all are plain.
+        if (left < 8 && text.len >= 8 && (memcpy(&word, p + left - 8, 8), eight_are_plain(word))) {
+            memcpy(out + left - 8, &word, 8);
+            out += left;
+            break;
         }
         ptrdiff_t taken = 1;
         if (is_plain(*p)) {
@@ -154,7 +171,7 @@ static void make_prefixes(const struct schema *schema, struct arena *arena, stru
 {
     for (int32_t c = 0; c < schema->count; c++) {
         struct str name = schema->names[c];
-        char *text = arena_new_raw(arena, name.len * ESCAPED_BYTES_MAX + 4, 1);
+        char *text = arena_new_raw(arena, name.len * ESCAPED_BYTES_MAX + 4 + COPY_BYTES, 1);
         text[0] = c == 0 ? '{' : ',';
         char *end = put_text(text + 1, name);
         *end++ = ':';
@@ -195,8 +212,7 @@ void encode_json_rows(const struct batch *batch, const struct schema *schema, st
         }
         char *out = piece;
         for (int32_t c = 0; c < schema->count; c++) {
-            memcpy(out, prefixes[c].ptr, (size_t)prefixes[c].len);
-            out = put_value(out + prefixes[c].len, &batch->columns[c], row);
+            out = put_value(put_prefix(out, &prefixes[c]), &batch->columns[c], row);
         }
         if (schema->count == 0) {
             *out++ = '{';

@@ -31,6 +31,11 @@ struct segment {
     int32_t node; /* of the shape, or -1: not used */
 };
 
+/* A segment whose value goes into a column. */
+struct bound {
+    int32_t segment, column;
+};
+
 /* T1 with `valid`, segments[0..count) have values, segments[count] is the tail, and every field of the shape is bound to
  * exactly one segment. T2 rest > 0 only without a valid template. */
 struct json_template {
@@ -42,6 +47,8 @@ struct json_template {
     int32_t next_rest; /* doubles each time a template is given up */
     int32_t hits, misses;
     int64_t hits_total;
+    int32_t bound; /* fields */
+    struct bound bounds[SEGMENTS_MAX];
     struct segment segments[SEGMENTS_MAX + 1];
 };
 
@@ -413,9 +420,11 @@ bool json_template_read(struct json_template *tmpl, const struct json_shape *sha
         }
         return false;
     }
-    for (uint32_t rest = target.present; rest != 0; rest &= rest - 1) {
-        const struct segment *segment = &tmpl->segments[__builtin_ctz(rest)];
-        columns[shape->nodes[segment->node].column].null[row] = 0;
+    for (int32_t i = 0; i < tmpl->bound; i++) {
+        const struct bound *bound = &tmpl->bounds[i];
+        if ((target.present >> bound->segment & 1) != 0) {
+            columns[bound->column].null[row] = 0;
+        }
     }
     tmpl->hits_total++;
     if (++tmpl->hits == WINDOW) {
@@ -519,7 +528,7 @@ static bool learn(struct json_template *tmpl, const struct json_shape *shape, st
     const char *end = record.ptr + record.len;
     const char *from = record.ptr;
     const char *p = skip_blanks(from, end);
-    int32_t bound = 0;
+    tmpl->bound = 0;
     tmpl->count = 0;
     tmpl->used = 0; // no field: the general parser looks at all
     if (p == end || *p != '{') {
@@ -534,9 +543,11 @@ static bool learn(struct json_template *tmpl, const struct json_shape *shape, st
         if (stop == NULL) {
             return false;
         }
-        if (tmpl->segments[tmpl->count].node >= 0) {
+        int32_t node = tmpl->segments[tmpl->count].node;
+        if (node >= 0) {
             tmpl->used = tmpl->count + 1;
-            bound++;
+            tmpl->bounds[tmpl->bound++] =
+                (struct bound){.segment = tmpl->count, .column = shape->nodes[node].column};
         }
         from = stop;
         p = stop + (tmpl->segments[tmpl->count].kind == KIND_STRING ? 1 : 0);
@@ -544,7 +555,7 @@ static bool learn(struct json_template *tmpl, const struct json_shape *shape, st
         tmpl->count++;
     } while (p < end && *p == ',');
     bool closed = p < end && *p == '}' && skip_blanks(p + 1, end) == end;
-    return closed && bound == shape->nodes[0].child_count &&
+    return closed && tmpl->bound == shape->nodes[0].child_count &&
            set_between(&tmpl->segments[tmpl->count], from, end);
 }
 

@@ -7,27 +7,50 @@ static const char pairs[] =
     "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
     "8081828384858687888990919293949596979899";
 
+/* Decimal digits of a number, 1..20: by its bits (log10(2) is 1233 / 4096), then by comparing. */
+static int32_t digits_of(uint64_t value)
+{
+    static const uint64_t tens[] = {0,
+                                    10,
+                                    100,
+                                    1000,
+                                    10000,
+                                    100000,
+                                    1000000,
+                                    10000000,
+                                    100000000,
+                                    1000000000,
+                                    10000000000,
+                                    100000000000,
+                                    1000000000000,
+                                    10000000000000,
+                                    100000000000000,
+                                    1000000000000000,
+                                    10000000000000000,
+                                    100000000000000000,
+                                    1000000000000000000,
+                                    10000000000000000000u};
+    int32_t least = (64 - __builtin_clzll(value | 1)) * 1233 >> 12;
+    return least + (value >= tens[least] ? 1 : 0);
+}
+
 int32_t i64_write(int64_t value, char out[24])
 {
-    char text[24];
-    int32_t at = 24; /* from the right, two digits at once */
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    int32_t len = digits_of(rest) + (value < 0 ? 1 : 0);
+    int32_t at = len; /* from the right, two digits at once */
+    out[0] = '-';     /* if there is room left for it */
     while (rest >= 100) {
         at -= 2;
-        memcpy(text + at, pairs + 2 * (rest % 100), 2);
+        memcpy(out + at, pairs + 2 * (rest % 100), 2);
         rest /= 100;
     }
     if (rest >= 10) {
-        at -= 2;
-        memcpy(text + at, pairs + 2 * rest, 2);
+        memcpy(out + at - 2, pairs + 2 * rest, 2);
     } else {
-        text[--at] = (char)('0' + rest);
+        out[at - 1] = (char)('0' + rest);
     }
-    if (value < 0) {
-        text[--at] = '-';
-    }
-    memcpy(out, text + at, (size_t)(24 - at));
-    return 24 - at;
+    return len;
 }
 
 bool i64_read(struct str text, int64_t *ret_value)
