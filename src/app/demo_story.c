@@ -58,7 +58,7 @@ enum err demo_story(const struct trace *trace, double scale, bool terminal, stru
                                      .progress = terminal ? show_progress : NULL};
     struct replay_result *manager = MEM_NEW(struct replay_result);
     struct replay_result *reactive = MEM_NEW(struct replay_result);
-    enum err err = replay_calibrate(&options.record_cost_s, info);
+    enum err err = replay_calibrate(&options, &options.record_cost_s, info);
     if (err == ERR_OK) {
         printf(
             "\nThe hour of the trace in which the load rises most, again: %d nodes at the peak, %g %% "

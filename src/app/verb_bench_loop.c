@@ -18,7 +18,7 @@ struct bench_call {
     struct trace trace;
     const char *policies[POLICIES_MAX];
     int policy_count;
-    bool tune;
+    bool tune, ledger;
     const char *format;
 };
 
@@ -68,6 +68,7 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct ben
     }
     int64_t length_s = cli_i64(cli, "length") / 1000000000;
     call->tune = cli_flag(cli, "tune");
+    call->ledger = cli_flag(cli, "ledger");
     call->format = cli_text(cli, "output");
     call->options = (struct replay_options){
         .trace = &call->trace,
@@ -79,8 +80,12 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct ben
         .capacity = cli_f64(cli, "capacity"),
         .startup_ns = cli_i64(cli, "startup"),
         .shards = (int32_t)cli_i64(cli, "shards"),
+        .reads = strcmp(cli_text(cli, "chain"), "read") == 0,
         .seed = 1,
         .progress = isatty(STDERR_FILENO) == 1 ? show_progress : NULL};
+    if (!call->options.reads && strcmp(cli_text(cli, "chain"), "work") != 0) {
+        return err_set(info, ERR_INVALID, "--chain is work or read");
+    }
     if (!(call->options.capacity >= 0.01 && call->options.capacity <= 1)) {
         return err_set(info, ERR_INVALID, "--capacity is 0.01 to 1");
     }
@@ -166,12 +171,24 @@ static void print_result(const struct bench_call *call, const char *policy,
     IGNORE_RESULT(fflush(stdout)); /* each takes minutes */
 }
 
+/* To stderr: what stands on stdout stays a table. */
+static void print_ledger(const struct replay_result *r)
+{
+    IGNORE_RESULT(fprintf(
+        stderr, "  work : read is %.1f : 1; %s\n", r->read_ratio > 0 ? 1 / r->read_ratio - 1 : 0,
+        r->answer[0] != 0 ? r->answer : "nothing that no layout cures")); /* may be lost */
+    for (int32_t i = 0; i < r->sentence_count; i++) {
+        IGNORE_RESULT(fprintf(stderr, "  - %s\n", r->sentences[i])); /* may be lost */
+    }
+}
+
 static enum err run_call(const struct cli *cli, struct arena *arena, struct err_info *info)
 {
     struct bench_call *call = ARENA_NEW(arena, struct bench_call);
     struct replay_result *result = ARENA_NEW(arena, struct replay_result);
     enum err err = read_call(cli, arena, call, info);
-    err = err == ERR_OK ? replay_calibrate(&call->options.record_cost_s, info) : err;
+    err =
+        err == ERR_OK ? replay_calibrate(&call->options, &call->options.record_cost_s, info) : err;
     if (err != ERR_OK) {
         return err;
     }
@@ -195,6 +212,9 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct err_
         err = err == ERR_OK ? replay_run(&call->options, result, info) : err;
         if (err == ERR_OK) {
             print_result(call, call->policies[i], result, i == 0);
+        }
+        if (err == ERR_OK && call->ledger) {
+            print_ledger(result);
         }
     }
     printf("%s", json ? "]\n" : "");

@@ -19,6 +19,8 @@
 #include "control/history.h"
 #include "log/embedded.h"
 #include "log/record_batch.h"
+#include "node/shadow.h"
+#include "shadowstore/shadowstore.h"
 
 enum {
     SHARDS_MAX = 8,
@@ -32,6 +34,11 @@ enum {
     ANSWER_ARENA_MAX = 64 << 20,
     LATE_SLACK_S = 3600
 };
+
+/* What a record is taken to cost before it is measured. */
+#define FIRST_COST_S 8e-6
+
+enum { LINGERS = 8 };
 
 #define TICK_NS   INT64_C(1000000)
 #define SECOND_NS INT64_C(1000000000)
@@ -52,10 +59,16 @@ static const char config_yaml[] =
     "    commit: %lldms\n"
     "    shadowing: {sustain: 60s}\n"
     "    stages:\n"
-    "      - {name: work, from: in, partitions: %d, chain: [{parse: {name: p, format: json, fields: "
-    "{user: string, due: int, words: string}}}, {flat_map: {name: w, split: words, by: ' ', into: "
-    "word}}, {filter: {name: f, where: \"word == 'last'\"}}, {map: {name: m, select: [due]}}], to: "
-    "out}\n";
+    "      - {name: work, from: in, partitions: %d, chain: [%s], to: out}\n";
+
+static const char chain_work[] =
+    "{parse: {name: p, format: json, fields: {user: string, due: int, words: string}}}, "
+    "{flat_map: {name: w, split: words, by: ' ', into: word}}, "
+    "{filter: {name: f, where: \"word == 'last'\"}}, {map: {name: m, select: [due]}}";
+
+/* Of each record only the key is looked at, and one in a hundred passes: what it costs is to read it. */
+static const char chain_read[] = "{filter: {name: f, where: \"key < 'u00050'\"}}";
+enum { READ_PASSES = 50 }; /* of KEYS */
 
 /* --- the sink's consumer: a thread --- */
 
@@ -179,8 +192,16 @@ struct replay_process {
     struct sink sink;
     struct hiccups hiccups;
     struct loop *sink_loop, *hiccup_loop;
+    /* of shadows, where the policy casts them */
+    struct shadowstore *store;
+    struct control_store named_store;
+    struct loop *store_loop, *shadow_loop;
     struct mailbox done;
 };
+
+/* The shadow lane's, to begin with: control sets both by what runs. */
+#define SHADOW_BUDGET 0.1
+enum { SHADOW_MEMORY_BYTES = 64 << 20 };
 
 static struct loop *start_loop(const struct replay_process *p, const char *name, loop_step step,
                                void *ctx, struct waker *waker)
@@ -244,7 +265,7 @@ static enum err open_config(struct replay_process *p, struct err_info *info)
     int len = snprintf(text, sizeof(text), config_yaml, begin, o->nodes, o->capacity,
                        (long long)(o->startup_ns / 1000000), o->scale, o->policy, o->shards,
                        (long long)objective_ms, (long long)ms_at_least(200 / o->scale, 2),
-                       (o->nodes + o->shards - 1) / o->shards);
+                       (o->nodes + o->shards - 1) / o->shards, o->reads ? chain_read : chain_work);
     CHECK(len > 0 && len < YAML_MAX);
     p->sink.objective_ns = objective_ms * 1000000;
     return config_load(&p->arena, "loop", (struct str){text, len}, &p->config, info);
@@ -259,10 +280,31 @@ static void fill_past(struct replay_process *p)
     double *rates = ARENA_NEW_ARRAY(&p->arena, double, count + 1);
     double peak = peak_of(o);
     for (int64_t i = 0; i < count; i++) {
-        double at = (double)(o->from_s - (count - i) * PAST_STEP_S);
-        rates[i] = records_for(o, peak, value_at(o->trace, at));
+        double middle = (double)(o->from_s - (count - i) * PAST_STEP_S) + PAST_STEP_S / 2.0;
+        rates[i] = records_for(o, peak, value_at(o->trace, middle));
     }
     p->past = (struct control_past){.rate_per_s = rates, .count = count, .step_s = PAST_STEP_S};
+}
+
+static bool casts_shadows(const struct replay_options *o)
+{
+    return strcmp(o->policy, "shadowcast") == 0;
+}
+
+static enum err open_store(struct replay_process *p, struct err_info *info)
+{
+    const struct shadow_store_spec *spec = p->config->shadow_stores[0];
+    struct shadowstore_options options = {.kind = SHADOWSTORE_MEMORY,
+                                          .name = spec->name,
+                                          .name_space = STR("loop"),
+                                          .incarnation = 1,
+                                          .ttl_ns = spec->ttl_ns,
+                                          .size_bytes = spec->size_bytes,
+                                          .memory_bytes = spec->memory_bytes};
+    CHECK(p->config->shadow_store_count == 1 && spec->kind == SHADOW_STORE_MEMORY);
+    enum err err = shadowstore_new(&options, &p->store, info);
+    p->named_store = (struct control_store){.name = spec->name, .store = p->store};
+    return err;
 }
 
 static enum err open_process(struct replay_process *p, struct err_info *info)
@@ -280,6 +322,7 @@ static enum err open_process(struct replay_process *p, struct err_info *info)
     }
     err =
         err == ERR_OK ? history_new(&(struct history_options){.fs = NULL}, &p->history, info) : err;
+    err = err == ERR_OK && casts_shadows(o) ? open_store(p, info) : err;
     if (err != ERR_OK) {
         return err;
     }
@@ -288,15 +331,43 @@ static enum err open_process(struct replay_process *p, struct err_info *info)
         .step_s = (double)spec->interval_ns * 1e-9,
         .quantile = spec->price_late / (spec->price_late + spec->price_node)});
     fill_past(p);
-    return control_new(&(struct control_options){.config = p->config,
-                                                 .log = p->log,
-                                                 .clock = &p->clock,
-                                                 .seed = o->seed,
-                                                 .history = p->history,
-                                                 .forecaster = p->forecaster,
-                                                 .past = p->past.count > 1 ? &p->past : NULL,
-                                                 .rival_params = o->rival_params},
-                       &p->control, info);
+    return control_new(
+        &(struct control_options){.config = p->config,
+                                  .log = p->log,
+                                  .clock = &p->clock,
+                                  .seed = o->seed,
+                                  .history = p->history,
+                                  .forecaster = p->forecaster,
+                                  .past = p->past.count > 1 ? &p->past : NULL,
+                                  .stores = &p->named_store,
+                                  .store_count = p->store != NULL,
+                                  .shadow_budget = p->store != NULL ? SHADOW_BUDGET : 0,
+                                  .shadow_memory_bytes = p->store != NULL ? SHADOW_MEMORY_BYTES : 0,
+                                  .rival_params = o->rival_params},
+        &p->control, info);
+}
+
+static struct loop *start_idle(const struct replay_process *p, const struct shadowstore_loop *loop)
+{
+    return loop_start(&(struct loop_options){.name = loop->name,
+                                             .clock = &p->clock,
+                                             .waker = loop->waker,
+                                             .step = loop->step,
+                                             .ctx = loop->ctx,
+                                             .class = LOOP_IDLE,
+                                             .cpu = -1});
+}
+
+static void start_shadows(struct replay_process *p)
+{
+    struct shadowstore_loop loops[SHADOWSTORE_LOOPS_MAX];
+    struct shadow_lane *lane = node_runtime_shadow_lane(control_runtime(p->control));
+    CHECK(shadowstore_loops(p->store, loops) == 1 && lane != NULL);
+    p->store_loop = start_idle(p, &loops[0]);
+    p->shadow_loop = start_idle(p, &(struct shadowstore_loop){.name = "shadows",
+                                                              .waker = shadow_lane_waker(lane),
+                                                              .step = shadow_lane_step,
+                                                              .ctx = lane});
 }
 
 static void start_loops(struct replay_process *p)
@@ -313,6 +384,9 @@ static void start_loops(struct replay_process *p)
     for (int32_t i = 0; i < node_runtime_lane_count(runtime); i++) {
         struct lane *lane = node_runtime_lane(runtime, i);
         add_loop(p, "lane", lane_step, lane, lane_waker(lane));
+    }
+    if (p->store != NULL) {
+        start_shadows(p);
     }
 }
 
@@ -336,12 +410,15 @@ static void close_process(struct replay_process *p)
 {
     loop_stop(p->sink_loop);
     loop_stop(p->hiccup_loop);
+    loop_stop(p->shadow_loop);
+    loop_stop(p->store_loop);
     while (p->loop_count > 0) { /* the log's last */
         loop_stop(p->loops[--p->loop_count]);
     }
     if (p->sink.reader != NULL) {
         log_reader_free(p->log, p->sink.reader);
     }
+    shadowstore_free(p->store); /* before those whose ops it gives back */
     control_free(p->control);
     forecaster_free(p->forecaster);
     history_free(p->history);
@@ -372,7 +449,7 @@ struct replay_feed {
     int filling[SHARDS_MAX];
     struct rng rng;
     struct mailbox done;
-    int64_t sent, failed;
+    int64_t sent, due, failed; /* due: that are to come out */
     char words[RECORD_BYTES - 128];
 };
 
@@ -404,6 +481,7 @@ static void put_record(struct replay_feed *feed, const struct replay_options *o,
         .timestamp_ms = due_ns / 1000000, .key = {key, key_len}, .value = {value, value_len}};
     if (record_builder_add(&sender->builder, &record) == ERR_OK) { /* else the log is far behind */
         feed->sent++;
+        feed->due += !o->reads || user < READ_PASSES;
     }
 }
 
@@ -468,12 +546,12 @@ static void feed_close(struct replay_feed *feed, int32_t shards)
     }
 }
 
-/* Plays the stretch. */
+/* Plays the stretch. Records are gathered for an eighth of the objective, as producers do. */
 static void play(struct replay_process *p, struct replay_feed *feed)
 {
     const struct replay_options *o = p->options;
     double peak = peak_of(o), owed = 0, told = 0;
-    int64_t begin_ns = p->sink.begin_ns, last_ns = begin_ns;
+    int64_t begin_ns = p->sink.begin_ns, last_ns = begin_ns, sent_ns = begin_ns;
     int64_t end_ns = begin_ns + (int64_t)((double)o->length_s / o->scale * 1e9);
     while (last_ns < end_ns) {
         int64_t now_ns = clock_now_ns(&p->clock);
@@ -488,7 +566,10 @@ static void play(struct replay_process *p, struct replay_feed *feed)
         }
         owed += fresh - (double)count;
         last_ns = now_ns;
-        send_waiting(feed, p->log, o->shards);
+        if (now_ns - sent_ns >= p->sink.objective_ns / LINGERS) {
+            sent_ns = now_ns;
+            send_waiting(feed, p->log, o->shards);
+        }
         double done = (double)(now_ns - begin_ns) / (double)(end_ns - begin_ns);
         if (o->progress != NULL && done - told > 0.01) {
             told = done;
@@ -498,7 +579,7 @@ static void play(struct replay_process *p, struct replay_feed *feed)
     }
     for (int tries = 0; tries < 12000; tries++) { /* the last ones go out, and come through */
         send_waiting(feed, p->log, o->shards);
-        if (atomic_load(&p->sink.seen) >= feed->sent) {
+        if (atomic_load(&p->sink.seen) >= feed->due) {
             break;
         }
         clock_real_sleep(5 * TICK_NS);
@@ -567,6 +648,10 @@ static void count_decisions(const struct control_rows *rows, struct replay_resul
         bool measured = str_is(all[i].state, "measured") || str_is(all[i].state, "rolled_back");
         r->plans += measured;
         r->came_true += measured && all[i].benefit > 0;
+        if (all[i].answer.len > 0 && r->answer[0] == 0) {
+            IGNORE_RESULT(snprintf(r->answer, sizeof(r->answer), "%.*s",
+                                   STR_ARG(all[i].answer))); /* cut is fine */
+        }
         bool changed = measured || str_is(all[i].state, "done") || str_is(all[i].state, "failed");
         if (changed && isnan(r->demand_at_change)) {
             r->demand_at_change = all[i].utilisation_ratio;
@@ -576,6 +661,24 @@ static void count_decisions(const struct control_rows *rows, struct replay_resul
                                    STR_ARG(all[i].sentence))); /* cut is fine */
         }
     }
+}
+
+/* Lanes that the load asked for, mean over the later half of the samples. */
+static double mean_demand(const struct control_rows *samples)
+{
+    const struct sample_row *rows = samples->rows;
+    double sum = 0;
+    int32_t count = 0, all = 0, at = 0;
+    for (int32_t i = 0; i < samples->count; i++) {
+        all += str_is(rows[i].kind, "pipeline");
+    }
+    for (int32_t i = 0; i < samples->count; i++) { /* the newest first */
+        if (str_is(rows[i].kind, "pipeline") && at++ < all / 2) {
+            sum += rows[i].demand_ratio;
+            count++;
+        }
+    }
+    return count > 0 ? sum / count : 0;
 }
 
 /* Of all intervals together. */
@@ -593,6 +696,21 @@ static double record_cost(const struct control_rows *samples)
     return records > 0 ? cpu_s / records : 0;
 }
 
+/* Share of reading in what records cost. */
+static double read_ratio(const struct control_rows *samples)
+{
+    const struct sample_row *rows = samples->rows;
+    double read_s = 0, all_s = 0;
+    for (int32_t i = 0; i < samples->count; i++) {
+        if (str_is(rows[i].kind, "pipeline")) {
+            double read = rows[i].read_per_second * rows[i].read_cost_seconds;
+            read_s += read;
+            all_s += read + rows[i].arrival_per_second * rows[i].work_cost_seconds;
+        }
+    }
+    return all_s > 0 ? read_s / all_s : 0;
+}
+
 static void read_result(struct replay_process *p, const struct replay_feed *feed,
                         struct replay_result *r)
 {
@@ -608,8 +726,10 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
     count_operations(&operations, r);
     count_decisions(&decisions, r);
     r->record_cost_s = record_cost(&samples);
+    r->demand = mean_demand(&samples);
+    r->read_ratio = read_ratio(&samples);
     r->records = feed->sent;
-    r->missing = feed->sent - atomic_load(&p->sink.seen);
+    r->missing = feed->due - atomic_load(&p->sink.seen);
     for (int64_t s = 0; s < p->sink.late_count; s++) {
         r->late_s += p->sink.late[s];
     }
@@ -713,27 +833,32 @@ int64_t replay_find_rise(const struct trace *trace, int64_t length_s)
     return best_s;
 }
 
-enum err replay_calibrate(double *ret_cost_s, struct err_info *info)
+/* The load's peak is to fill all lanes to 80 %, with what lanes need beside records and what each reads for itself. What a record
+ * costs depends on how many come together: so it is measured at that rate, on those lanes. */
+enum err replay_calibrate(const struct replay_options *options, double *ret_cost_s,
+                          struct err_info *info)
 {
-    enum { CALIBRATE_S = 4, CALIBRATE_RATE = 20000 };
-    double values[3] = {1, 1, 1};
+    enum { CALIBRATE_S = 4, ROUNDS = 3 };
+    double values[3] = {1, 1, 1}, cost_s = FIRST_COST_S;
     struct trace flat = {.count = 3, .step_ms = 3600000, .values = values};
-    /* One whole lane under a rate that it hardly feels; its cost is what it says it has used. */
-    struct replay_options options = {.trace = &flat,
-                                     .length_s = 60 * CALIBRATE_S,
-                                     .scale = 60,
-                                     .nodes = 2,
-                                     .capacity = 0.5,
-                                     .shards = 1,
-                                     .policy = "static-peak",
-                                     .record_cost_s = 0.8 * 2 * 0.5 / CALIBRATE_RATE,
-                                     .seed = 1};
+    struct replay_options o = *options;
     struct replay_result *result = MEM_NEW(struct replay_result);
-    enum err err = replay_run(&options, result, info);
-    if (err == ERR_OK && !(result->record_cost_s > 0)) {
-        err = err_set(info, ERR_INTERNAL, "no record was processed while the cost was measured");
+    enum err err = ERR_OK;
+    o.trace = &flat;
+    o.from_s = 0;
+    o.length_s = (int64_t)ceil(fmax(60, CALIBRATE_S * o.scale));
+    o.policy = "static-peak";
+    o.progress = NULL;
+    for (int i = 0; i < ROUNDS && err == ERR_OK; i++) {
+        o.record_cost_s = cost_s;
+        err = replay_run(&o, result, info);
+        if (err == ERR_OK && !(result->demand > 0)) {
+            err =
+                err_set(info, ERR_INTERNAL, "no record was processed while the cost was measured");
+        }
+        cost_s *= err == ERR_OK ? result->demand / (0.8 * o.nodes) : 1;
     }
-    *ret_cost_s = result->record_cost_s;
+    *ret_cost_s = cost_s;
     mem_free(result);
     return err;
 }

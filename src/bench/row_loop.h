@@ -16,7 +16,7 @@
 enum {
     REPLAY_POLICIES_MAX = 8,
     REPLAY_NODES_MAX = 32,
-    REPLAY_SENTENCES_MAX = 12,
+    REPLAY_SENTENCES_MAX = 64,
     REPLAY_SENTENCE_MAX = 600
 };
 
@@ -29,6 +29,7 @@ struct replay_options {
     double capacity;    /* of a core, a lane */
     int64_t startup_ns; /* of a node, the load's time */
     int32_t shards;
+    bool reads; /* the chain looks at keys alone: reading is nearly all that a record costs */
     const char *policy;
     const struct policy_params *rival_params; /* NULL: usual ones */
     double record_cost_s;                     /* CPU of a record, of replay_calibrate() */
@@ -48,16 +49,21 @@ struct replay_result {
     int64_t splits, migrations, nodes_added, nodes_drained;
     int64_t decisions, plans, came_true; /* plans measured; those that saved something */
     double record_cost_s;                /* CPU of a record, measured: reading and work */
+    double read_ratio;                   /* share of reading in it */
+    double demand;    /* lanes that were asked for, mean over the later half of the stretch */
     double hiccup_ms; /* a thread that sleeps 1 ms: 99 % of its sleeps are longer by less */
     double
         demand_at_change; /* highest demand of a node when the first change had ended; NaN: none */
+    char answer[REPLAY_SENTENCE_MAX]; /* the first that no layout cures; "": none */
     int32_t sentence_count;
-    char sentences[REPLAY_SENTENCES_MAX]
-                  [REPLAY_SENTENCE_MAX]; /* of the decisions that changed something */
+    /* of the decisions that changed something, the first ones */
+    char sentences[REPLAY_SENTENCES_MAX][REPLAY_SENTENCE_MAX];
 };
 
-/* CPU seconds that a record costs on one lane, reading included. Takes some seconds. */
-ATTR_NODISCARD enum err replay_calibrate(double *ret_cost_s, struct err_info *info);
+/* CPU seconds of a record, all told, at the rate that fills the options' lanes to 80 %: static-peak under a flat load. Their
+ * trace, policy and cost do not count. Takes some seconds. */
+ATTR_NODISCARD enum err replay_calibrate(const struct replay_options *options, double *ret_cost_s,
+                                         struct err_info *info);
 
 /* One policy. Takes length_s / scale, and some seconds. */
 ATTR_NODISCARD enum err replay_run(const struct replay_options *options,

@@ -78,6 +78,7 @@ static struct manager_options options_of(const struct control *control)
         o.shadow_s = p == 0 ? (double)s->duration_ns * 1e-9 : o.shadow_s;
     }
     o.threshold = o.threshold < o.threshold_now ? o.threshold : o.threshold_now;
+    o.pause_s *= spec->time_scale; /* pauses are of the wall, the core's time is the load's */
     o.shadows = str_is(spec->policy, "shadowcast") && shadows_can_be_cast(control);
     o.forecasts = !str_is(spec->policy, "reactive");
     put_windows(control, &o);
@@ -248,22 +249,20 @@ void core_mode(struct control *control, int32_t pipeline, enum config_mode mode)
     shell->mode = pipeline < 0 ? mode : shell->mode;
 }
 
-/* How many steps of a plan have been done: their operations are known by their keys.
- *   ret_open   the operation of the step behind them, if it has begun and not ended; else 0 */
-static int32_t steps_done(struct control *control, const struct ledger_entry *entry,
-                          int64_t *ret_open)
+static struct operation *operation_of_step(struct control *control, int64_t decision, int32_t step)
 {
     char key[CONTROL_IDEMPOTENCY_MAX + 1];
+    IGNORE_RESULT(snprintf(key, sizeof(key), "plan-%lld-%d", (long long)decision, step)); /* fits */
+    return operations_find_key(&control->operations, str_of(key));
+}
+
+/* How many steps of a plan have been done, up to the last of them: their operations are known by their keys. */
+static int32_t steps_done(struct control *control, const struct ledger_entry *entry)
+{
     int32_t done = 0;
-    *ret_open = 0;
-    for (; done < entry->decision.step_count; done++) {
-        IGNORE_RESULT(snprintf(key, sizeof(key), "plan-%lld-%d", (long long)entry->decision.id,
-                               done)); /* fits */
-        const struct operation *op = operations_find_key(&control->operations, str_of(key));
-        if (op == NULL || op->state != OPERATION_DONE) {
-            *ret_open = op != NULL && !operation_final(op) ? op->id : 0;
-            break;
-        }
+    for (int32_t i = 0; i < entry->decision.step_count; i++) {
+        const struct operation *op = operation_of_step(control, entry->decision.id, i);
+        done = op != NULL && op->state == OPERATION_DONE ? i + 1 : done;
     }
     return done;
 }
@@ -273,10 +272,16 @@ static int32_t steps_done(struct control *control, const struct ledger_entry *en
 static void take_back(struct control *control, struct ledger_entry *entry)
 {
     struct manager_shell *shell = control->manager;
-    int64_t open = 0;
-    int32_t done = steps_done(control, entry, &open);
+    int32_t begun = 0;
     shell->run = plan_run_new(entry, "manager");
-    plan_run_back(shell->run, done, open);
+    for (int32_t i = 0; i < entry->decision.step_count; i++) {
+        const struct operation *op = operation_of_step(control, entry->decision.id, i);
+        if (op != NULL && !operation_final(op)) {
+            shell->run->coming[i] = op->id; /* it is stopped first */
+        }
+        begun = op != NULL ? i + 1 : begun;
+    }
+    plan_run_back(shell->run, begun, steps_done(control, entry));
     shell->run_orphan = true;
 }
 
@@ -286,7 +291,6 @@ static void recall(struct control *control)
     struct manager_shell *shell = control->manager;
     struct ledger *ledger = control->ledger;
     struct decision *d = MEM_NEW(struct decision);
-    int64_t open = 0;
     for (int32_t i = 0; i < ledger->count; i++) {
         struct ledger_entry *entry = ledger->all[i];
         bool ran = (entry->decision.state == DECISION_STATE_APPLYING ||
@@ -298,7 +302,7 @@ static void recall(struct control *control)
         if (d->parent != 0 && d->state == DECISION_STATE_DONE) {
             d->state = DECISION_STATE_MEASURED; /* undone by a person: nothing is to be measured */
         }
-        if (d->state == DECISION_STATE_EXPIRED && steps_done(control, entry, &open) > 0) {
+        if (d->state == DECISION_STATE_EXPIRED && steps_done(control, entry) > 0) {
             d->state =
                 DECISION_STATE_MEASURED; /* it was done, and a restart came before its verdict */
         }
@@ -355,7 +359,7 @@ static bool others_change(const struct control *control)
     }
     for (int32_t i = 0; i < control->operations.count; i++) {
         const struct operation *op = control->operations.all[i];
-        bool own = shell->run != NULL && op->id == shell->run->operation;
+        bool own = shell->run != NULL && plan_run_owns(shell->run, op->id);
         if (!operation_final(op) && !own) {
             return true;
         }

@@ -158,14 +158,18 @@ static void make_rates(const struct control *control, struct manager_past *past)
             most = (int32_t)(PAST_CORE_S / FORECASTER_COARSE_S);
     count = count < most ? count : most;
     const double *mean = past->value[FORECAST_ARRIVAL] + FORECASTER_HISTORY_MAX - count;
-    past->rate_count = count > 1 ? (int64_t)((count - 1) * FORECASTER_COARSE_S / step_s) : 0;
+    past->rate_count = (int64_t)(count * FORECASTER_COARSE_S / step_s);
     past->rates = ARENA_NEW_ARRAY(&past->arena, double, past->rate_count);
     for (int64_t i = 0; i < past->rate_count; i++) {
-        double at = (double)i * step_s / FORECASTER_COARSE_S;
-        int32_t left = (int32_t)at;
+        /* A mean stands for the middle of its five minutes. */
+        double at = ((double)i + 0.5) * step_s / FORECASTER_COARSE_S - 0.5;
+        at = at < 0 ? 0 : at > count - 1 ? count - 1 : at;
+        int32_t left = (int32_t)at < count - 1 ? (int32_t)at : count - 2;
+        left = left < 0 ? 0 : left;
         double share = at - left;
-        past->rates[i] = (mean[left] * (1 - share) + mean[left + 1] * share) /
-                         control->config->manager.time_scale;
+        double right = left + 1 < count ? mean[left + 1] : mean[left];
+        past->rates[i] =
+            (mean[left] * (1 - share) + right * share) / control->config->manager.time_scale;
     }
 }
 

@@ -22,15 +22,18 @@ void manager_shell_free(struct control *control)
     mem_free(shell);
 }
 
-/* A node is reserved from its order until it is off. */
+/* A node is reserved from its order until it is off; while shadows run, what they may use is, too. */
 static void count_lanes(struct control *control)
 {
     int32_t nodes = 0;
     for (int32_t n = 0; n < control->config->nodes.max; n++) {
         nodes += node_runtime_node_state(control->runtime, n) != NODE_OFF;
     }
-    control->manager->lane_seconds +=
-        (double)nodes * control->config->nodes.lanes * control->monitor->interval_s;
+    double lanes = (double)nodes * control->config->nodes.lanes;
+    if (shadows_active(&control->shadows, NULL) > 0) {
+        lanes += control->shadow_budget / control->config->nodes.capacity;
+    }
+    control->manager->lane_seconds += lanes * control->monitor->interval_s;
 }
 
 int64_t manager_run(struct control *control)

@@ -46,6 +46,7 @@ struct plan_run *plan_run_new(const struct ledger_entry *entry, const char *who)
     memcpy(run->steps, entry->steps, (size_t)run->step_count * sizeof(*run->steps));
     memcpy(run->setting, entry->decision.setting, sizeof(run->setting));
     memcpy(run->setting_back, entry->decision.setting_back, sizeof(run->setting_back));
+    run->coming = MEM_NEW_ARRAY(int64_t, run->step_count);
     IGNORE_RESULT(snprintf(run->who, sizeof(run->who), "%s", who)); /* fits */
     arena_init(&run->arena, ORDER_ARENA_MAX);
     return run;
@@ -56,6 +57,7 @@ void plan_run_free(struct plan_run *run)
     if (run != NULL) {
         arena_release(&run->arena);
         mem_free(run->steps);
+        mem_free(run->coming);
         mem_free(run);
     }
 }
@@ -220,6 +222,15 @@ static bool order(struct control *control, struct plan_run *run, const struct pl
     return true;
 }
 
+bool plan_run_owns(const struct plan_run *run, int64_t operation)
+{
+    bool owns = run->operation == operation;
+    for (int32_t i = 0; i < run->step_count; i++) {
+        owns = owns || run->coming[i] == operation;
+    }
+    return owns;
+}
+
 void plan_run_answered(struct plan_run *run)
 {
     run->out = false;
@@ -249,12 +260,46 @@ static void begin_undo(struct plan_run *run)
     run->operation = 0;
 }
 
+/* Takes back the nodes that have come, or will not; true: none is on its way that the step (NULL: any) needs. */
+static bool take_coming(struct control *control, struct plan_run *run, const struct plan_step *step)
+{
+    bool none = true;
+    for (int32_t i = 0; i < run->step_count; i++) {
+        struct operation *op =
+            run->coming[i] != 0 ? operations_find(&control->operations, run->coming[i]) : NULL;
+        if (run->coming[i] == 0) {
+            continue;
+        }
+        if (op != NULL && !operation_final(op)) {
+            bool moves = step != NULL && step->kind != PLAN_STEP_NODE_DRAIN;
+            bool other = moves && (step->to < 0 ||
+                                   step->to / control->config->nodes.lanes != run->steps[i].node);
+            none = none && other;
+            continue;
+        }
+        if (op != NULL && op->state == OPERATION_DONE) {
+            add_figures(run, op);
+        } else {
+            run->node_missed = true;
+            note_failure(run, op == NULL           ? "its operation is not known any more"
+                              : op->reason[0] != 0 ? op->reason
+                                                   : operation_state_name(op->state));
+        }
+        run->coming[i] = 0;
+    }
+    return none;
+}
+
 static void ordering_step(struct control *control, struct plan_run *run)
 {
-    if (run->cancel_wanted) {
+    const struct plan_step *step = run->at < run->step_count ? &run->steps[run->at] : NULL;
+    bool there = take_coming(control, run, step);
+    if (run->cancel_wanted || run->node_missed) {
         note_failure(run, "cancelled");
         begin_undo(run);
-    } else if (run->at == run->step_count) {
+    } else if (!there) {
+        return;
+    } else if (step == NULL) {
         run->done = true;
         enter(run, PLAN_RUN_ENDED);
     } else if (order(control, run, &run->steps[run->at], "")) {
@@ -286,8 +331,15 @@ static void waiting_step(struct control *control, struct plan_run *run)
         begin_undo(run);
         return;
     }
-    if (!operation_final(op)) {
+    bool comes = run->steps[run->at].kind == PLAN_STEP_NODE_ADD && !run->cancel_wanted;
+    if (!operation_final(op) && !comes) {
         op->cancel_wanted = op->cancel_wanted || run->cancel_wanted;
+        return;
+    }
+    if (!operation_final(op)) {
+        run->coming[run->at++] = op->id;
+        run->operation = 0;
+        enter(run, PLAN_RUN_ORDERING);
         return;
     }
     if (op->state != OPERATION_DONE) {
@@ -301,9 +353,37 @@ static void waiting_step(struct control *control, struct plan_run *run)
     enter(run, PLAN_RUN_ORDERING);
 }
 
+/* Nodes on their way are not waited for to serve, only to be there or not. */
+static bool stop_coming(struct control *control, struct plan_run *run)
+{
+    for (int32_t i = 0; i < run->step_count; i++) {
+        struct operation *op =
+            run->coming[i] != 0 ? operations_find(&control->operations, run->coming[i]) : NULL;
+        if (op != NULL && !operation_final(op)) {
+            op->cancel_wanted = true;
+        }
+    }
+    return take_coming(control, run, NULL);
+}
+
+/* Whether the step was done: its operation is known by its key, unless it is long past. */
+static bool was_done(struct control *control, const struct plan_run *run, int32_t at)
+{
+    char key[CONTROL_IDEMPOTENCY_MAX + 1];
+    IGNORE_RESULT(snprintf(key, sizeof(key), "plan-%lld-%d", (long long)run->id, at)); /* fits */
+    const struct operation *op = operations_find_key(&control->operations, str_of(key));
+    return op == NULL || op->state == OPERATION_DONE;
+}
+
 static void undoing_step(struct control *control, struct plan_run *run)
 {
     struct plan_step back[2];
+    if (!stop_coming(control, run)) {
+        return;
+    }
+    while (run->at >= 0 && !was_done(control, run, run->at)) {
+        run->at--;
+    }
     if (run->at < 0) {
         enter(run, PLAN_RUN_ENDED);
         return;
@@ -342,13 +422,11 @@ static void undo_waiting_step(struct control *control, struct plan_run *run)
     }
 }
 
-void plan_run_back(struct plan_run *run, int32_t done, int64_t open)
+void plan_run_back(struct plan_run *run, int32_t begun, int32_t done)
 {
-    CHECK(run->state == PLAN_RUN_RECORDING && done <= run->step_count);
-    /* Its record is durable: it was read back. */
-    run->state = open != 0 ? PLAN_RUN_WAITING : PLAN_RUN_ORDERING;
-    run->operation = open;
-    run->at = done;
+    CHECK(run->state == PLAN_RUN_RECORDING && begun <= run->step_count);
+    run->state = PLAN_RUN_ORDERING; /* its record is durable: it was read back */
+    run->at = begun;
     run->cancel_wanted = true;
     IGNORE_RESULT(snprintf(run->reason, sizeof(run->reason),
                            "the process was restarted meanwhile; %d of %d steps were done", done,

@@ -21,6 +21,9 @@
 
 #define DAY_NS (86400 * INT64_C(1000000000))
 
+/* How much of a measured pause goes into what the next one is expected to be. */
+#define PAUSE_LEARN 0.5
+
 /* A shadow that is not heard of for so much longer than it should live is given up. */
 #define SHADOW_SLACK_S 120.0
 
@@ -167,11 +170,13 @@ enum err manager_new(struct arena *arena, const struct manager_options *options,
     m->parts = ARENA_NEW_ARRAY(arena, struct load_part, parts_max);
     m->above_ns = ARENA_NEW_ARRAY(arena, int64_t, lanes_max);
     m->demand = ARENA_NEW_ARRAY(arena, double, lanes_max);
+    /* What is decided now must last until what the next decision brings is there. */
     double base = options->startup_s + options->interval_s;
+    double lasts = base + options->startup_s + options->cooldown_s + options->interval_s;
     for (int32_t c = 0; c < pipelines_max; c++) {
         m->pipes[c].mode = MANAGER_RECOMMEND;
         m->pipes[c].near_outlook =
-            outlook_new(arena, options->interval_s, window_of(options, base + options->startup_s));
+            outlook_new(arena, options->interval_s, window_of(options, lasts));
         m->pipes[c].far_outlook =
             outlook_new(arena, options->interval_s, window_of(options, base + options->shadow_s));
     }
@@ -471,13 +476,16 @@ static enum decision_cause cause_of(struct manager *m, const struct seen *seen)
     if (m->profile_came) {
         return DECISION_PROFILE;
     }
+    if (seen->spare) {
+        return DECISION_DROP;
+    }
     if (seen->sustained || sight) {
         if (time && cast(m, seen)) {
             return DECISION_CAUSE_COUNT;
         }
         return seen->sustained ? DECISION_THRESHOLD : DECISION_FORECAST;
     }
-    return seen->spare ? DECISION_DROP : DECISION_CAUSE_COUNT;
+    return DECISION_CAUSE_COUNT;
 }
 
 static void check_shadow(struct manager *m)
@@ -489,6 +497,13 @@ static void check_shadow(struct manager *m)
     }
 }
 
+/* Whether a verdict has to do with what it has seen: more is coming, and the next change may be made. */
+static bool cannot_wait(const struct manager *m, const struct seen *seen)
+{
+    bool cool = m->now_ns - m->changed_ns >= manager_ns(m->options.cooldown_s);
+    return seen->urgent || (cool && (seen->sustained || isfinite(seen->passes_s)));
+}
+
 static void decide_if_asked(struct manager *m, const struct seen *seen)
 {
     if (m->state == MANAGER_STATE_CHANGING || m->draining) {
@@ -496,7 +511,7 @@ static void decide_if_asked(struct manager *m, const struct seen *seen)
     }
     if (m->state == MANAGER_STATE_VERDICT) {
         manager_trial_sample(m);
-        if (m->now_ns < m->trial.until_ns && !seen->urgent) {
+        if (m->now_ns < m->trial.until_ns && !cannot_wait(m, seen)) {
             return;
         }
         manager_trial_end(m, seen);
@@ -609,7 +624,11 @@ static void on_operation_done(struct manager *m, const struct manager_event *eve
         return;
     }
     double pause = event->operation_done.pause_s;
+    m->trial.pause_s = m->pause_s; /* as it was expected */
     held->decision.outcome.pause_s = isfinite(pause) && pause >= 0 ? pause : 0;
+    if (isfinite(pause) && pause >= 0) {
+        m->pause_s += PAUSE_LEARN * (pause - m->pause_s);
+    }
     manager_set(m, held, DECISION_STATE_DONE);
     forget_tunings(m, held);
     m->state = MANAGER_STATE_VERDICT;

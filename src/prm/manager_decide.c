@@ -102,10 +102,10 @@ static void fill_forecast(struct manager *m, const struct seen *seen, double dem
     }
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
     f->horizon_s = view->lead_s[last];
-    f->demand = demand * sorted_at(values, n, 0.5) / pipe->rate;
+    f->demand = demand * manager_grown(pipe, sorted_at(values, n, 0.5) / pipe->rate);
     memcpy(values, view->peak, (size_t)n * sizeof *values);
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
-    f->demand_high = demand * sorted_at(values, n, f->quantile) / pipe->rate;
+    f->demand_high = demand * manager_grown(pipe, sorted_at(values, n, f->quantile) / pipe->rate);
     arena_rewind(m->scratch, mark);
 }
 
@@ -224,8 +224,8 @@ static struct plan_options options_of(const struct manager *m, enum decision_cau
                                  .margin = o->margin,
                                  .startup_s = o->startup_s,
                                  .pause_s = m->pause_s,
-                                 .full = (o->target + o->threshold_now) /
-                                         2, /* changes are to come before it is passed */
+                                 .full =
+                                     o->threshold_now, /* changes are to come before it is passed */
                                  .target = o->target,
                                  .horizon_s = fmax(2 * o->startup_s, 12 * o->interval_s),
                                  .nodes_min = o->nodes_min,
@@ -244,7 +244,9 @@ void manager_planning(const struct manager *m, enum decision_cause cause, struct
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
         const struct pipe *pipe = &m->pipes[c];
         p->growth[c] = (struct plan_growth){.view = manager_trusts(m, c) ? &pipe->near : NULL,
-                                            .now = pipe->rate};
+                                            .now = pipe->rate,
+                                            .fixed = pipe->fixed,
+                                            .part_cores = pipe->part_cores};
     }
     for (int32_t i = 0; i < MANAGER_FAILED_MAX; i++) {
         if (m->failed[i].until_ns > m->now_ns && m->failed[i].signature != 0) {

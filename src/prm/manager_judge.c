@@ -165,7 +165,7 @@ static void measure(struct manager *m, struct held *held, struct decision_outcom
     double max = t->max_sum / t->count;
     o->work_ratio = predicted > 0 ? max / predicted : 1;
     bool heavier = o->work_ratio > m->options.work_factor && max - predicted > 0.1;
-    bool paused = o->pause_s > m->options.pause_factor * fmax(m->options.pause_s, 1e-3);
+    bool paused = o->pause_s > m->options.pause_factor * fmax(t->pause_s, 1e-3);
     o->layout_failed = heavier || paused;
 }
 
@@ -215,7 +215,12 @@ static void roll_back(struct manager *m, const struct seen *seen, struct held *h
     struct plan_step *steps = ARENA_NEW_ARRAY(m->scratch, struct plan_step, PLAN_STEPS_MAX);
     int32_t count = 0;
     double old = held->decision.outcome.cost_old, now = held->decision.outcome.cost_new;
-    if (!reverse(held, steps, &count)) {
+    int32_t nodes = 0;
+    for (int32_t i = 0; i < held->decision.step_count; i++) {
+        nodes += held->steps[i].kind == PLAN_STEP_NODE_ADD;
+    }
+    bool spare = nodes == 0 || manager_can_spare(m, nodes); /* M6 */
+    if (!spare || !reverse(held, steps, &count)) {
         return;
     }
     struct held *back = manager_free_slot(m);

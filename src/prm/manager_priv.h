@@ -20,6 +20,10 @@ struct pipe {
     struct outlook_view near, far;
     double rate, cost_s, read_ratio, demand, slope_per_min, lag_s, lag_before_s;
     int lag_grows; /* samples in a row */
+    /* Work of a partition against its own records, over partitions and samples, forgetting: what it takes by itself. */
+    double fit_n, fit_x, fit_y, fit_xx, fit_xy;
+    double part_cores,
+        fixed; /* cores a partition; share of the demand that does not grow with the rate */
     /* the last forecast of hours */
     bool hours_usable;
     double hours_high, hours_error, hours_horizon_s;
@@ -69,6 +73,7 @@ struct trial {
     double rate_low[LOAD_PIPELINES_MAX]; /* least and most that any path had */
     double rate_high[LOAD_PIPELINES_MAX];
     double max_sum; /* of the busiest lane's utilisation, over the samples */
+    double pause_s; /* expected */
 };
 
 struct manager {
@@ -138,6 +143,10 @@ int64_t manager_ns(double seconds);
 bool manager_watch(struct manager *m, const struct load_input *load, const double *lag_s,
                    struct seen *ret_seen);
 void manager_gap(struct manager *m, int64_t steps);
+/* Whether so many nodes fewer would carry what is measured, and what is expected, below the target. */
+bool manager_can_spare(struct manager *m, int32_t nodes);
+/* By how much the demand grows when the rate grows so. */
+double manager_grown(const struct pipe *pipe, double ratio);
 bool manager_trusts(const struct manager *m, int32_t pipeline);
 bool manager_has_profile(const struct manager *m, const struct load_part *part);
 

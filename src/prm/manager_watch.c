@@ -11,6 +11,11 @@
 /* Smoothing of what is told and of the slope, per sample. */
 #define SMOOTH 0.2
 
+/* Of what partitions take by themselves: memory a sample, pull towards nothing, most of the work it may be. */
+#define FIT_FORGET 0.97
+#define FIT_RIDGE  0.01
+#define FIT_MOST   0.9
+
 bool manager_trusts(const struct manager *m, int32_t pipeline)
 {
     const struct pipe *pipe = &m->pipes[pipeline];
@@ -115,6 +120,65 @@ static void learn_rates(struct manager *m)
     }
 }
 
+/* --- what partitions take by themselves --- */
+
+double manager_grown(const struct pipe *pipe, double ratio)
+{
+    return pipe->fixed + (1 - pipe->fixed) * ratio;
+}
+
+static void add_to_fit(struct pipe *pipe, double x, double y)
+{
+    pipe->fit_n += 1;
+    pipe->fit_x += x;
+    pipe->fit_y += y;
+    pipe->fit_xx += x * x;
+    pipe->fit_xy += x * y;
+}
+
+/* Least squares over partitions and the last samples; shrunk to nothing where all of them are alike. */
+static void solve_fit(struct pipe *pipe, int32_t parts, double all)
+{
+    double n = pipe->fit_n, spread = n * pipe->fit_xx - pipe->fit_x * pipe->fit_x;
+    pipe->part_cores = pipe->fixed = 0;
+    if (!(spread > 0) || !(all > 0)) {
+        return;
+    }
+    double slope = (n * pipe->fit_xy - pipe->fit_x * pipe->fit_y) / spread;
+    double own = (pipe->fit_y - slope * pipe->fit_x) / n;
+    own *= spread / (spread + FIT_RIDGE * n * pipe->fit_xx);
+    own = fmin(own, FIT_MOST * all / parts);
+    pipe->part_cores = own > 0 ? own : 0;
+    pipe->fixed = pipe->part_cores * parts / all;
+}
+
+static void learn_fixed(struct manager *m)
+{
+    int32_t parts[LOAD_PIPELINES_MAX] = {0};
+    double all[LOAD_PIPELINES_MAX] = {0};
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        struct pipe *pipe = &m->pipes[c];
+        pipe->fit_n *= FIT_FORGET;
+        pipe->fit_x *= FIT_FORGET;
+        pipe->fit_y *= FIT_FORGET;
+        pipe->fit_xx *= FIT_FORGET;
+        pipe->fit_xy *= FIT_FORGET;
+    }
+    for (int32_t i = 0; i < m->load.part_count; i++) {
+        const struct load_part *part = &m->load.parts[i];
+        const struct load_shard *shard = &m->load.shards[part->shard];
+        double own = shard->rate_per_s * part->share;
+        if (own > 0 && part->lane != LOAD_NOWHERE) {
+            add_to_fit(&m->pipes[shard->pipeline], own, own * part->work_s);
+            parts[shard->pipeline]++;
+            all[shard->pipeline] += own * part->work_s;
+        }
+    }
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        solve_fit(&m->pipes[c], parts[c], all[c]);
+    }
+}
+
 static void learn_lags(struct manager *m, const double *lag_s)
 {
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
@@ -167,22 +231,6 @@ static uint64_t layout_of(const struct load_input *load, uint64_t tuned)
     return sum;
 }
 
-/* Whether a node fewer would carry what is measured, and what is expected, below the target. */
-static bool has_spare(const struct manager *m)
-{
-    double need = 0, open = 0, per_node = 0;
-    int32_t nodes = 0;
-    for (int32_t l = 0; l < m->load.lane_count; l++) {
-        const struct load_lane *lane = &m->load.lanes[l];
-        need += m->demand[l] * lane->capacity;
-        open += lane->open ? lane->capacity : 0;
-        nodes += lane->open && (l == 0 || m->load.lanes[l - 1].node != lane->node);
-    }
-    per_node = nodes > 0 ? open / nodes : 0;
-    return nodes > (m->options.nodes_min > 1 ? m->options.nodes_min : 1) &&
-           need <= m->options.target * (open - per_node);
-}
-
 /* --- when the hottest lane will pass a threshold --- */
 
 static int compare_doubles(const void *a, const void *b)
@@ -205,6 +253,35 @@ static double quantile_at(struct manager *m, const struct outlook_view *view, in
     return value;
 }
 
+/* By how much the load is expected to grow at most, at the planning quantile, of any pipeline; at least 1. */
+static double expected_growth(struct manager *m)
+{
+    double growth = 1, q = cost_quantile(&m->options.prices);
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        const struct pipe *pipe = &m->pipes[c];
+        for (int j = 0; manager_trusts(m, c) && j < pipe->near.lead_count; j++) {
+            growth =
+                fmax(growth, manager_grown(pipe, quantile_at(m, &pipe->near, j, q) / pipe->rate));
+        }
+    }
+    return growth;
+}
+
+bool manager_can_spare(struct manager *m, int32_t spared)
+{
+    double need = 0, open = 0;
+    int32_t nodes = 0;
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        const struct load_lane *lane = &m->load.lanes[l];
+        need += m->demand[l] * lane->capacity;
+        open += lane->open ? lane->capacity : 0;
+        nodes += lane->open && (l == 0 || m->load.lanes[l - 1].node != lane->node);
+    }
+    double per_node = nodes > 0 ? open / nodes : 0;
+    return nodes - spared >= (m->options.nodes_min > 1 ? m->options.nodes_min : 1) &&
+           need * expected_growth(m) <= m->options.target * (open - spared * per_node);
+}
+
 /* Seconds until a lane at `now` of its capacity is at `limit`, between leads in a straight line; NaN: not in the far view. */
 static double passes_after(struct manager *m, int32_t pipeline, double now, double limit)
 {
@@ -215,7 +292,7 @@ static double passes_after(struct manager *m, int32_t pipeline, double now, doub
     double q = cost_quantile(&m->options.prices), before = now, at = 0;
     if (manager_trusts(m, pipeline)) {
         for (int j = 0; j < pipe->far.lead_count && pipe->far.path_count > 0; j++) {
-            double then = now * quantile_at(m, &pipe->far, j, q) / pipe->rate;
+            double then = now * manager_grown(pipe, quantile_at(m, &pipe->far, j, q) / pipe->rate);
             if (then >= limit) {
                 return at + (pipe->far.lead_s[j] - at) * (limit - before) / (then - before);
             }
@@ -226,7 +303,7 @@ static double passes_after(struct manager *m, int32_t pipeline, double now, doub
     double age = (double)(m->now_ns - pipe->hours_at_ns) * 1e-9;
     bool hours = m->options.forecasts && pipe->hours_usable && pipe->hours_error < 1 &&
                  age < pipe->hours_horizon_s && pipe->rate > 0;
-    bool passes = hours && now * pipe->hours_high / pipe->rate >= limit;
+    bool passes = hours && now * manager_grown(pipe, pipe->hours_high / pipe->rate) >= limit;
     return passes ? pipe->hours_horizon_s - age : (double)NAN;
 }
 
@@ -262,7 +339,7 @@ static void look(struct manager *m, struct seen *seen)
     seen->urgent = m->full_samples >= 2 || grows; /* one sample may be a slip */
     seen->passes_s = passes_after(m, seen->pipeline, hot, o->threshold);
     seen->passes_full_s = passes_after(m, seen->pipeline, hot, o->threshold_now);
-    bool spare = has_spare(m) && !seen->sustained && !seen->urgent && !isfinite(seen->passes_s);
+    bool spare = manager_can_spare(m, 1) && !seen->urgent;
     m->spare_ns = !spare ? -1 : (m->spare_ns < 0 ? m->now_ns : m->spare_ns);
     seen->spare = spare && m->now_ns - m->spare_ns >= manager_ns(o->confirm_s);
 }
@@ -292,6 +369,7 @@ bool manager_watch(struct manager *m, const struct load_input *load, const doubl
     m->loaded = true;
     m->pipeline_count = load->pipeline_count;
     learn_rates(m);
+    learn_fixed(m);
     learn_lags(m, lag_s);
     learn_lanes(m);
     m->layout = layout_of(&m->load, m->tuned);

@@ -79,6 +79,7 @@ static double growth_at(struct deciding *d, const struct plan_growth *growth, do
     qsort(peaks, (size_t)view->path_count, sizeof *peaks, compare_doubles);
     int32_t at = (int32_t)(quantile * view->path_count);
     double high = peaks[at < view->path_count ? at : view->path_count - 1] / growth->now;
+    high = growth->fixed + (1 - growth->fixed) * high;
     arena_rewind(d->arena, mark);
     return high > 1 ? high : 1;
 }
@@ -176,16 +177,27 @@ static uint64_t signature_of(const struct deciding *d, const struct plan_option 
 
 /* --- options --- */
 
-static struct plan_option *add_option(struct deciding *d, enum plan_option_kind kind, int32_t nodes,
-                                      int32_t tuning, int32_t splits_max)
+/* What an option is made of. */
+struct wish {
+    enum plan_option_kind kind;
+    int32_t nodes;
+    int32_t tuning;     /* -1: none */
+    int32_t splits_max; /* < 0: a setting alone */
+    bool even;
+};
+
+static struct plan_option *add_option(struct deciding *d, const struct wish *wish)
 {
+    enum plan_option_kind kind = wish->kind;
+    int32_t nodes = wish->nodes, tuning = wish->tuning, splits_max = wish->splits_max;
     struct plan *plan = d->plan;
     struct sketch sketch = {.planner = d->planner,
                             .arena = d->arena,
                             .input = d->input,
                             .options = d->options,
                             .growth = d->growth,
-                            .ratio = d->ratio};
+                            .ratio = d->ratio,
+                            .even = wish->even};
     if (plan->option_count == PLAN_OPTIONS_MAX) {
         return NULL;
     }
@@ -254,7 +266,11 @@ static void add_growing(struct deciding *d)
             again = again || counts[k] == counts[i];
         }
         if (!again && counts[i] <= most) {
-            add_option(d, PLAN_NODES_ADD, counts[i], -1, o->may_split ? o->splits_max : 0);
+            add_option(d, &(struct wish){.kind = PLAN_NODES_ADD,
+                                         .nodes = counts[i],
+                                         .tuning = -1,
+                                         .splits_max = o->may_split ? o->splits_max : 0,
+                                         .even = true});
         }
     }
 }
@@ -275,10 +291,10 @@ static void add_shrinking(struct deciding *d)
     double spare = nodes > 0 ? (capacity - d->need / o->target) / (capacity / nodes) : 0;
     int32_t fits = spare < 1 ? 0 : (spare > most ? most : (int32_t)spare);
     if (fits >= 1) {
-        add_option(d, PLAN_NODES_DRAIN, -1, -1, 0);
+        add_option(d, &(struct wish){.kind = PLAN_NODES_DRAIN, .nodes = -1, .tuning = -1});
     }
     if (fits > 1) {
-        add_option(d, PLAN_NODES_DRAIN, -fits, -1, 0);
+        add_option(d, &(struct wish){.kind = PLAN_NODES_DRAIN, .nodes = -fits, .tuning = -1});
     }
 }
 
@@ -288,11 +304,22 @@ static void add_relieving(struct deciding *d)
 {
     const struct plan_options *o = d->options;
     bool all = d->planner->in->part_count <= ALL_PARTS_MAX;
-    const struct plan_option *best = add_option(d, PLAN_MIGRATE, 0, -1, 0);
+    const struct plan_option *best =
+        add_option(d, &(struct wish){.kind = PLAN_MIGRATE, .tuning = -1});
     bool late = best == NULL || best->usage.late_seconds > 0;
     if ((all || late) && o->may_split && o->splits_max > 0) {
-        best = add_option(d, PLAN_SPLIT, 0, -1, o->splits_max);
+        best = add_option(
+            d, &(struct wish){.kind = PLAN_SPLIT, .tuning = -1, .splits_max = o->splits_max});
         late = late && (best == NULL || best->usage.late_seconds > 0);
+    }
+    if (all && 1.10 * d->need < o->target * d->open) { /* else they are the same */
+        add_option(d, &(struct wish){.kind = PLAN_MIGRATE, .tuning = -1, .even = true});
+        if (o->may_split && o->splits_max > 0) {
+            add_option(d, &(struct wish){.kind = PLAN_SPLIT,
+                                         .tuning = -1,
+                                         .splits_max = o->splits_max,
+                                         .even = true});
+        }
     }
     if ((all || late) && o->may_grow) {
         add_growing(d);
@@ -302,7 +329,8 @@ static void add_relieving(struct deciding *d)
 static void add_all(struct deciding *d)
 {
     const struct plan_options *o = d->options;
-    const struct plan_option *nothing = add_option(d, PLAN_NOTHING, 0, -1, 0);
+    const struct plan_option *nothing =
+        add_option(d, &(struct wish){.kind = PLAN_NOTHING, .tuning = -1});
     CHECK(nothing != NULL);
     bool late = nothing->usage.late_seconds > 0, hot = d->hottest > o->target;
     if (late) { /* else nothing that is added can be worth its price */
@@ -312,9 +340,10 @@ static void add_all(struct deciding *d)
         add_shrinking(d);
     }
     for (int32_t t = 0; t < d->input->tuning_count; t++) {
-        add_option(d, PLAN_TUNE, 0, t, -1);
+        add_option(d, &(struct wish){.kind = PLAN_TUNE, .tuning = t, .splits_max = -1});
         if (late && o->may_split) {
-            add_option(d, PLAN_TUNE, 0, t, o->splits_max);
+            add_option(d,
+                       &(struct wish){.kind = PLAN_TUNE, .tuning = t, .splits_max = o->splits_max});
         }
     }
 }
@@ -451,6 +480,11 @@ static enum err check(const struct planner *p, const struct plan_input *input,
     }
     for (int32_t c = 0; c < p->in->pipeline_count; c++) {
         const struct plan_growth *g = &input->growth[c];
+        if (!(g->fixed >= 0 && g->fixed <= 1 && g->part_cores >= 0 && isfinite(g->part_cores))) {
+            return err_set(info, ERR_INVALID,
+                           "pipeline %d: %g of its demand fixed, %g cores a partition", c, g->fixed,
+                           g->part_cores);
+        }
         if (g->view != NULL && g->view->path_count > 0 && (!(g->now > 0) || !isfinite(g->now))) {
             return err_set(info, ERR_INVALID, "pipeline %d has a forecast from a rate of %g", c,
                            g->now);
@@ -545,7 +579,8 @@ enum err planner_price(struct planner *planner, const struct plan_input *input,
     struct deciding d = {
         .planner = planner, .input = input, .options = options, .arena = arena, .plan = &plan};
     weigh(&d);
-    struct plan_option *nothing = add_option(&d, PLAN_NOTHING, 0, -1, 0);
+    struct plan_option *nothing =
+        add_option(&d, &(struct wish){.kind = PLAN_NOTHING, .tuning = -1});
     CHECK(nothing != NULL);
     nothing->verdict = PLAN_VERDICT_ASKED;
     write_text(&d, nothing);

@@ -120,6 +120,9 @@ struct plan_growth {
     const struct outlook_view
         *view;  /* absolute, in the unit of `now`; NULL or no paths: no forecast, stays as it is */
     double now; /* > 0: the rate that `load_input` was measured at */
+    double fixed; /* share of the demand that does not grow with the rate, [0, 1] */
+    double
+        part_cores; /* CPU that each partition takes, however small its share; a cut pays it once more */
 };
 
 /* A change of an operator's settings that a profile has found to be better. */

@@ -4,6 +4,10 @@
 #include "base/check.h"
 #include "prm/planner_priv.h"
 
+/* How much of a measured cost is believed at once; all of one that is so far off. */
+#define COST_ALPHA 0.25
+#define COST_FAR   0.3
+
 /* Smoothing of level and trend, damping of the trend a step, memory of the errors; steps that the drift looks ahead. */
 #define DRIFT_ALPHA  0.3F
 #define DRIFT_BETA   0.1F
@@ -57,12 +61,21 @@ double planner_read(const struct planner *p, int32_t shard)
     return p->shard_read[shard];
 }
 
+/* CPU seconds in the partition of a record of its shard. */
+static double step_cost(struct drift *d, bool known, double cost)
+{
+    double off = cost - d->cost;
+    bool far = fabs(off) > COST_FAR * d->cost;
+    d->cost += (!known || far ? 1 : COST_ALPHA) * off;
+    return d->cost;
+}
+
 /* One step of a partition's drift; returns the demand to plan with: never below what is measured. */
 static double step_drift(struct drift *d, bool known, double demand)
 {
     float y = (float)demand;
     if (!known) {
-        *d = (struct drift){.level = y, .before = y};
+        *d = (struct drift){.cost = d->cost, .level = y, .before = y};
         return demand;
     }
     float expected = d->level + DRIFT_DAMP * d->trend;
@@ -90,9 +103,11 @@ static void take_part(struct planner *p, int32_t i)
     uint64_t who = identity(p->in, part);
     w->shard = (uint32_t)part->shard & (LOAD_SHARDS_MAX - 1);
     w->pipe = (uint32_t)p->in->shards[part->shard].pipeline & (LOAD_PIPELINES_MAX - 1);
-    w->work = load_work_of(p->in, part);
+    bool known = p->who[i] == who;
+    w->work = p->in->shards[part->shard].rate_per_s *
+              step_cost(&p->drift[i], known, part->share * part->work_s);
     w->waiting = (float)(part->waiting * part->work_s);
-    w->high = step_drift(&p->drift[i], p->who[i] == who, w->work);
+    w->high = step_drift(&p->drift[i], known, w->work);
     w->lo = part->group_lo & 0x1FFF;
     w->hi = part->group_hi & 0x1FFF;
     w->held = part->held;

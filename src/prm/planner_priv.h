@@ -15,8 +15,10 @@
  * Demands are in cores; a lane's are divided by its capacity only where lanes are compared. */
 
 /* How the own load of a partition drifts against the others': Holt's damped trend on its demand, believed only while it
- * errs less than "stays as it is". */
+ * errs less than "stays as it is". And what a record of its shard costs in it, smoothed: rates change fast and are counted
+ * exactly, shares and costs change slowly and are measured with noise, for which nothing is to move. */
 struct drift {
+    double cost; /* CPU seconds */
     float level, trend;
     float error, error_naive; /* mean absolute, forgetting */
     float before;             /* last demand */
@@ -84,14 +86,17 @@ struct sketch {
     int32_t heap_count;
     double target; /* cores per capacity */
     int32_t hot_left;
+    bool even; /* lanes are relieved down to near the mean, not only to the target */
 };
 
 /* planner.c: sums that touched partitions made stale. */
 enum err planner_settle(struct planner *planner, struct err_info *info);
 
-/* relieve.c. The caller has set planner, arena, input, options, growth and ratio, all else 0. `nodes` > 0: lanes of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there
+/* relieve.c. The caller has set planner, arena, input, options, growth, ratio and even, all else 0. `nodes` > 0: lanes of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there
  * are not so many. */
 bool sketch_begin(struct sketch *sketch, int32_t nodes);
+/* Own work of a piece of a partition, cores, without growth: what each partition takes by itself it takes whole. */
+double sketch_piece(const struct sketch *sketch, int32_t part, double fraction);
 void sketch_relieve(struct sketch *sketch, int32_t splits_max);
 
 /* given.c, after sketch_begin(sketch, 0): plays the steps, fills in what they do not say. Errors: NOT_FOUND, CONFLICT, LIMIT,

@@ -4,7 +4,10 @@
  * Three layouts follow one another: what is there; at once, the moves between lanes that are there; after the start-up, those
  * to new nodes. What waits goes with what is moved. A moved partition stands still for the pause: what it gets meanwhile
  * waits where it comes. Of the lanes of a pipeline the latest counts: the load of all goes up and down together, so their
- * late times lie within each other. What still waits at the window's end is priced by the time it takes to drain. */
+ * late times lie within each other. What still waits at the window's end is priced by the time it takes to drain.
+ *
+ * A lane is full at two levels, each for half of the price: at what changes are to come before, and half-way from there to the
+ * whole. With the first alone all layouts are equally late once no node is left to add, and none is worth a move. */
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +18,7 @@
 enum { PIECES_MAX = 200000, PATHS_LEAST = 16 };
 
 enum phase { BEFORE, AT_ONCE, AFTER, PHASES };
+enum { LEVELS = 2 };
 
 /* A lane that may be late. */
 struct queued {
@@ -61,7 +65,7 @@ static void add_part(struct pricing *p, double *cells, int32_t part, double frac
 {
     struct planner *planner = p->s->planner;
     int32_t shard = (int32_t)planner->parts[part].shard, pipe = (int32_t)planner->parts[part].pipe;
-    cells[pipe] += planner->parts[part].high * fraction * p->s->ratio[pipe];
+    cells[pipe] += sketch_piece(p->s, part, fraction) * p->s->ratio[pipe];
     cells[pipe] += planner->count[shard]++ == 0 ? planner_read(planner, shard) : 0;
 }
 
@@ -273,7 +277,8 @@ static double growth_of(const struct pricing *p, int32_t pipe, int32_t lead, int
     if (view == NULL || lead >= view->lead_count || path >= view->path_count) {
         return 1;
     }
-    return view->load[(ptrdiff_t)lead * view->stride + path] / growth->now;
+    double ratio = view->load[(ptrdiff_t)lead * view->stride + path] / growth->now;
+    return growth->fixed + (1 - growth->fixed) * ratio;
 }
 
 static void hand_over(struct pricing *p)
@@ -376,17 +381,29 @@ static void find_peaks(struct pricing *p)
 
 /* --- --- */
 
+static void set_level(struct pricing *p, int level)
+{
+    double full = p->s->options->full + (1 - p->s->options->full) * level / LEVELS;
+    for (int32_t i = 0; i < p->queued_count; i++) {
+        struct queued *q = &p->queued[i];
+        q->capacity = input_of(p)->lanes[q->lane].capacity * full;
+    }
+}
+
 static double late_of(struct pricing *p, const struct paths *paths, double *late)
 {
     double weighted = 0, lanes = 0;
     int32_t runs = 0;
-    int64_t each = (int64_t)p->queued_count * paths->leads;
+    int64_t each = (int64_t)LEVELS * p->queued_count * paths->leads;
     int64_t most = each > 0 ? PIECES_MAX / each : paths->count;
     most = most < PATHS_LEAST ? PATHS_LEAST : most;
     int32_t stride = (int32_t)((paths->count + most - 1) / most);
-    for (int32_t k = 0; p->queued_count > 0 && k < paths->count; k += stride) {
-        run_path(p, paths, k, late);
-        runs++;
+    for (int level = 0; p->queued_count > 0 && level < LEVELS; level++) {
+        set_level(p, level);
+        for (int32_t k = 0; k < paths->count; k += stride) {
+            run_path(p, paths, k, late);
+            runs++;
+        }
     }
     const struct planner *planner = p->s->planner;
     for (int32_t c = 0; c < p->pipes; c++) {

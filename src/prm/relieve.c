@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Sketches of layouts: what leaves hot lanes, and what is cut.
  *
- * A lane is hot when its demand at the planning quantile is above the target. Of a hot lane, hottest first:
+ * A lane is hot when its demand at the planning quantile is above the target; in a sketch that evens, above 1.10 of the mean. Of a hot lane, hottest first:
  *   1. the smallest piece that alone brings it under the target goes to the least utilised lane, if it fits there;
  *   2. else, if a cut is allowed and its heaviest piece can be cut so that this does, that is cut there and the upper part
  *      goes;
@@ -33,11 +33,19 @@ static int32_t pipeline_of(const struct sketch *s, int32_t part)
     return (int32_t)s->planner->parts[part].pipe;
 }
 
+double sketch_piece(const struct sketch *s, int32_t part, double fraction)
+{
+    double whole = s->planner->parts[part].high;
+    double own = s->input->growth[pipeline_of(s, part)].part_cores;
+    own = own < whole ? own : whole;
+    return own + (whole - own) * fraction;
+}
+
 /* Own work and reading of a piece at the planning quantile, cores. */
 static double work_of(const struct sketch *s, int32_t part, double fraction)
 {
     int32_t pipe = pipeline_of(s, part);
-    return s->planner->parts[part].high * fraction * s->growth[pipe] * s->ratio[pipe];
+    return sketch_piece(s, part, fraction) * s->growth[pipe] * s->ratio[pipe];
 }
 
 static double read_of(const struct sketch *s, int32_t part)
@@ -297,14 +305,16 @@ static uint32_t border_of(const struct sketch *s, const struct item *item, doubl
 
 /* Cuts the heaviest item so that the upper part (the half, if that fits) fits and is worth it; it stands behind all others
  * then. False: it cannot be. */
-static bool cut(struct sketch *s, struct shelf *shelf, double excess, double room)
+static bool cut(struct sketch *s, struct shelf *shelf, int32_t lane, double room)
 {
     struct item *heavy = heaviest(shelf);
+    double excess = s->load[lane] - s->target * capacity_of(s, lane);
     if (heavy == NULL || shelf->count == shelf->max || !(heavy->work > 0)) {
         return false;
     }
     double read = burden_of(s, heavy, s->heap[0]) - heavy->work, upper = 0;
-    double above = (room - read) / heavy->work;
+    double alone = work_of(s, heavy->part, 0), before = heavy->work;
+    double above = heavy->work > alone ? (room - read - alone) / (heavy->work - alone) : 0;
     above = above < 0.5 ? above : 0.5;
     if (above < CUT_LEAST || heavy->work * above < 0.25 * excess) {
         return false;
@@ -314,14 +324,19 @@ static bool cut(struct sketch *s, struct shelf *shelf, double excess, double roo
         heavy->work * upper + read > room) {
         return false;
     }
-    shelf->items[shelf->count++] = (struct item){.work = heavy->work * upper,
+    double part_work = work_of(s, heavy->part, heavy->fraction * upper);
+    if (part_work + read > room) {
+        return false;
+    }
+    shelf->items[shelf->count++] = (struct item){.work = part_work,
                                                  .read = heavy->read,
                                                  .fraction = heavy->fraction * upper,
                                                  .part = heavy->part,
                                                  .lo = border,
                                                  .hi = heavy->hi};
-    heavy->work -= heavy->work * upper;
     heavy->fraction -= heavy->fraction * upper;
+    heavy->work = work_of(s, heavy->part, heavy->fraction);
+    s->load[lane] += part_work + heavy->work - before; /* what each takes by itself */
     heavy->hi = border;
     s->planner->count[s->planner->parts[heavy->part].shard]++;
     return true;
@@ -348,7 +363,7 @@ static bool relieve_once(struct sketch *s, struct shelf *shelf, int32_t lane, in
     struct item *item = choose_enough(s, shelf, excess, room);
     if (item == NULL && s->splits < splits_max) {
         struct item *heavy = heaviest(shelf);
-        if (heavy != NULL && cut(s, shelf, excess, room)) {
+        if (heavy != NULL && cut(s, shelf, lane, room)) {
             leave(s, lane, &shelf->items[shelf->count - 1], heavy->lo);
             sort_shelf(shelf);
             return true;
@@ -392,6 +407,28 @@ static int compare_hot(const void *a, const void *b)
     return x->lane < y->lane ? -1 : x->lane > y->lane;
 }
 
+/* Steps that need new nodes stand last, so that all others are not held up by the start-up. Steps of one partition keep their
+ * order. */
+static void put_new_last(struct sketch *s)
+{
+    struct plan_step *waiting = ARENA_NEW_ARRAY(s->arena, struct plan_step, s->step_count);
+    bool *waits = ARENA_NEW_ARRAY(s->arena, bool, s->planner->in->part_count);
+    int32_t kept = 0, count = 0;
+    for (int32_t i = 0; i < s->step_count; i++) {
+        const struct plan_step *step = &s->steps[i];
+        bool last = step->part >= 0 && (s->added[step->to] || waits[step->part]);
+        if (last) {
+            waits[step->part] = true;
+            waiting[count++] = *step;
+        } else {
+            s->steps[kept++] = *step;
+        }
+    }
+    for (int32_t i = 0; i < count; i++) {
+        s->steps[kept++] = waiting[i];
+    }
+}
+
 void sketch_relieve(struct sketch *s, int32_t splits_max)
 {
     int32_t lanes = s->planner->in->lane_count, count = 0;
@@ -406,6 +443,7 @@ void sketch_relieve(struct sketch *s, int32_t splits_max)
     for (int32_t i = 0; i < count && s->heap_count > 0; i++) {
         relieve_lane(s, hot[i].lane, splits_max);
     }
+    put_new_last(s);
 }
 
 /* --- nodes --- */
@@ -631,7 +669,7 @@ static void set_target(struct sketch *s)
         load += s->load[l];
     }
     double mean = capacity > 0 ? load / capacity : 0;
-    s->target = fmax(s->options->target, 1.10 * mean);
+    s->target = s->even ? 1.10 * mean : fmax(s->options->target, 1.10 * mean);
 }
 
 static bool drain_nodes(struct sketch *s, int32_t nodes)

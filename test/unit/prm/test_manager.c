@@ -427,7 +427,7 @@ TEST(manager_takes_away_only_after_a_confirmed_drop)
     begin(&o, 3);
     w.parts[1].lane = 1;
     mode(MANAGER_ACT);
-    run(14000, 1);
+    run(17000, 1);
     run(4000, 12); /* 0.22 a lane, but for less than two minutes */
     EXPECT_INT(w.applies, 0);
     run(4000, 40);
