@@ -631,3 +631,68 @@ TEST(state_memory_does_not_grow_when_the_same_amount_comes_and_goes)
     EXPECT_INT(state_bytes_used(state), after_warm_up);
     state_free(state);
 }
+
+enum { DUE_KEYS = 240, DUE_TIMES = 60 };
+
+/* DUE_KEYS keys of one key group, four to a time. */
+static uint32_t put_due(struct state_space *space)
+{
+    uint32_t group = 0;
+    for (int32_t i = 0, made = 0; made < DUE_KEYS; i++) {
+        char text[16];
+        struct str key = {text, snprintf(text, sizeof text, "k%d", i)};
+        uint64_t hash = hash64(key.ptr, key.len);
+        group = i == 0 ? key_group_of(hash) : group;
+        if (key_group_of(hash) == group) {
+            state_upsert(space, hash, key, made++ % DUE_TIMES, NULL);
+        }
+    }
+    return group;
+}
+
+/* Looks at what is due at `until`, in order; removes every entry but those of odd times. Returns how many there were. */
+static int32_t look_due(struct state_space *space, int64_t until, uint32_t group_wanted)
+{
+    uint32_t group = 0;
+    struct state_due *due;
+    int32_t count = state_due_begin(space, until, &group, &due);
+    for (int32_t i = 0; i < count; i++) {
+        CHECK(due[i].time <= until && group == group_wanted + 1);
+        CHECK(i == 0 || due[i - 1].time < due[i].time ||
+              (due[i - 1].time == due[i].time && str_compare(due[i - 1].key, due[i].key) < 0));
+        due[i].verdict = due[i].time % 2 == 0 ? STATE_REMOVE : STATE_CHANGED;
+    }
+    if (count > 0) {
+        state_due_end(space);
+        CHECK(state_due_begin(space, until, &group, &due) == 0);
+    }
+    return count;
+}
+
+TEST(state_shows_what_is_due_where_it_stands)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space_options options = {
+        .name = STR("w/due"), .schema = STR("due"), .payload_bytes = 8, .timed = true};
+    struct state_space *space = state_space_open(state, &options);
+    uint32_t group = put_due(space);
+    enum { EACH = DUE_KEYS / DUE_TIMES };
+    EXPECT(look_due(space, -1, group) == 0);
+    EXPECT(state_min_time(space) == 0);
+    EXPECT(look_due(space, 2, group) == 3 * EACH); // few of many: by their references
+    EXPECT(state_min_time(space) == 1);
+    EXPECT(state_entry_count(state) == DUE_KEYS - 2 * EACH);
+    EXPECT(look_due(space, 3, group) == 2 * EACH);
+    EXPECT(look_due(space, DUE_TIMES, group) == DUE_KEYS - 2 * EACH); // all of them: slot by slot
+    EXPECT(state_entry_count(state) == DUE_KEYS / 2);
+    EXPECT(state_min_time(space) == 1);
+    struct str key;
+    struct str value;
+    int32_t changed = 0;
+    while (state_delta_next(state, &key, &value)) {
+        changed += value.ptr != NULL;
+    }
+    state_delta_end(state);
+    EXPECT(changed == DUE_KEYS / 2);
+    state_free(state);
+}
