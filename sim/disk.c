@@ -415,6 +415,7 @@ static void perform_named(struct disk *disk, struct flight *flight)
     case FS_READ:
     case FS_WRITE:
     case FS_SYNC:
+    case FS_WRITE_OUT:
     case FS_TRUNCATE:
     case FS_STAT:
     case FS_LOCK:
@@ -442,6 +443,8 @@ static void perform_file(struct disk *disk, struct flight *flight)
         break;
     case FS_SYNC:
         disk_file_sync_end(&inode_of(disk, op, 0)->file, flight->mark, flight->size_bytes);
+        break;
+    case FS_WRITE_OUT: /* a power cut draws what has arrived, with or without it */
         break;
     case FS_TRUNCATE:
         disk_file_truncate(&inode_of(disk, op, FS_O_WRITE)->file, op->offset, &disk->fates);
@@ -490,6 +493,7 @@ static bool changes_something(const struct fs_op *op)
         return true;
     case FS_CLOSE:
     case FS_READ:
+    case FS_WRITE_OUT:
     case FS_STAT:
     case FS_LIST:
     case FS_LOCK:

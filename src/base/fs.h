@@ -21,18 +21,20 @@
  * in any order; names not synced (FS_SYNC_DIR on the folder) may be old or new. */
 
 enum fs_kind {
-    FS_OPEN,     /* path, flags -> file */
-    FS_CLOSE,    /* file */
-    FS_READ,     /* file, buf, len, offset -> done_bytes (short only at the end of the file) */
-    FS_WRITE,    /* file, buf, len, offset; all or an error */
-    FS_SYNC,     /* file: contents and size durable (fdatasync) */
-    FS_TRUNCATE, /* file, offset = new size */
-    FS_STAT,     /* file -> size_bytes */
-    FS_RENAME,   /* path -> path_to, replaces */
-    FS_UNLINK,   /* path */
-    FS_MKDIR,    /* path; fine if it is there */
-    FS_RMDIR,    /* path, empty */
-    FS_SYNC_DIR, /* path: names in it durable */
+    FS_OPEN,      /* path, flags -> file */
+    FS_CLOSE,     /* file */
+    FS_READ,      /* file, buf, len, offset -> done_bytes (short only at the end of the file) */
+    FS_WRITE,     /* file, buf, len, offset; all or an error */
+    FS_SYNC,      /* file: contents and size durable (fdatasync) */
+    FS_WRITE_OUT, /* file: what was written to it starts on its way to the disk. Promises nothing and tells no fault of the
+                     disk: a later FS_SYNC does, and has less to wait for */
+    FS_TRUNCATE,  /* file, offset = new size */
+    FS_STAT,      /* file -> size_bytes */
+    FS_RENAME,    /* path -> path_to, replaces */
+    FS_UNLINK,    /* path */
+    FS_MKDIR,     /* path; fine if it is there */
+    FS_RMDIR,     /* path, empty */
+    FS_SYNC_DIR,  /* path: names in it durable */
     FS_LIST, /* path -> names in `buf`, each ended by 0, unordered; done_bytes; LIMIT if buf is too small */
     FS_LOCK,      /* file: exclusive among processes, held until closed; BUSY if taken */
     FS_FREE_SPACE /* -> size_bytes free on the device */

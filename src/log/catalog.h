@@ -82,7 +82,7 @@ struct control {
 };
 
 /* Files that nothing refers to once the frame that said so is synced. */
-enum garbage_kind { GARBAGE_SEGMENT, GARBAGE_FOLDER, GARBAGE_CHECKPOINT };
+enum garbage_kind { GARBAGE_SEGMENT, GARBAGE_FOLDER, GARBAGE_CHECKPOINT, GARBAGE_JOURNAL };
 struct garbage {
     enum garbage_kind kind;
     uint32_t shard;

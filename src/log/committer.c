@@ -27,7 +27,7 @@
  *       they never tell what a crash could take back.
  *   C5  Deferred entries (floors) are in c->entries until a frame or a snapshot takes them. */
 
-enum { ROUNDS_PER_STEP_MAX = 256, ROUND_FILE_BYTES = 1 << 20, ROUND_BYTES_MIN = 8 << 20 };
+enum { ROUNDS_PER_STEP_MAX = 256, OUT_FILE_BYTES = 1 << 20, OUT_BYTES_MIN = 1 << 20 };
 
 void committer_fail(struct committer *c, enum err err, const struct err_info *info)
 {
@@ -362,7 +362,7 @@ static void on_reply(struct embedded *engine, struct msg *msg)
         c->round.count = 0;
         if (c->round.err != ERR_OK) {
             committer_fail(c, c->round.err, &c->round.info);
-        } else {
+        } else if (c->round.sync) {
             c->oldest_segment = c->round.journal_below;
         }
     } else if (msg == &c->pace.msg) {
@@ -375,21 +375,18 @@ static void on_reply(struct embedded *engine, struct msg *msg)
     }
 }
 
-/* Whether a round is due: at each new segment, and before that when so much was written that syncing it all at once would
- * hold up the commits behind it; but never for less than ROUND_FILE_BYTES a file. */
-static bool round_due(const struct committer *c)
+/* Whether so much was written since the last round that it should be on its way to the disk: what is left for a sync to
+ * write would hold up the commits behind it. Not for less than OUT_FILE_BYTES a file. */
+static bool out_due(const struct committer *c)
 {
-    int64_t bytes = ROUND_FILE_BYTES * c->dirty_count;
-    return c->round_wanted || c->round_bytes >= (bytes > ROUND_BYTES_MIN ? bytes : ROUND_BYTES_MIN);
+    int64_t bytes = (int64_t)OUT_FILE_BYTES * c->dirty_count;
+    return c->round_bytes >= (bytes > OUT_BYTES_MIN ? bytes : OUT_BYTES_MIN);
 }
 
-/* Hands the files written so far to the syncer, so that older journal segments can go. */
-static void send_round(struct embedded *engine)
+/* The files written to since the last sync are the round's now. */
+static void round_takes(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
-    if (!round_due(c) || c->round_out || c->state != COMMITTER_IDLE || c->failed != ERR_OK) {
-        return;
-    }
     struct dirty_file *files = c->round.files;
     int32_t cap = c->round.cap;
     c->round.files = c->dirty;
@@ -403,8 +400,36 @@ static void send_round(struct embedded *engine)
     }
     c->round.journal_first = c->oldest_segment;
     c->round.journal_below = c->segment;
-    c->round_out = true;
     c->round_wanted = false;
+}
+
+/* The round has them, too; they stay to be synced. */
+static void round_copies(struct committer *c)
+{
+    if (c->round.cap < c->dirty_count) {
+        c->round.cap = c->dirty_cap;
+        c->round.files =
+            mem_resize(c->round.files, c->round.cap, (ptrdiff_t)sizeof(*c->round.files));
+    }
+    memcpy(c->round.files, c->dirty, (size_t)c->dirty_count * sizeof(*c->dirty));
+    c->round.count = c->dirty_count;
+}
+
+/* Hands the files written so far to the syncer: at each new journal segment to be synced, so that older ones can go. */
+static void send_round(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    if ((!c->round_wanted && !out_due(c)) || c->round_out || c->state != COMMITTER_IDLE ||
+        c->failed != ERR_OK) {
+        return;
+    }
+    c->round.sync = c->round_wanted;
+    if (c->round.sync) {
+        round_takes(engine);
+    } else {
+        round_copies(c);
+    }
+    c->round_out = true;
     c->round_bytes = 0;
     syncer_send(engine->syncer, &c->round.msg);
 }

@@ -2,8 +2,8 @@
 /* From one journal segment to the next. The next one is made while this one fills, so that a roll waits for the sync of
  * its snapshot alone:
  *
- *   pace   with each 80th of the segment that is written, the syncer is told to have another 64th of the next one zeroed
- *          and synced: a little at a time, since each commit's sync waits behind what the disk was given before it
+ *   pace   with each 320th of the segment that is written, the syncer is told to have another 256th of the next one zeroed:
+ *          a little at a time, since each commit's sync waits behind what the disk was given before it
  *   ask    when little of the segment is left, the next one is asked for: named, its name durable, handed over
  *   roll   the group does not fit: the snapshot is written to the next segment and synced, then the group
  *
@@ -11,7 +11,7 @@
 
 #include "log/committer_priv.h"
 
-enum { PACE_STEPS = 80, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
+enum { PACE_STEPS = 320, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
 
 /* The first segment of a run is small, so that starting is cheap; the next ones grow. */
 static int64_t next_goal(const struct embedded *engine)

@@ -44,7 +44,7 @@ struct segment_request {
 };
 
 /* So much of the segment after the next should be ready by now. */
-enum { SPARE_PARTS = 64 };
+enum { SPARE_PARTS = 256 };
 struct pace {
     struct msg msg;
     enum engine_msg_kind kind;
@@ -52,7 +52,8 @@ struct pace {
     int64_t bytes_goal; /* of the whole segment */
 };
 
-/* Shard files to sync, then journal segments below `journal_below` are removed; one at a time. */
+/* Shard files that were written to; one round at a time. They are given to the disk, or synced, and then journal segments
+ * below `journal_below` are removed. */
 struct dirty_file {
     uint32_t shard;
     bool fresh; /* its name may not be durable yet */
@@ -61,6 +62,7 @@ struct dirty_file {
 struct sync_round {
     struct msg msg;
     enum engine_msg_kind kind;
+    bool sync;
     struct dirty_file *files;
     int32_t count, cap;
     uint64_t journal_first, journal_below; /* [first, below) are removed */
@@ -275,8 +277,6 @@ int64_t syncer_step(void *ctx, int64_t now_ns); /* ctx: struct syncer */
 struct waker *syncer_waker(struct syncer *syncer);
 void syncer_send(struct syncer *syncer, struct msg *msg);              /* an engine message */
 void syncer_send_checkpoint(struct syncer *syncer, struct log_op *op); /* a LOG_OP_CHECKPOINT */
-/* Removes files at once; what is not there is fine. */
-void garbage_remove(const struct fs *fs, const struct garbage *files, int32_t count);
 /* Makes a zeroed, synced journal segment at once: for the first start. */
 ATTR_NODISCARD enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t bytes,
                                             struct fs_file *ret_file, struct err_info *info);
@@ -288,6 +288,7 @@ ATTR_NODISCARD enum err recovery_run(struct embedded *engine,
 
 #define JOURNAL_SPARE   "log/journal/spare"
 #define JOURNAL_NEXT    "log/journal/spare.tmp"
+#define JOURNAL_OLD     "log/journal/old"
 #define RESERVE_PATH    "log/reserve"
 #define CHECKPOINT_TEMP "log/checkpoints/tmp"
 

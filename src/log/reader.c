@@ -73,10 +73,26 @@ static enum err reader_open(struct log_reader *reader, struct shard *shard, int6
     return err;
 }
 
+/* Whether the segment that begins at `base` has been let go of: it is then cut from its end (removal.h), also under whoever
+ * reads it. */
+static bool let_go(const struct shard *shard, int64_t base)
+{
+    int32_t first = atomic_load_explicit(&shard->segments.first, memory_order_acquire);
+    int32_t count = atomic_load_explicit(&shard->segments.count, memory_order_acquire);
+    return first < count && segment_at(&shard->segments, first)->base_offset > base;
+}
+
 static enum err corrupt(struct shard *shard, int64_t base, int64_t position, const char *what,
                         struct err_info *info)
 {
     char path[SHARD_PATH_MAX];
+    if (shard_health(shard) == ERR_NOT_FOUND) {
+        return err_set(info, ERR_NOT_FOUND, "shard %u: %s", shard->id, shard->problem);
+    }
+    if (let_go(shard, base)) {
+        return err_set(info, ERR_OFFSET_RANGE, "what was read of shard %u was trimmed meanwhile",
+                       shard->id);
+    }
     segment_path(path, shard->id, base);
     shard_set_problem(shard, ERR_CORRUPT, "segment %s is corrupt at byte %lld: %s", path,
                       (long long)position, what);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "log/embedded_priv.h"
+#include "log/removal.h"
 #include "log/scan.h"
 
 /* Recovery: scan the journal and judge its tail (scan.c), load the oldest snapshot, apply all frames, writing the shards'

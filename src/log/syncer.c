@@ -3,24 +3,35 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "log/embedded_priv.h"
+#include "log/removal.h"
 
-/* The syncer: slow file work that nobody waits for on the path of a commit. Three acts, each one struct with a state, go
+/* The syncer: slow file work that nobody waits for on the path of a commit. Four acts, each with a state, go
  * on beside each other; each has one file operation in flight.
  *
- *   spare       NONE -> [ZERO (1 MiB) -> SYNC -> PAUSE]... -> [rename] -> DIR -> READY -> [rename] -> HANDOVER -> NONE
- *               the next journal segment is zeroed and synced as the one in use fills (committer_roll.c); a request
- *               renames it to its number. Synced by the MiB: a commit's sync waits behind what the disk was given before
- *               it, so that is kept short
- *   round       files one by one: SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal segments go
+ *   spare       NONE -> [NAME] -> [ZERO -> OUT -> PAUSE]... -> ZERO -> SYNC -> [rename] -> DIR -> READY
+ *               -> [rename] -> HANDOVER -> NONE
+ *               the next journal segment is zeroed as the one in use fills (committer_roll.c) and synced when it is whole; a
+ *               request renames it to its number. Where there is an old segment it is made of that one (NAME: that the old
+ *               name is gone is durable first): to write over a file costs a third of writing a new one, and nothing has
+ *               to be freed. It is as good as new: all zeros, and they are synced, before it has a name that counts
+ *   round       files one by one: OUT alone; or SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal
+ *               segments go
  *   checkpoint  HEADER -> DATA -> SYNC -> [rename] -> DIR -> the op goes to the committer, which journals it
+ *   removal     of files that nothing refers to (removal.h)
+ *
+ * A commit's sync waits behind what the disk was given before it, so everything else is given to the disk as it is written,
+ * a little at a time, and synced seldom: each sync of a file that has grown is also a commit of the file system's own
+ * journal, which all writers wait for.
  *
  * Names change by fs_run (they wait for no disk); what must be durable is synced by submit. */
 
-enum { ZERO_BYTES = 1 << 20, SYNCER_ROUNDS_MAX = 64 };
+enum { ZERO_BYTES = 1 << 20, PIECE_BYTES_MIN = 4096, SYNCER_ROUNDS_MAX = 64 };
 
 enum spare_state {
     SPARE_NONE,
+    SPARE_NAME,
     SPARE_ZERO,
+    SPARE_OUT,
     SPARE_SYNC,
     SPARE_PAUSE,
     SPARE_DIR,
@@ -48,10 +59,12 @@ struct syncer {
     struct fs_op spare_op;
     struct fs_file spare_file;
     int64_t spare_bytes, spare_target;
-    int64_t spare_goal;  /* what the next spare's target will be */
-    int32_t spare_parts; /* of the target that should be there by now */
-    bool spare_named;    /* it is called `spare` already (being made larger) */
-    int64_t retry_ns;    /* after a lack of space */
+    int64_t spare_piece_bytes; /* zeroed at once, at most ZERO_BYTES */
+    int64_t spare_goal;        /* what the next spare's target will be */
+    int32_t spare_parts;       /* of the target that should be there by now */
+    bool old_there;            /* a segment that is done with, to make the next spare of */
+    bool spare_named;          /* it is called `spare` already (being made larger) */
+    int64_t retry_ns;          /* after a lack of space */
     uint64_t next_segment;
     struct segment_request *request;
 
@@ -67,9 +80,28 @@ struct syncer {
     struct fs_file checkpoint_file;
     struct log_op *checkpoint_head, *checkpoint_tail; /* the first is being written */
     uint8_t header[CHECKPOINT_HEADER];
+
+    struct removal removal;
     int64_t now_ns;
     bool reserve_looked_at;
 };
+
+static bool is_there(const struct fs *fs, const char *path)
+{
+    struct fs_file file = {-1};
+    enum err err = fs_open(fs, path, FS_O_READ, &file, NULL);
+    if (err == ERR_OK) {
+        fs_close(fs, file);
+    }
+    return err == ERR_OK;
+}
+
+static int64_t piece_of(int64_t bytes)
+{
+    int64_t whole = bytes / PIECE_BYTES_MIN * PIECE_BYTES_MIN;
+    whole = whole < PIECE_BYTES_MIN ? PIECE_BYTES_MIN : whole;
+    return whole < ZERO_BYTES ? whole : ZERO_BYTES;
+}
 
 struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment)
 {
@@ -82,6 +114,10 @@ struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment)
     s->zeros = mem_new_aligned(ZERO_BYTES, 4096);
     s->next_segment = next_segment;
     s->spare_file.fd = s->round_file.fd = s->checkpoint_file.fd = -1;
+    const struct log_embedded_options *options = &engine->options;
+    removal_init(&s->removal, engine->fs, &s->io, piece_of(options->shard_segment_bytes / 128));
+    s->spare_piece_bytes = piece_of(options->journal_segment_bytes / SPARE_PARTS);
+    s->old_there = is_there(engine->fs, JOURNAL_OLD);
     /* A spare that a run before left was synced before it got its name. */
     if (fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &s->spare_file, NULL) ==
         ERR_OK) {
@@ -121,6 +157,7 @@ void syncer_free(struct syncer *s)
     close_file(s, &s->spare_file);
     close_file(s, &s->round_file);
     close_file(s, &s->checkpoint_file);
+    removal_release(&s->removal);
     mem_free(s->zeros);
     mem_free(s);
 }
@@ -159,11 +196,12 @@ static void spare_zero(struct syncer *s)
     int64_t left = s->spare_target - s->spare_bytes;
     s->spare = SPARE_ZERO;
     submit(s, &s->spare_op,
-           (struct fs_op){.kind = FS_WRITE,
-                          .file = s->spare_file,
-                          .buf = s->zeros,
-                          .len = left < ZERO_BYTES ? (ptrdiff_t)left : ZERO_BYTES,
-                          .offset = s->spare_bytes});
+           (struct fs_op){
+               .kind = FS_WRITE,
+               .file = s->spare_file,
+               .buf = s->zeros,
+               .len = (ptrdiff_t)(left < s->spare_piece_bytes ? left : s->spare_piece_bytes),
+               .offset = s->spare_bytes});
 }
 
 static void spare_failed(struct syncer *s, enum err err, const struct err_info *info)
@@ -192,25 +230,46 @@ static bool spare_wanted(const struct syncer *s)
     return s->request != NULL || s->spare_bytes * SPARE_PARTS < s->spare_target * s->spare_parts;
 }
 
+/* Opens what the spare is made of, no longer than it will be; `*ret_used` if that was something else before. */
+static enum err spare_open(struct syncer *s, bool *ret_used, struct err_info *info)
+{
+    const struct fs *fs = s->engine->fs;
+    if (s->old_there) {
+        s->old_there = false;
+        IGNORE_RESULT(fs_rename(fs, JOURNAL_OLD, JOURNAL_NEXT, NULL)); /* else of a new file */
+    }
+    int64_t size = 0;
+    enum err err =
+        fs_open(fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE, &s->spare_file, info);
+    if (err == ERR_OK) {
+        err = fs_size(fs, s->spare_file, &size, info);
+    }
+    if (err == ERR_OK && size > s->spare_target) {
+        err = fs_truncate(fs, s->spare_file, s->spare_target, info);
+    }
+    *ret_used = size > 0;
+    return err;
+}
+
 static void spare_begin(struct syncer *s)
 {
     struct err_info info = {0};
-    enum err err = fs_open(s->engine->fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE,
-                           &s->spare_file, &info);
-    if (err == ERR_OK) {
-        err = fs_truncate(s->engine->fs, s->spare_file, 0, &info);
-    }
-    if (err != ERR_OK) {
-        spare_failed(s, err, &info);
-        return;
-    }
+    bool used = false;
     s->spare_bytes = 0;
     s->spare_named = false;
     s->spare_target = s->spare_goal;
     if (s->request != NULL && s->request->bytes_min > s->spare_target) {
         s->spare_target = journal_align(s->request->bytes_min);
     }
-    spare_zero(s);
+    enum err err = spare_open(s, &used, &info);
+    if (err != ERR_OK) {
+        spare_failed(s, err, &info);
+    } else if (used) {
+        s->spare = SPARE_NAME;
+        submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
+    } else {
+        spare_zero(s);
+    }
 }
 
 /* Renames the spare to the number of the next segment. */
@@ -275,13 +334,22 @@ static void spare_handed_over(struct syncer *s)
     reply(s, &request->msg);
 }
 
+/* Another piece is written: on to the disk with it, or all of it made durable. */
+static void spare_zeroed(struct syncer *s)
+{
+    s->spare_bytes += s->spare_op.len;
+    bool whole = s->spare_bytes >= s->spare_target;
+    s->spare = whole ? SPARE_SYNC : SPARE_OUT;
+    submit(s, &s->spare_op,
+           (struct fs_op){.kind = whole ? FS_SYNC : FS_WRITE_OUT, .file = s->spare_file});
+}
+
 static void spare_done(struct syncer *s)
 {
     const struct fs *fs = s->engine->fs;
     struct err_info info = s->spare_op.info;
     enum err err = s->spare_op.err;
-    if (err == ERR_OK && s->spare == SPARE_SYNC && s->spare_bytes >= s->spare_target &&
-        !s->spare_named) {
+    if (err == ERR_OK && s->spare == SPARE_SYNC && !s->spare_named) {
         CRASHPOINT("log.roll.spare_synced");
         err = fs_rename(fs, JOURNAL_NEXT, JOURNAL_SPARE, &info);
     }
@@ -290,16 +358,17 @@ static void spare_done(struct syncer *s)
         return;
     }
     switch (s->spare) {
+    case SPARE_NAME:
+        CRASHPOINT("log.roll.old_taken");
+        spare_zero(s);
+        break;
     case SPARE_ZERO:
-        s->spare_bytes += s->spare_op.len;
-        s->spare = SPARE_SYNC;
-        submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC, .file = s->spare_file});
+        spare_zeroed(s);
+        break;
+    case SPARE_OUT:
+        s->spare = SPARE_PAUSE;
         break;
     case SPARE_SYNC:
-        if (s->spare_bytes < s->spare_target) {
-            s->spare = SPARE_PAUSE;
-            break;
-        }
         s->spare = SPARE_DIR;
         CRASHPOINT("log.roll.spare_named");
         submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
@@ -354,15 +423,20 @@ enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t byte
 
 /* ---- Syncing shards */
 
-/* Journal segments that the shards are synced past. */
-static void remove_journal(const struct syncer *s, const struct sync_round *job)
+/* Journal segments that the shards are synced past go, the oldest first; one may be kept to make the next spare of. */
+static void remove_journal(struct syncer *s, const struct sync_round *job)
 {
     CRASHPOINT("log.round.shards_synced");
     for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
         char path[JOURNAL_PATH_MAX];
         journal_path(path, n);
-        IGNORE_RESULT(fs_unlink(s->engine->fs, path, NULL)); /* or at the next start */
-        CRASHPOINT("log.round.journal_unlinked");
+        if (!s->old_there && !removal_has_journal(&s->removal) &&
+            fs_rename(s->engine->fs, path, JOURNAL_OLD, NULL) == ERR_OK) {
+            s->old_there = true;
+            CRASHPOINT("log.round.journal_unlinked");
+            continue;
+        }
+        removal_add(&s->removal, (struct garbage){.kind = GARBAGE_JOURNAL, .number = (int64_t)n});
     }
 }
 
@@ -370,9 +444,9 @@ static void round_end(struct syncer *s, enum err err, const struct err_info *inf
 {
     struct sync_round *job = s->job;
     CHECK(job != NULL);
-    if (err == ERR_OK) {
+    if (err == ERR_OK && job->sync) {
         remove_journal(s, job);
-    } else {
+    } else if (err != ERR_OK) {
         job->info = *info;
     }
     job->err = err;
@@ -392,7 +466,9 @@ static void round_next(struct syncer *s)
         enum err err = fs_open(s->engine->fs, path, FS_O_READ | FS_O_WRITE, &s->round_file, &info);
         if (err == ERR_OK) {
             s->round = ROUND_FILE;
-            submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC, .file = s->round_file});
+            submit(s, &s->round_op,
+                   (struct fs_op){.kind = s->job->sync ? FS_SYNC : FS_WRITE_OUT,
+                                  .file = s->round_file});
             return;
         }
         if (err != ERR_NOT_FOUND) { /* trimmed or deleted meanwhile: nothing to keep */
@@ -401,6 +477,10 @@ static void round_next(struct syncer *s)
             return;
         }
         s->job_index++;
+    }
+    if (!s->job->sync) {
+        round_end(s, ERR_OK, NULL);
+        return;
     }
     s->round = ROUND_SHARDS;
     submit(s, &s->round_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/shards"});
@@ -416,10 +496,10 @@ static void round_done(struct syncer *s)
         round_end(s, s->round_op.err, &s->round_op.info);
         return;
     }
-    if (s->round == ROUND_FILE) {
+    if (s->round == ROUND_FILE && s->job->sync) {
         CRASHPOINT("log.round.file_synced");
     }
-    if (s->round == ROUND_FILE && s->job->files[s->job_index].fresh &&
+    if (s->round == ROUND_FILE && s->job->sync && s->job->files[s->job_index].fresh &&
         !PLANTED(SKIP_DIRECTORY_SYNC)) {
         s->round = ROUND_FOLDER;
         shard_folder_path(s->folder, s->job->files[s->job_index].shard);
@@ -524,27 +604,7 @@ static void checkpoint_done(struct syncer *s)
     }
 }
 
-/* ---- Files to remove, the reserve */
-
-void garbage_remove(const struct fs *fs, const struct garbage *files, int32_t count)
-{
-    for (int32_t i = 0; i < count; i++) {
-        char path[SHARD_PATH_MAX];
-        if (files[i].kind == GARBAGE_CHECKPOINT) {
-            checkpoint_path(path, files[i].number);
-        } else if (files[i].kind == GARBAGE_SEGMENT) {
-            segment_index_path(path, files[i].shard, files[i].number);
-            IGNORE_RESULT(fs_unlink(fs, path, NULL)); /* there may be none */
-            segment_path(path, files[i].shard, files[i].number);
-        } else {
-            shard_folder_path(path, files[i].shard);
-            struct fs_op op = {.kind = FS_RMDIR, .path = path};
-            IGNORE_RESULT(fs_run(fs, &op)); /* what stays is swept at the next start */
-            continue;
-        }
-        IGNORE_RESULT(fs_unlink(fs, path, NULL)); /* the same */
-    }
-}
+/* ---- The reserve */
 
 /* Bytes of space kept for the shards' tails when everything else is full. */
 static enum err reserve_make(struct syncer *s)
@@ -602,8 +662,9 @@ static void on_message(struct syncer *s, struct msg *msg)
         break;
     case MSG_GARBAGE:
         CRASHPOINT("log.retention.before_unlink");
-        garbage_remove(s->engine->fs, any->files, any->count);
-        CRASHPOINT("log.retention.unlinked");
+        for (int32_t i = 0; i < any->count; i++) {
+            removal_add(&s->removal, any->files[i]);
+        }
         mem_free(any->files);
         mem_free(any);
         break;
@@ -619,6 +680,8 @@ static void on_io(struct syncer *s, struct fs_op *op)
         spare_done(s);
     } else if (op == &s->round_op) {
         round_done(s);
+    } else if (op == &s->removal.op) {
+        removal_done(&s->removal, s->now_ns);
     } else {
         CHECK(op == &s->checkpoint_op);
         checkpoint_done(s);
@@ -656,10 +719,7 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
     s->now_ns = now_ns;
     if (!s->reserve_looked_at) {
         s->reserve_looked_at = true;
-        struct fs_file file = {-1};
-        if (fs_open(s->engine->fs, RESERVE_PATH, FS_O_READ, &file, NULL) == ERR_OK) {
-            fs_close(s->engine->fs, file);
-        } else {
+        if (!is_there(s->engine->fs, RESERVE_PATH)) {
             IGNORE_RESULT(
                 reserve_make(s)); /* without it a full disk stops writes a little earlier */
         }
@@ -673,8 +733,10 @@ int64_t syncer_step(void *ctx, int64_t now_ns)
             checkpoint_begin(s);
             any = true;
         }
+        int64_t next_ns = removal_advance(&s->removal, now_ns);
         if (!any) {
-            return s->spare == SPARE_NONE && s->spare_parts > 0 ? s->retry_ns : CLOCK_NEVER;
+            bool again = s->spare == SPARE_NONE && s->spare_parts > 0 && s->retry_ns < next_ns;
+            return again ? s->retry_ns : next_ns;
         }
     }
     return now_ns;

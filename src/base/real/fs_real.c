@@ -250,6 +250,7 @@ static void do_named(struct fs_real *real, struct fs_op *op)
     case FS_READ:
     case FS_WRITE:
     case FS_SYNC:
+    case FS_WRITE_OUT:
     case FS_TRUNCATE:
     case FS_STAT:
     case FS_LOCK:
@@ -278,6 +279,9 @@ static void do_file(struct fs_real *real, struct fs_op *op)
         if (fdatasync(op->file.fd) != 0) {
             fail_file(op, "sync");
         }
+        break;
+    case FS_WRITE_OUT:
+        IGNORE_RESULT(sync_file_range(op->file.fd, 0, 0, SYNC_FILE_RANGE_WRITE)); /* a hint */
         break;
     case FS_TRUNCATE:
         do_truncate(op);
