@@ -11,8 +11,8 @@
  *   spare       NONE -> [NAME] -> [ZERO -> OUT -> PAUSE]... -> ZERO -> SYNC -> [rename] -> DIR -> READY
  *               -> [rename] -> HANDOVER -> NONE
  *               the next journal segment is zeroed as the one in use fills (committer_roll.c) and synced when it is whole; a
- *               request renames it to its number. Where there is an old segment it is made of that one (NAME: that the old
- *               name is gone is durable first): to write over a file costs a third of writing a new one, and nothing has
+ *               request renames it to its number. Where there is an old segment it is made of that one (NAME: that its name
+ *               is gone is durable first): to write over a file costs a third of writing a new one, and nothing has
  *               to be freed. It is as good as new: all zeros, and they are synced, before it has a name that counts
  *   round       files one by one: OUT alone; or SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal
  *               segments go
@@ -117,7 +117,9 @@ struct syncer *syncer_new(struct embedded *engine, uint64_t next_segment)
     const struct log_embedded_options *options = &engine->options;
     removal_init(&s->removal, engine->fs, &s->io, piece_of(options->shard_segment_bytes / 128));
     s->spare_piece_bytes = piece_of(options->journal_segment_bytes / SPARE_PARTS);
-    s->old_there = is_there(engine->fs, JOURNAL_OLD);
+    /* Names that a power cut may have left on a segment that has its own one, too: nothing is made of them. */
+    IGNORE_RESULT(fs_unlink(engine->fs, JOURNAL_NEXT, NULL)); /* there may be none */
+    IGNORE_RESULT(fs_unlink(engine->fs, JOURNAL_OLD, NULL));
     /* A spare that a run before left was synced before it got its name. */
     if (fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &s->spare_file, NULL) ==
         ERR_OK) {
@@ -230,46 +232,45 @@ static bool spare_wanted(const struct syncer *s)
     return s->request != NULL || s->spare_bytes * SPARE_PARTS < s->spare_target * s->spare_parts;
 }
 
-/* Opens what the spare is made of, no longer than it will be; `*ret_used` if that was something else before. */
-static enum err spare_open(struct syncer *s, bool *ret_used, struct err_info *info)
+/* Opens what the spare is made of, no longer than it will be, and begins to zero it. */
+static void spare_open(struct syncer *s)
 {
     const struct fs *fs = s->engine->fs;
+    struct err_info info = {0};
+    int64_t size = 0;
     if (s->old_there) {
         s->old_there = false;
         IGNORE_RESULT(fs_rename(fs, JOURNAL_OLD, JOURNAL_NEXT, NULL)); /* else of a new file */
     }
-    int64_t size = 0;
     enum err err =
-        fs_open(fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE, &s->spare_file, info);
+        fs_open(fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE, &s->spare_file, &info);
     if (err == ERR_OK) {
-        err = fs_size(fs, s->spare_file, &size, info);
+        err = fs_size(fs, s->spare_file, &size, &info);
     }
     if (err == ERR_OK && size > s->spare_target) {
-        err = fs_truncate(fs, s->spare_file, s->spare_target, info);
+        err = fs_truncate(fs, s->spare_file, s->spare_target, &info);
     }
-    *ret_used = size > 0;
-    return err;
+    if (err != ERR_OK) {
+        spare_failed(s, err, &info);
+        return;
+    }
+    spare_zero(s);
 }
 
 static void spare_begin(struct syncer *s)
 {
-    struct err_info info = {0};
-    bool used = false;
     s->spare_bytes = 0;
     s->spare_named = false;
     s->spare_target = s->spare_goal;
     if (s->request != NULL && s->request->bytes_min > s->spare_target) {
         s->spare_target = journal_align(s->request->bytes_min);
     }
-    enum err err = spare_open(s, &used, &info);
-    if (err != ERR_OK) {
-        spare_failed(s, err, &info);
-    } else if (used) {
-        s->spare = SPARE_NAME;
-        submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
-    } else {
-        spare_zero(s);
+    if (!s->old_there) {
+        spare_open(s);
+        return;
     }
+    s->spare = SPARE_NAME;
+    submit(s, &s->spare_op, (struct fs_op){.kind = FS_SYNC_DIR, .path = "log/journal"});
 }
 
 /* Renames the spare to the number of the next segment. */
@@ -360,7 +361,7 @@ static void spare_done(struct syncer *s)
     switch (s->spare) {
     case SPARE_NAME:
         CRASHPOINT("log.roll.old_taken");
-        spare_zero(s);
+        spare_open(s);
         break;
     case SPARE_ZERO:
         spare_zeroed(s);
@@ -393,6 +394,8 @@ enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t byte
     char path[JOURNAL_PATH_MAX];
     journal_path(path, segment);
     struct fs_file file = {-1};
+    /* A power cut may have left these names on a segment that has its own name, too: nothing is made of them. */
+    IGNORE_RESULT(fs_unlink(fs, JOURNAL_NEXT, NULL)); /* there may be none */
     enum err err = fs_open(fs, JOURNAL_NEXT, FS_O_READ | FS_O_WRITE | FS_O_CREATE, &file, info);
     if (err != ERR_OK) {
         return err;
