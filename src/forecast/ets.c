@@ -206,27 +206,30 @@ static void add_log(struct log_sum *s, double x)
     }
 }
 
-/* Forward sweep without season: rows of q, -, error, slope before. Sum of squares; infinite where it is not defined. */
+/* Forward sweep without season: rows of q, -, error, slope before. Sum of squares; infinite where it is not defined. The
+ * recursion is written by q and slope alone, so that a step waits for one product and one sum of the step before. */
 static double sweep_plain(struct ets_problem *p, struct log_sum *logs)
 {
     struct ets *s = &p->model;
-    double level = s->level, slope = s->slope, squares = 0;
     const double alpha = s->alpha, beta = s->beta, phi = s->phi;
+    const double by_q = 1 - alpha - phi * beta, by_slope = phi * phi, by_y = alpha + phi * beta;
+    double q = s->level + phi * s->slope, slope = s->slope, squares = 0;
     bool multiply = s->form.error == 'M';
     for (int t = 0; t < p->n; t++) {
-        double *row = p->trace + 4L * t, q = level + phi * slope, d = p->y[t] - q, e = d;
+        double *row = p->trace + 4L * t, y = p->y[t], e = y - q;
         if (multiply) {
             if (!(q > 0)) {
                 return NUM_INFINITY;
             }
-            e = d / q;
+            e /= q;
             add_log(logs, q);
         }
         row[0] = q;
         row[2] = e;
         row[3] = slope;
-        level = q + alpha * d;
-        slope = phi * slope + beta * d;
+        double next = by_q * q + (by_slope * slope + by_y * y);
+        slope = (phi * slope + beta * y) - beta * q;
+        q = next;
         squares += e * e;
     }
     return squares;
@@ -256,13 +259,16 @@ static double sweep(struct ets_problem *p, struct log_sum *logs)
     return squares;
 }
 
-/* Sweep back without season: step_back with all but level and slope left out. */
+/* Sweep back without season: step_back with all but level and slope left out, and the adjoint of the slope put into that of
+ * the row before, for the same reason as in sweep_plain. */
 static void back_plain(const struct ets_problem *p, double factor, struct adjoint *g)
 {
     const struct ets *s = &p->model;
     const double alpha = s->alpha, beta = s->beta, phi = s->phi;
+    const double by_level = 1 - alpha - phi * beta, by_slope = phi * beta;
     bool multiply = s->form.error == 'M';
-    double level = 0, slope = 0, by_alpha = 0, by_beta = 0, by_phi = 0;
+    /* adjoints of level, of slope, of q of the row behind; `rest` = slope's part that is not by that q */
+    double level = 0, slope = 0, rest = 0, by_alpha = 0, by_beta = 0, by_phi = 0;
     for (int t = p->n - 1; t >= 0; t--) {
         const double *row = p->trace + 4L * t;
         double q = row[0], d = p->y[t] - q, by_f = -factor * row[2];
@@ -270,11 +276,13 @@ static void back_plain(const struct ets_problem *p, double factor, struct adjoin
             double inverse = 1 / q;
             by_f = (by_f * p->y[t] * inverse + 2) * inverse;
         }
-        double by_q = level * (1 - alpha) - beta * slope + by_f;
+        /* (1 - alpha) level - beta slope with slope = phi (rest + level) */
+        double by_q = by_level * level + (by_f - by_slope * rest);
         by_alpha += level * d;
         by_beta += slope * d;
         by_phi += (slope + by_q) * row[3];
-        slope = phi * (slope + by_q);
+        rest = slope;
+        slope = phi * slope + phi * by_q;
         level = by_q;
     }
     *g = (struct adjoint){
@@ -361,8 +369,34 @@ enum { FIRST_ITERATIONS = 5 };
 static const double STARTS[3][4] = {
     {-1.5, -2.5, -2.5, 1.5}, {1.0, -3.0, -1.0, 1.5}, {-4.0, -1.0, -2.0, 2.5}};
 
-enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, struct arena *arena,
-                 struct ets *ret, struct err_info *info)
+static double logit(double share)
+{
+    share = fmin(fmax(share, 1e-3), 1 - 1e-3); /* where the logistic curve still has a slope */
+    return log(share / (1 - share));
+}
+
+/* The unknowns of a fit without season at another model's parameters. */
+static void start_like(const struct ets_problem *p, const struct ets *like, double *u)
+{
+    const struct ets_form *form = &p->model.form;
+    int at = 0;
+    u[at++] = logit((like->alpha - PARAMETER_LOW) / (PARAMETER_HIGH - PARAMETER_LOW));
+    if (form->trend != 'N') {
+        u[at++] = logit(like->beta / like->alpha);
+    }
+    if (form->damped) {
+        u[at++] = logit((like->phi - PHI_LOW) / (PHI_HIGH - PHI_LOW));
+    }
+    u[at++] = like->start[0] / p->unit;
+    if (form->trend != 'N') {
+        u[at] = like->start[1] / p->unit;
+    }
+}
+
+/* ets_fit, for a form without season from the parameters of `like` where it is not NULL. */
+static enum err fit_from(const double *y, int n, int m, const struct ets_form *form,
+                         const struct ets *like, struct arena *arena, struct ets *ret,
+                         struct err_info *info)
 {
     m = form->season == 'N' ? 1 : m;
     if (form->season != 'N' && (m < 2 || m > STATE_SEASON_MAX)) {
@@ -393,9 +427,9 @@ enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, str
                                     .k = k,
                                     .has_gradient = 1,
                                     .iterations_max = form->season == 'N' ? FIRST_ITERATIONS : 300,
-                                    .tolerance = 1e-10,
-                                    .gradient_small = 1e-7};
-    for (int s = 0; s < 3; s++) {
+                                    .tolerance = 1e-9,
+                                    .gradient_small = 1e-6};
+    for (int s = 0; s < 3 && like == NULL; s++) {
         int at = 0;
         u[at++] = STARTS[s][0];
         for (int i = 1; i < 4; i++) {
@@ -409,6 +443,10 @@ enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, str
             best = value;
             memcpy(best_u, u, sizeof(double) * (size_t)k);
         }
+    }
+    if (like != NULL) {
+        start_like(&p, like, best_u);
+        best = 0; /* it is a start, whatever its value */
     }
     if (isfinite(best) && form->season == 'N') {
         problem.iterations_max = 300;
@@ -426,12 +464,19 @@ enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, str
     return ets_at(y, n, ret, info);
 }
 
+enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, struct arena *arena,
+                 struct ets *ret, struct err_info *info)
+{
+    return fit_from(y, n, m, form, NULL, arena, ret, info);
+}
+
 enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets *ret,
                   struct err_info *info)
 {
     static const char errors[] = "AM", seasons[] = "NAM";
     struct ets trial = {0};
     double best = NUM_INFINITY;
+    bool last = false; /* `trial` is the fit of the form before */
     bool seasonal = m > 1 && m <= STATE_SEASON_MAX && n >= 2 * m + 6, any = false;
     for (int i = 0; i < 2 * 3 * 3; i++) {
         struct ets_form form = {errors[i % 2], i / 6 == 0 ? 'N' : 'A', seasons[i / 2 % 3],
@@ -440,7 +485,12 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
             continue;
         }
         struct err_info why;
-        if (ets_fit(y, n, m, &form, arena, &trial, &why) != ERR_OK) {
+        /* multiplied errors come right behind added ones of the same form, and are fitted nearly alike */
+        bool near = last && form.error == 'M' && form.season == 'N';
+        struct ets start = trial;
+        last = near && fit_from(y, n, m, &form, &start, arena, &trial, &why) == ERR_OK;
+        last = last || fit_from(y, n, m, &form, NULL, arena, &trial, &why) == ERR_OK;
+        if (!last) {
             continue;
         }
         if (!any || trial.aicc < best) {
