@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/backtest_history.h"
 #include "app/backtest_plot.h"
 #include "app/backtest_synthetic.h"
 #include "app/exit_code.h"
@@ -46,21 +47,40 @@ static enum err read_policies(const char *text, struct call *call, struct err_in
     return call->kind_count > 0 ? ERR_OK : err_set(info, ERR_INVALID, "--policy names none");
 }
 
+/* The load: of a file, or what a process has measured. */
+static enum err read_load(const struct cli *cli, struct arena *arena, struct call *call,
+                          struct err_info *info)
+{
+    const char *file = cli_text(cli, "trace"), *history = cli_text(cli, "history");
+    struct str text;
+    int64_t missing = 0;
+    if ((file == NULL) == (history == NULL)) {
+        return err_set(info, ERR_INVALID,
+                       "one of --trace FILE (CSV `timestamp,value`), --history DB (history.db of a "
+                       "data folder) and --synthetic PxN is wanted");
+    }
+    if (file == NULL) {
+        enum err err = backtest_history(arena, history, cli_text(cli, "pipeline"), &call->trace,
+                                        &missing, info);
+        if (err == ERR_OK && missing > 0) {
+            IGNORE_RESULT(
+                fprintf(stderr,
+                        "shadowcast: %lld of %d steps of five minutes are missing: straight "
+                        "lines stand for them\n",
+                        (long long)missing, call->trace.count)); /* nobody left to tell */
+        }
+        return err;
+    }
+    enum err err = read_file(arena, file, FILE_BYTES_MAX, &text, info);
+    return err == ERR_OK ? trace_parse(arena, file, text, &call->trace, info) : err;
+}
+
 static enum err read_call(const struct cli *cli, struct arena *arena, struct call *call,
                           struct err_info *info)
 {
-    const char *file = cli_text(cli, "trace");
-    struct str text;
-    if (file == NULL) {
-        return err_set(info, ERR_INVALID,
-                       "--trace FILE (CSV `timestamp,value`) or --synthetic PxN is missing");
-    }
     enum err err = read_policies(cli_text(cli, "policy"), call, info);
     if (err == ERR_OK) {
-        err = read_file(arena, file, FILE_BYTES_MAX, &text, info);
-    }
-    if (err == ERR_OK) {
-        err = trace_parse(arena, file, text, &call->trace, info);
+        err = read_load(cli, arena, call, info);
     }
     if (err != ERR_OK) {
         return err;

@@ -368,6 +368,10 @@ static const struct cli_option demo_options[] = {
 static const struct cli_option backtest_options[] = {
     {"trace", 0, CLI_TEXT, "FILE", NULL,
      "CSV `timestamp,value` at equal steps; - is standard input"},
+    {"history", 0, CLI_TEXT, "DB", NULL,
+     "instead: what a process has measured: history.db of its data folder, also while it runs"},
+    {"pipeline", 0, CLI_TEXT, "NAME", NULL,
+     "with --history: whose load (left out: the only one's)"},
     {"synthetic", 0, CLI_TEXT, "PxN", NULL,
      "instead: how long a decision takes for P partitions on N nodes"},
     {"policy", 0, CLI_TEXT, "NAME,...",

@@ -9,6 +9,7 @@ void manager_shell_new(struct control *control)
     manager_load_init(&control->manager->load, control->waker);
     rivals_init(&control->manager->rivals, control);
     tuner_init(&control->manager->tuner);
+    leads_init(&control->manager->leads, control->config->pipeline_count);
 }
 
 void manager_shell_free(struct control *control)
@@ -18,6 +19,7 @@ void manager_shell_free(struct control *control)
     core_free(control);
     rivals_release(&shell->rivals);
     tuner_release(&shell->tuner);
+    leads_release(&shell->leads);
     manager_load_release(&shell->load);
     mem_free(shell);
 }
@@ -52,6 +54,7 @@ int64_t manager_run(struct control *control)
     if (taken) {
         count_lanes(control);
         feed_samples(control);
+        leads_sample(control, &shell->leads);
         if (shell->rivals.on) {
             rivals_samples(control, &shell->rivals);
         } else {

@@ -4,6 +4,7 @@
 
 #include "control/forecaster.h"
 #include "control/history.h"
+#include "control/leads.h"
 #include "control/manager_load.h"
 #include "control/plan_run.h"
 #include "control/rivals.h"
@@ -71,6 +72,7 @@ struct manager_shell {
         cast_number; /* the shadow under way, and the core's number of it; 0: none */
     struct rivals rivals;
     struct tuner tuner;
+    struct leads leads;
     /* figures */
     char state[ERR_TEXT_MAX];
     int64_t decisions, plans_applied;

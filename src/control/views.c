@@ -109,7 +109,9 @@ bool views_take(struct control *control)
     for (; msg != NULL; msg = next) {
         struct forecaster_msg *done = CONTAINER_OF(msg, struct forecaster_msg, msg);
         next = msg->next;
-        if (done->kind == FORECASTER_ASK || done->kind == FORECASTER_CORRELATE) {
+        if (done == &control->manager->leads.msg) {
+            leads_take(control, &control->manager->leads);
+        } else if (done->kind == FORECASTER_ASK || done->kind == FORECASTER_CORRELATE) {
             answer_forecast(done->job);
         } else {
             manager_forecast(control, done);

@@ -91,6 +91,15 @@ static void fill_forecast(struct manager *m, const struct seen *seen, double dem
     f->demand = f->demand_high = demand;
     f->error = outlook_error(pipe->near_outlook);
     f->there = manager_trusts(m, seen->pipeline);
+    double left_s = 0;
+    if (manager_hours(m, seen->pipeline, &left_s) &&
+        (!f->there || pipe->hours_error < f->error)) { /* somebody else's is the better one */
+        f->there = true;
+        f->horizon_s = left_s;
+        f->demand = f->demand_high = demand * manager_grown(pipe, pipe->hours_high / pipe->rate);
+        f->error = pipe->hours_error;
+        return;
+    }
     if (!f->there) {
         return;
     }
@@ -243,7 +252,7 @@ void manager_planning(const struct manager *m, enum decision_cause cause, struct
     int32_t failed_count = 0;
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
         const struct pipe *pipe = &m->pipes[c];
-        p->growth[c] = (struct plan_growth){.view = manager_trusts(m, c) ? &pipe->near : NULL,
+        p->growth[c] = (struct plan_growth){.view = manager_planned(m, c),
                                             .now = pipe->rate,
                                             .fixed = pipe->fixed,
                                             .part_cores = pipe->part_cores};
@@ -346,7 +355,8 @@ static void offer(struct manager *m, struct decision *d, const struct plan_optio
 void manager_decide(struct manager *m, const struct seen *seen, enum decision_cause cause)
 {
     struct plan made;
-    bool blind = !manager_trusts(m, seen->pipeline);
+    double left_s = 0;
+    bool blind = !manager_trusts(m, seen->pipeline) && !manager_hours(m, seen->pipeline, &left_s);
     if (blind && cause != DECISION_URGENT && cause != DECISION_DROP) {
         cause = DECISION_BLIND;
     }

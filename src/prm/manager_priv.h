@@ -169,6 +169,11 @@ void manager_planning(const struct manager *m, enum decision_cause cause, struct
 void manager_fill_options(struct decision *decision, const struct plan *plan);
 void manager_copy_text(char *to, ptrdiff_t size, struct str from);
 
+/* manager_lead.c: a forecast that others made (MANAGER_EVENT_FORECAST), while it holds. */
+bool manager_hours(const struct manager *m, int32_t pipeline, double *ret_left_s);
+/* What is planned with: the near outlook if it is trusted, raised to that forecast. NULL: as measured. Of the scratch arena. */
+const struct outlook_view *manager_planned(const struct manager *m, int32_t pipeline);
+
 /* manager_propose.c */
 void manager_propose(struct manager *m, const struct manager_event *event);
 void manager_take_tunings(struct manager *m, const struct plan_tuning *list, int32_t count);

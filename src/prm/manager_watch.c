@@ -300,11 +300,10 @@ static double passes_after(struct manager *m, int32_t pipeline, double now, doub
             at = pipe->far.lead_s[j];
         }
     }
-    double age = (double)(m->now_ns - pipe->hours_at_ns) * 1e-9;
-    bool hours = m->options.forecasts && pipe->hours_usable && pipe->hours_error < 1 &&
-                 age < pipe->hours_horizon_s && pipe->rate > 0;
+    double left_s = 0;
+    bool hours = manager_hours(m, pipeline, &left_s);
     bool passes = hours && now * manager_grown(pipe, pipe->hours_high / pipe->rate) >= limit;
-    return passes ? pipe->hours_horizon_s - age : (double)NAN;
+    return passes ? left_s : (double)NAN;
 }
 
 static int32_t worst_pipeline(const struct manager *m)

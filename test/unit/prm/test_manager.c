@@ -743,3 +743,135 @@ TEST(manager_explains_itself_in_a_sentence)
     }
     end();
 }
+
+/* --- what is not known moves nothing (M1) --- */
+
+/* 0.7 of two lanes: whatever is believed to come would ask for more. */
+static void calm(const struct manager_options *o)
+{
+    begin(o, 2);
+    mode(MANAGER_ACT);
+    run(8000, 12); /* 0.44 a lane */
+}
+
+static void hours(double high_per_s, double horizon_s, double error)
+{
+    struct manager_event event = {.kind = MANAGER_EVENT_FORECAST,
+                                  .forecast = {.pipeline = 0,
+                                               .usable = true,
+                                               .horizon_s = horizon_s,
+                                               .high_per_s = high_per_s,
+                                               .error = error}};
+    send(&event);
+}
+
+TEST(manager_without_a_forecast_is_reactive_and_says_so)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    begin(&o, 2);
+    run(13500, 8); /* 0.74 a lane, and no past to forecast from */
+    EXPECT(manager_view(w.manager, 0).blind);
+    EXPECT_INT(w.last.cause, DECISION_BLIND);
+    EXPECT(!w.last.forecast.there);
+    EXPECT(strstr(decision_sentence(&w.last, &w.scratch), "reactive") != NULL);
+    EXPECT_INT(w.applies, 0);
+    end();
+}
+
+TEST(manager_moves_nothing_for_a_forecast_that_was_wrong)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    calm(&o);
+    hours(1e6, 3600, 1.4); /* its backtest is worse than "stays as it is" */
+    run(8000, 12);
+    EXPECT_INT(w.applies + w.logs, 0);
+    hours(1e6, 3600, 0.5); /* a good one of the same: now it is decided for it */
+    run(8000, 2);
+    EXPECT(w.logs > 0);
+    end();
+}
+
+TEST(manager_moves_nothing_for_figures_that_are_no_numbers)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    calm(&o);
+    const double bad[] = {NAN, INFINITY, -INFINITY, -5};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hours(bad[i], 3600, 0.5);
+        run(8000, 2);
+        hours(1e6, bad[i], 0.5);
+        run(8000, 2);
+        hours(1e6, 3600, bad[i]);
+        run(8000, 2);
+        run(bad[i], 12); /* arrivals */
+        double work_s = w.parts[0].work_s;
+        w.parts[0].work_s = bad[i];
+        run(8000, 12);
+        w.parts[0].work_s = work_s;
+        struct manager_event history = {.kind = MANAGER_EVENT_HISTORY,
+                                        .history = {.pipeline = 0, .rate_per_s = bad, .count = 4}};
+        send(&history);
+    }
+    run(8000, 12);
+    EXPECT_INT(w.applies + w.casts, 0);
+    EXPECT_NEAR(manager_view(w.manager, 0).demand, 0.88, 1e-9); /* it goes on as before */
+    end();
+}
+
+TEST(manager_moves_nothing_across_a_gap)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    o.sustain_s = 60;
+    calm(&o);
+    for (int i = 0; i < 10;
+         i++) { /* never above the threshold for as long as it takes, as far as is known */
+        run(13500, 3);
+        w.now_ns += 100 * SECOND;
+        struct manager_event missing = {.kind = MANAGER_EVENT_SAMPLES, .samples = {.load = NULL}};
+        send(&missing);
+        w.now_ns += 100 * SECOND;
+    }
+    EXPECT_INT(w.applies + w.casts + w.logs, 0);
+    run(13500, 8); /* without a gap it is */
+    EXPECT(w.logs > 0);
+    end();
+}
+
+TEST(manager_moves_nothing_for_a_clock_that_jumps)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    o.sustain_s = 60;
+    calm(&o);
+    const int64_t jumps[] = {86400, -7200, 3600, -86400 * 30};
+    for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
+        run(13500, 3);
+        int64_t before = w.now_ns;
+        w.now_ns += jumps[i] * SECOND;
+        run(13500, 3);
+        EXPECT_INT(w.applies + w.casts, 0);
+        w.now_ns = before > w.now_ns ? before + 86400 * SECOND : w.now_ns;
+        run(8000, 6);
+    }
+    EXPECT_INT(w.applies + w.casts, 0);
+    end();
+}
+
+TEST(manager_prepares_the_plan_of_a_follower_for_what_its_leader_says)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    o.startup_s = 60;
+    calm(&o);
+    run(11000, 6); /* 0.6 a lane: below every threshold */
+    EXPECT_INT(w.applies, 0);
+    hours(22000, 120, 0.5); /* 1.2 a lane in two minutes */
+    run(11000, 2);
+    EXPECT_INT(w.applies, 1);
+    EXPECT_INT(w.lanes[2].open, true); /* before anything of it has come */
+    end();
+}
