@@ -281,7 +281,7 @@ static void begin_trial(struct control *control, struct tuner *tuner)
     }
 }
 
-/* "no: ..." is what the profile answers when results differ. */
+/* "no: ..." is what the profile answers when results differ; "nothing to compare yet" is no difference. */
 static bool results_are_same(const struct shadow_entry *entry)
 {
     json_t *root = entry->profile != NULL ? json_loads(entry->profile, 0, NULL) : NULL;
@@ -293,7 +293,7 @@ static bool results_are_same(const struct shadow_entry *entry)
         const char *answer = json_string_value(json_object_get(row, "answer"));
         if (question != NULL && answer != NULL &&
             strcmp(question, "are the results the same") == 0) {
-            same = strncmp(answer, "no", 2) != 0;
+            same = strncmp(answer, "no:", 3) != 0;
         }
     }
     json_decref(root);
