@@ -226,6 +226,7 @@ static void fire_key(struct operator_instance *op, struct window_out *out, struc
         struct cell cell;
         if (panes == 1) { // the usual case of keys that come and go
             struct part only = older.panes != 0 ? older : newer;
+            CHECK(only.due != NULL); // whose pane it is
             cell = (struct cell){
                 .payload = block_cell(op, only.due->payload, __builtin_ctzll(only.panes))};
         } else {
