@@ -27,7 +27,6 @@
     X(POSITION_NOT_IN_COMMIT)  /* every eighth commit leaves out its positions */ \
     X(AGAIN_AS_NEW)            /* a commit told `again` is sent with a new sequence */ \
     X(STALE_POSITION)          /* a partition opens one offset too early */ \
-    X(PLAN_BEFORE_RECORD)      /* a plan is carried out before its decision is durable */ \
     X(PLAN_LEFT_HALF)          /* a plan that a restart interrupted is not undone */ \
     X(CHANGE_AMID_OTHERS)      /* the manager acts while somebody's operation is under way */ \
     X(COOLDOWN_FORGOTTEN)      /* the manager's cool-down ends with a restart */ \

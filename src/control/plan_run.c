@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/planted.h"
 #include "control/own_stream.h"
 #include "control/shadows_priv.h"
 
@@ -438,8 +437,7 @@ static void recording_step(struct control *control, struct plan_run *run)
     if (run->cancel_wanted || run->record == 0) {
         note_failure(run, run->cancel_wanted ? "cancelled" : "its record could not be kept");
         enter(run, PLAN_RUN_ENDED);
-    } else if (own_stream_is_durable(control->own[OWN_DECISIONS], run->record) ||
-               PLANTED(PLAN_BEFORE_RECORD)) {
+    } else if (own_stream_is_durable(control->own[OWN_DECISIONS], run->record)) {
         enter(run, PLAN_RUN_ORDERING);
     }
 }
