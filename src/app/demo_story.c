@@ -9,7 +9,7 @@
 #include "bench/row_loop.h"
 
 enum { STORY_S = 3600, STORY_NODES = 6, STORY_SHARDS = 3, STORY_STARTUP_S = 60 };
-static const double capacity = 0.05;
+static const double capacity = 0.08;
 
 static void show_progress(void *ctx, double share, const char *text)
 {
@@ -34,6 +34,13 @@ static void print_decisions(const struct replay_result *r)
     if (r->sentence_count == 0) {
         printf("  nothing: no change was worth its price\n");
     }
+    printf("%lld shadows were cast, %lld of them answered", (long long)r->shadows,
+           (long long)r->shadows_answered);
+    if (r->limits[0] != 0) {
+        printf(": operator '%s' limits, with %.0f %% of the chain's CPU", r->limits,
+               100 * r->limits_share);
+    }
+    printf(". work : read is %.1f : 1.\n", r->read_ratio > 0 ? 1 / r->read_ratio - 1 : 0);
     if (isfinite(r->demand_at_change)) {
         printf(
             "Its first change was decided when the busiest lane was at %.0f %% of what it can do.\n",

@@ -142,13 +142,15 @@ static void print_result(const struct bench_call *call, const char *policy,
             "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"lane_hours\":%.4f,\"cost\":%.1f,"
             "\"changes\":%lld,\"splits\":%lld,\"migrations\":%lld,\"nodes_added\":%lld,"
             "\"nodes_drained\":%lld,\"decisions\":%lld,\"plans_measured\":%lld,"
-            "\"came_true\":%lld,\"hiccup_p99_ms\":%.3f}\n",
+            "\"came_true\":%lld,\"shadows\":%lld,\"shadows_answered\":%lld,\"read_ratio\":%.4f,"
+            "\"hiccup_p99_ms\":%.3f}\n",
             first ? "" : ",", policy, o->scale, (long long)o->from_s, (long long)o->length_s,
             (double)o->startup_ns * 1e-9, (long long)r->records, (long long)r->missing, r->late_s,
             r->p50_ms, r->p99_ms, r->max_ms, r->lane_hours, cost, (long long)r->changes,
             (long long)r->splits, (long long)r->migrations, (long long)r->nodes_added,
             (long long)r->nodes_drained, (long long)r->decisions, (long long)r->plans,
-            (long long)r->came_true, r->hiccup_ms);
+            (long long)r->came_true, (long long)r->shadows, (long long)r->shadows_answered,
+            r->read_ratio, r->hiccup_ms);
     } else if (strcmp(call->format, "csv") == 0) {
         printf("%s%s,%.0f,%.1f,%.1f,%.3f,%.0f,%lld,%lld,%lld,%lld,%lld,%lld,%.2f\n",
                first
@@ -174,6 +176,9 @@ static void print_result(const struct bench_call *call, const char *policy,
 /* To stderr: what stands on stdout stays a table. */
 static void print_ledger(const struct replay_result *r)
 {
+    IGNORE_RESULT(fprintf(stderr, "  %lld shadows, %lld answered%s%s\n", (long long)r->shadows,
+                          (long long)r->shadows_answered, r->limits[0] != 0 ? "; limited by " : "",
+                          r->limits)); /* may be lost */
     IGNORE_RESULT(fprintf(
         stderr, "  work : read is %.1f : 1; %s\n", r->read_ratio > 0 ? 1 / r->read_ratio - 1 : 0,
         r->answer[0] != 0 ? r->answer : "nothing that no layout cures")); /* may be lost */

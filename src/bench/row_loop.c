@@ -640,6 +640,21 @@ static void count_operations(const struct control_rows *rows, struct replay_resu
     }
 }
 
+static void count_shadows(const struct control_rows *rows, struct replay_result *r)
+{
+    const struct shadow_row *all = rows->rows;
+    r->shadows = rows->count;
+    for (int32_t i = 0; i < rows->count; i++) {
+        bool told = str_is(all[i].outcome, "answered") || str_is(all[i].outcome, "duration");
+        r->shadows_answered += told;
+        if (told && r->limits[0] == 0) {
+            IGNORE_RESULT(snprintf(r->limits, sizeof(r->limits), "%.*s",
+                                   STR_ARG(all[i].limits))); /* cut is fine */
+            r->limits_share = all[i].limits_share_ratio;
+        }
+    }
+}
+
 static void count_decisions(const struct control_rows *rows, struct replay_result *r)
 {
     const struct decision_row *all = rows->rows;
@@ -720,11 +735,13 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
     struct control_rows operations = ask(p, CONTROL_OPERATION_LIST, &arena);
     struct control_rows decisions = ask(p, CONTROL_DECISION_LIST, &arena);
     struct control_rows samples = ask(p, CONTROL_SAMPLE_LIST, &arena);
+    struct control_rows shadows = ask(p, CONTROL_SHADOW_LIST, &arena);
     if (manager.count > 0) {
         r->lane_hours = ((const struct manager_row *)manager.rows)[0].lane_seconds / 3600;
     }
     count_operations(&operations, r);
     count_decisions(&decisions, r);
+    count_shadows(&shadows, r);
     r->record_cost_s = record_cost(&samples);
     r->demand = mean_demand(&samples);
     r->read_ratio = read_ratio(&samples);

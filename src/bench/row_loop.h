@@ -47,6 +47,9 @@ struct replay_result {
     double lane_hours_peak;        /* of all lanes all the time */
     int64_t changes;               /* operations done: splits, merges, migrations, nodes */
     int64_t splits, migrations, nodes_added, nodes_drained;
+    int64_t shadows, shadows_answered; /* cast; those that told what they were asked */
+    char limits[64];     /* the operator that limits, by the last that did; "": none */
+    double limits_share; /* of the chain's CPU */
     int64_t decisions, plans, came_true; /* plans measured; those that saved something */
     double record_cost_s;                /* CPU of a record, measured: reading and work */
     double read_ratio;                   /* share of reading in it */
