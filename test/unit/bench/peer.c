@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/real/clock_real.h"
+#include "base/real/fs_real.h"
 #include "bench/feed_run.h"
 #include "bench/node_run.h"
 #include "pipeline/lookup_table.h"
@@ -29,11 +30,13 @@ struct query {
     bool with_key;      /* its result lines are key, time, value; else the value alone */
     const char *stages; /* instead of a chain: of a configuration of examples/ */
     struct lookup_table *table;
+    const struct fs *files; /* the folder that the lookup's table is in */
 };
 
 static const struct query QUERIES[] = {
-    {"filter", "[" VIEWS ", {map: {name: m, select: [user, ts]}}]", false, NULL, NULL},
-    {"count", "[" VIEWS ", {window: {name: w, tumbling: 10s, out: {n: count}}}]", true, NULL, NULL},
+    {"filter", "[" VIEWS ", {map: {name: m, select: [user, ts]}}]", false, NULL, NULL, NULL},
+    {"count", "[" VIEWS ", {window: {name: w, tumbling: 10s, out: {n: count}}}]", true, NULL, NULL,
+     NULL},
 };
 
 struct results {
@@ -223,6 +226,17 @@ static struct lookup_table *table_of(struct arena *arena, const char *path)
     return table;
 }
 
+/* Where the pipeline finds the file of its table: examples/ name it without a folder. */
+static const struct fs *open_folder_of(struct arena *arena, const char *path, struct fs *fs)
+{
+    const char *slash = strrchr(path, '/');
+    const char *folder =
+        slash == NULL ? "." : arena_printf(arena, "%.*s", (int)(slash - path), path);
+    struct err_info info = {0};
+    CHECK_MSG(fs_real_open(folder, fs, &info) == ERR_OK, "%s", info.text);
+    return fs;
+}
+
 /* --- commands --- */
 
 static int generate(long count, const char *path)
@@ -267,8 +281,9 @@ static enum err run_pass(const struct query *query, struct node_run *node, struc
 static int run(const struct query *query, bool durable, struct feed *feed, int64_t records,
                long passes)
 {
-    struct node_run node = {.chain = query->chain, .commit = "100ms"};
-    struct engine_options options = {.sync = LOG_SYNC, .threads = true, .on_disk = true};
+    struct node_run node = {.chain = query->chain, .stages = query->stages, .commit = "100ms"};
+    struct engine_options options = {
+        .sync = LOG_SYNC, .threads = true, .on_disk = true, .files = query->files};
     struct clock clock = clock_real();
     struct err_info info = {0};
     enum err err = durable ? node_run_open(&node, &options, feed, &info) : ERR_OK;
@@ -297,7 +312,7 @@ static int usage(void)
 {
     fprintf(stderr, "usage: peer generate RECORDS FILE\n"
                     "       peer run filter|count memory|durable FILE PASSES\n"
-                    "       peer run NAME memory FILE PASSES EXAMPLE.yaml [ADS]\n");
+                    "       peer run NAME memory|durable FILE PASSES EXAMPLE.yaml [ADS]\n");
     return 2;
 }
 
@@ -332,14 +347,17 @@ int main(int argc, char **argv)
     }
     query.stages = argc > 6 ? stages_of(&arena, argv[6]) : NULL;
     query.table = argc > 7 ? table_of(&arena, argv[7]) : NULL;
+    struct fs files = {0};
+    query.files = argc > 7 ? open_folder_of(&arena, argv[7], &files) : NULL;
     bool durable = strcmp(argv[3], "durable") == 0;
     long passes = strtol(argv[5], NULL, 10);
-    bool known = query.chain != NULL || (query.stages != NULL && !durable);
+    bool known = query.chain != NULL || query.stages != NULL;
     int code =
         known && passes >= 1 && passes <= PASSES_MAX && (durable || strcmp(argv[3], "memory") == 0)
             ? run_file(&query, durable, argv[4], passes)
             : usage();
     lookup_table_unref(query.table);
+    fs_real_close(&files);
     arena_release(&arena);
     return code;
 }

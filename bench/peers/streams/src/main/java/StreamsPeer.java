@@ -7,6 +7,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -28,58 +30,76 @@ import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.TimeWindows;
+import org.apache.kafka.streams.kstream.Window;
 import org.apache.kafka.streams.state.WindowStore;
 
 /**
  * Kafka Streams, exactly once each 100 ms, on a broker that runs beside it.
  *
  * <pre>
- *   load  BOOTSTRAP TOPIC FILE               the input: key = user, timestamp = ts, one partition, and a last record whose
- *                                            time closes all windows
- *   run   BOOTSTRAP TOPIC QUERY FOLDER RECORDS BROKER_PID    prints one JSON line; the first third is warm-up
+ *   load  BOOTSTRAP TOPIC FILE               the input: clicks with key = user, events of YSB without a key, timestamps theirs,
+ *                                            one partition, and a last record whose time closes all windows
+ *   run   BOOTSTRAP TOPIC QUERY FOLDER RECORDS BROKER_PID [ADS]    prints one JSON line; the first third is warm-up
  *   hash  BOOTSTRAP TOPIC                    of the results, committed ones only
  * </pre>
  */
 public final class StreamsPeer {
     static final String END = "zzz-end";
     static final long DAY_MS = 86_400_000L;
+    static final Map<String, String> CAMPAIGNS = new HashMap<>();
     static volatile long seen;
+    static volatile boolean ended; // the last record has come to the windows
 
     static Map<String, Object> client(String bootstrap) {
         return Map.of("bootstrap.servers", bootstrap);
+    }
+
+    /** The text between `before` and the next `after`. */
+    static String between(String line, String before, char after) {
+        int from = line.indexOf(before) + before.length();
+        return line.substring(from, line.indexOf(after, from));
     }
 
     static void load(String bootstrap, String topic, String file) throws Exception {
         try (Admin admin = Admin.create(client(bootstrap))) {
             // The records' times are long past: without this they are removed while they are read.
             Map<String, String> keep = Map.of("retention.ms", "-1");
-            admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1).configs(keep), new NewTopic(topic + "-filter", 1, (short) 1).configs(keep),
-                    new NewTopic(topic + "-count", 1, (short) 1).configs(keep))).all().get();
+            admin.createTopics(List.of("", "-filter", "-count", "-ysb").stream().map(suffix -> new NewTopic(topic + suffix, 1, (short) 1).configs(keep)).toList()).all().get();
         }
         Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "acks", "1", "linger.ms", "20", "batch.size", "262144",
                 "key.serializer", ByteArraySerializer.class, "value.serializer", ByteArraySerializer.class);
         byte[] input = Files.readAllBytes(Path.of(file));
         try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
             long ts = 0;
+            boolean clicks = new String(input, 0, 9, StandardCharsets.ISO_8859_1).equals("{\"user\":\"");
             for (int at = 0; at < input.length; ) {
                 int end = at;
                 while (input[end] != '\n') {
                     end++;
                 }
                 String line = new String(input, at, end - at, StandardCharsets.ISO_8859_1);
-                int place = line.indexOf("\"ts\":") + 5;
-                ts = Long.parseLong(line.substring(place, line.indexOf(',', place)));
-                String user = line.substring(9, line.indexOf('"', 9));
-                producer.send(new ProducerRecord<>(topic, 0, ts, user.getBytes(StandardCharsets.ISO_8859_1), java.util.Arrays.copyOfRange(input, at, end)));
+                ts = Long.parseLong(clicks ? between(line, "\"ts\":", ',') : between(line, "\"event_time\": \"", '"'));
+                byte[] key = clicks ? between(line, "\"user\":\"", '"').getBytes(StandardCharsets.ISO_8859_1) : null;
+                producer.send(new ProducerRecord<>(topic, 0, ts, key, Arrays.copyOfRange(input, at, end)));
                 at = end + 1;
             }
-            String last = "{\"user\":\"" + END + "\",\"kind\":\"view\",\"ts\":" + (ts + DAY_MS) + ",\"duration\":0}";
+            String last = clicks ? "{\"user\":\"" + END + "\",\"kind\":\"view\",\"ts\":" + (ts + DAY_MS) + ",\"duration\":0}"
+                    : "{\"ad_id\": \"" + END + "\", \"event_type\": \"view\"}";
             producer.send(new ProducerRecord<>(topic, 0, ts + DAY_MS, END.getBytes(StandardCharsets.ISO_8859_1), last.getBytes(StandardCharsets.ISO_8859_1)));
         }
+    }
+
+    static void readAds(String file) throws Exception {
+        for (String line : Files.readAllLines(Path.of(file))) {
+            String[] parts = line.split("\"");
+            CAMPAIGNS.put(parts[3], parts[7]);
+        }
+        CAMPAIGNS.put(END, END);
     }
 
     static final JsonFactory FACTORY = new JsonFactory();
@@ -108,21 +128,59 @@ public final class StreamsPeer {
         }
     }
 
+    /** The campaign of the view that a record is, or nothing. */
+    static List<String> campaign(byte[] json) {
+        seen++;
+        try (JsonParser parser = FACTORY.createParser(json)) {
+            String ad = null;
+            boolean view = false;
+            parser.nextToken();
+            while (parser.nextToken() != JsonToken.END_OBJECT) {
+                String name = parser.getCurrentName();
+                parser.nextToken();
+                switch (name) {
+                    case "ad_id" -> ad = parser.getText();
+                    case "event_type" -> view = parser.getText().equals("view");
+                    default -> { }
+                }
+            }
+            String campaign = view ? CAMPAIGNS.get(ad) : null;
+            return campaign != null ? List.of(campaign) : List.of();
+        } catch (java.io.IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** The result of one key's window as a line. */
+    interface WindowedLine {
+        String of(String key, Window window, long n);
+    }
+
+    static KStream<String, String> count(KGroupedStream<String, String> groups, WindowedLine line) {
+        return groups.windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)))
+                .emitStrategy(EmitStrategy.onWindowClose())
+                .aggregate(() -> 0L, (key, value, n) -> {
+                    ended = ended || key.equals(END);
+                    return n + 1;
+                }, Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("counts").withKeySerde(Serdes.String())
+                        .withValueSerde(Serdes.Long()).withCachingDisabled().withRetention(Duration.ofDays(2)))
+                .toStream()
+                .map((key, n) -> KeyValue.pair(key.key(), line.of(key.key(), key.window(), n)));
+    }
+
     static StreamsBuilder topology(String topic, String query) {
         StreamsBuilder builder = new StreamsBuilder();
-        KStream<String, String> views =
-                builder.stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray())).flatMapValues(StreamsPeer::view);
-        KStream<String, String> results = views;
-        if (query.equals("count")) {
-            results = views.groupByKey(Grouped.with(Serdes.String(), Serdes.String()))
-                    .windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofSeconds(10)))
-                    .emitStrategy(EmitStrategy.onWindowClose())
-                    .count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("counts").withKeySerde(Serdes.String())
-                            .withValueSerde(Serdes.Long()).withCachingDisabled().withRetention(Duration.ofDays(2)))
-                    .toStream()
-                    .map((key, n) -> KeyValue.pair(key.key(),
-                            key.key() + "," + (key.window().end() - 1) + ",{\"window_start\":" + key.window().start()
-                                    + ",\"window_end\":" + key.window().end() + ",\"n\":" + n + "}"));
+        KStream<String, byte[]> input = builder.stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray()));
+        Grouped<String, String> texts = Grouped.with(Serdes.String(), Serdes.String());
+        KStream<String, String> results;
+        switch (query) {
+            case "filter" -> results = input.flatMapValues(StreamsPeer::view);
+            case "count" -> results = count(input.flatMapValues(StreamsPeer::view).groupByKey(texts),
+                    (key, window, n) -> key + "," + (window.end() - 1) + ",{\"window_start\":" + window.start() + ",\"window_end\":" + window.end()
+                            + ",\"n\":" + n + "}");
+            case "ysb" -> results = count(input.flatMapValues(StreamsPeer::campaign).groupBy((key, campaign) -> campaign, texts),
+                    (key, window, n) -> "{\"campaign_id\":\"" + key + "\",\"window_start\":" + window.start() + ",\"views\":" + n + "}");
+            default -> throw new IllegalArgumentException("filter, count or ysb");
         }
         results.to(topic + "-" + query, Produced.with(Serdes.String(), Serdes.String()));
         return builder;
@@ -160,7 +218,7 @@ public final class StreamsPeer {
             long cpu = os.getProcessCpuTime();
             double brokerCpu = cpuOf(broker);
             long wall = System.nanoTime();
-            while (seen < records + 1) {
+            while (seen < records + 1 || !(ended || query.equals("filter"))) {
                 Thread.sleep(1);
             }
             Thread.sleep(500); // the last commits
@@ -194,7 +252,12 @@ public final class StreamsPeer {
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
             case "load" -> load(args[1], args[2], args[3]);
-            case "run" -> run(args[1], args[2], args[3], args[4], Long.parseLong(args[5]), args[6]);
+            case "run" -> {
+                if (args.length > 7) {
+                    readAds(args[7]);
+                }
+                run(args[1], args[2], args[3], args[4], Long.parseLong(args[5]), args[6]);
+            }
             case "hash" -> hash(args[1], args[2]);
             default -> throw new IllegalArgumentException("load, run or hash");
         }
