@@ -150,7 +150,8 @@ enum err forecast_plot_panels(const char *file, const char *title, const struct 
     }
     draw_legend(&chart, &fans[0]);
     for (int i = 0; i < count; i++) {
-        double left = i % columns * PANEL_WIDTH, top = HEAD + i / columns * PANEL_HEIGHT;
+        int row = i / columns;
+        double left = i % columns * PANEL_WIDTH, top = HEAD + row * PANEL_HEIGHT;
         struct chart_panel panel = {.left = left + AXIS,
                                     .top = top + EDGE,
                                     .right = left + PANEL_WIDTH,

@@ -103,6 +103,7 @@ void window_block_add(struct operator_instance *op, const struct batch *batch, i
     place_rows(op, count);
     struct state_rows rows = {.sel = piece->sel,
                               .count = count,
+                              .key_bytes = op->key_bytes,
                               .hash = batch->hash,
                               .key = batch->key,
                               .time = piece->time};
