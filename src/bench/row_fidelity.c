@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a shadow of a tenth of the records predicts, against the same measured on the primary after really doing it: the work
-// cost of a record under another setting, in half of the range, and the rate when input never runs dry. The prediction is
-// the primary's own cost times the ratio of two twins on the same sample. Three workloads (the counting stage of Nexmark's
-// q5, YSB's views, clicks), their key one of a million by Zipf 0.5, 1.0, 1.5. Its 95 % interval is a jackknife over the
-// twins' paired groups.
+// cost of a record under another setting, in half of the range, and the rate when input never runs dry. The prediction is the
+// primary's own cost times the ratio of twins on the same sample, stratum by stratum (prm/predict.h): of the keys by hash, and
+// of the heavy keys, in a burst. Three workloads (the counting stage of Nexmark's q5, YSB's views, clicks), their key one of a
+// million by Zipf 0.5, 1.0, 1.5.
+//
+// What was really done is run in turn with the pipeline as it is, three times, and told as the median of its costs against
+// those beside it, times the primary's cost: a machine that is faster or slower from one second to the next is no error of a
+// prediction.
 
 #include <math.h>
 #include <stdio.h>
@@ -15,29 +19,34 @@
 #include "bench/bench.h"
 #include "bench/rows.h"
 #include "bench/shadow_run.h"
+#include "control/shadows.h"
 #include "load/keys.h"
 #include "load/ysb.h"
+#include "prm/predict.h"
 
 enum {
-    FIDELITY_RECORDS = 160000,
     FIDELITY_BATCH = 400,
-    FIDELITY_WARM = 60000, // records before anything is measured
-    FIDELITY_A_MS = 5,     // records a millisecond of event time
+    FIDELITY_A_MS = 5, // records a millisecond of event time
     FIDELITY_YAML_MAX = 1024,
     FIDELITY_PERCENT = 10,
     FIDELITY_WORKLOADS = 3,
     FIDELITY_SKEWS = 3,
     FIDELITY_QUESTIONS = 3,
+    FIDELITY_ROUNDS = 3,
     FIDELITY_RUNS_MAX = FIDELITY_WORKLOADS * FIDELITY_SKEWS * 8,
-    FIDELITY_WAIT_NS = 300000
+    FIDELITY_WAIT_NS = 500000,
+    FIDELITY_GATHER_NS = 200000000
 };
 
 #define FIDELITY_BOUND_PERCENT 10.0
+#define FIDELITY_HEAVY_MIN     (1.0 / 512) // of the records: as shadows name keys
 
 enum question { QUESTION_SETTING, QUESTION_HALF, QUESTION_RATE };
 
 static const char *const QUESTIONS[] = {"another setting", "half the range", "full rate"};
 static const char *const WORKLOADS[] = {"q5", "ysb", "clicks"};
+static const int64_t WARM[] = {40000, 60000, 60000}; // records before anything is measured
+static const int64_t RECORDS[] = {100000, 240000, 240000};
 static const double SKEWS[] = {0.5, 1.0, 1.5};
 
 static const char *const CHAINS[] = {
@@ -65,11 +74,24 @@ struct answer {
     double predicted, low, high, truth;
 };
 
+// The shadows of a prediction: of keys by hash, then of the heavy keys.
+enum { TWIN_BASE = 1, TWIN_OTHER, TWIN_HALF, TWIN_FULL, TWIN_HEAVY, TWIN_HEAVY_OTHER, TWIN_COUNT };
+
+// What a primary has done over the measured stretch.
+struct stretch {
+    double work_ns, read_ns; // a record
+};
+
 struct fidelity {
     struct shadow_run run;
     struct arena arena; // of the candidate's configuration
     struct stage candidate;
-    struct shadow_measures base, other, half, full;
+    struct shadow_measures measures[TWIN_COUNT];
+    struct partition_detail detail;
+    uint32_t group_counts[KEY_GROUP_COUNT];
+    struct shadow_sample by_hash, heavy;
+    double heavy_share, heavy_share_of_half; // of the records
+    struct twin_looks hashed, named;
     int workload, skew;
 };
 
@@ -107,7 +129,7 @@ static void make_feed(struct fidelity *f, uint64_t seed)
     IGNORE_RESULT(snprintf(text, sizeof text, "zipf:%.1f:1000000", SKEWS[f->skew])); // fits
     CHECK(key_chooser_parse(str_of(text), &chooser, NULL) == ERR_OK);
     feed_init(&f->run.feed, 0);
-    for (int64_t n = 0; n < FIDELITY_RECORDS; n++) {
+    for (int64_t n = 0; n < RECORDS[f->workload]; n++) {
         add_record(&f->run.feed, f->workload, key_chooser_draw(&chooser, &rng, 0), n);
         if ((n + 1) % FIDELITY_BATCH == 0) {
             feed_flush(&f->run.feed);
@@ -157,110 +179,139 @@ static enum err append_up_to(struct fidelity *f, int64_t end, bool paced, struct
     return err;
 }
 
-// Work cost of the first partition over the measured stretch; with `ret_rate`, of reading and work at full speed.
+static struct stretch stretch_of(const struct shadow_run_figures *before,
+                                 const struct shadow_run_figures *after)
+{
+    const struct partition_figures *a = &after->first, *b = &before->first;
+    double records = (double)(a->records_in - b->records_in);
+    return (struct stretch){.work_ns = (double)(a->work_cpu_ns - b->work_cpu_ns) / records,
+                            .read_ns = (double)(a->read_cpu_ns - b->read_cpu_ns) / records};
+}
+
+// What a record costs the first partition.
 static enum err really(struct fidelity *f, const char *chain, int partitions, bool paced,
-                       double *ret_work_ns, double *ret_rate, struct err_info *info)
+                       struct stretch *ret_stretch, struct err_info *info)
 {
     struct shadow_run_figures before, after;
     enum err err = open_run(f, chain, partitions, info);
-    err = err == ERR_OK ? append_up_to(f, FIDELITY_WARM, paced, info) : err;
+    err = err == ERR_OK ? append_up_to(f, WARM[f->workload], paced, info) : err;
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
         shadow_run_look(&f->run, &before);
-        err = append_up_to(f, FIDELITY_RECORDS, paced, info);
+        err = append_up_to(f, RECORDS[f->workload], paced, info);
     }
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
         shadow_run_look(&f->run, &after);
-        double records = (double)(after.first.records_in - before.first.records_in);
-        double work = (double)(after.first.work_cpu_ns - before.first.work_cpu_ns);
-        double read = (double)(after.first.read_cpu_ns - before.first.read_cpu_ns);
-        *ret_work_ns = work / records;
-        *ret_rate = records * 1e9 / (work + read);
+        *ret_stretch = stretch_of(&before, &after);
     }
     shadow_run_close(&f->run);
     return err;
 }
 
-// --- predictions ---
+// --- the sample ---
 
-static double cost_of(const struct shadow_measures *m, int64_t skipped)
+// Which keys are heavy, and what share of the records they are, in the whole range and in its lower half.
+static void choose_sample(struct fidelity *f)
 {
-    double ns = 0, rows = 0;
-    for (int32_t k = 0; k < m->groups.count; k++) {
-        if (m->groups.first + k != skipped) {
-            ns += (double)m->groups.group[k].work_ns;
-            rows += (double)m->groups.group[k].rows;
+    f->detail.group_counts = f->group_counts;
+    shadow_run_look_at_keys(&f->run, &f->detail);
+    double all = 0, low = 0, heavy = 0, heavy_low = 0;
+    for (uint32_t g = 0; g < KEY_GROUP_COUNT; g++) {
+        all += f->group_counts[g];
+        low += g < KEY_GROUP_COUNT / 2 ? f->group_counts[g] : 0;
+    }
+    f->heavy = f->by_hash = (struct shadow_sample){.by = SHADOW_BY_KEY};
+    for (int32_t i = 0; i < f->detail.heavy_count && f->heavy.heavy_count < SHADOW_HEAVY_MAX; i++) {
+        const struct heavy_entry *top = &f->detail.heavy[i];
+        double sampled = (double)f->detail.heavy_sampled;
+        if ((double)(top->count - top->error) < FIDELITY_HEAVY_MIN * sampled) {
+            continue;
         }
+        double share = ((double)top->count - (double)top->error / 2) / sampled;
+        f->heavy.heavy[f->heavy.heavy_count++] = top->hash;
+        f->by_hash.left[f->by_hash.left_count++] = top->hash;
+        heavy += share;
+        heavy_low += key_group_of(top->hash) < KEY_GROUP_COUNT / 2 ? share : 0;
     }
-    return rows > 0 ? ns / rows : 0;
-}
-
-// For a row looked at.
-static double cost_of_reading(const struct shadow_measures *m)
-{
-    return (double)m->read.cpu_ns / (double)m->read.rows_in;
-}
-
-// Ratio of two twins' costs and its interval: jackknife over the groups that both have.
-static void ratio_of(const struct shadow_measures *a, const struct shadow_measures *b, double scale,
-                     struct answer *answer)
-{
-    double whole = cost_of(a, -1) / cost_of(b, -1);
-    double sum = 0, squares = 0;
-    int32_t count = 0;
-    for (int64_t k = a->groups.first; k < a->groups.first + a->groups.count; k++) {
-        double without = cost_of(a, k) / cost_of(b, k);
-        if (a->groups.shift == b->groups.shift && isfinite(without)) {
-            sum += without;
-            squares += without * without;
-            count++;
-        }
-    }
-    double spread = 0;
-    if (count > 1) {
-        double variance = squares / count - (sum / count) * (sum / count);
-        spread = 1.96 * sqrt(variance > 0 ? variance * (count - 1) : 0);
-    }
-    answer->predicted = scale * whole;
-    answer->low = scale * (whole - spread);
-    answer->high = scale * (whole + spread);
+    f->heavy_share = heavy;
+    f->heavy_share_of_half = heavy_low * all < low ? heavy_low * all / low : 1;
+    f->by_hash.below = SAMPLE_BUCKETS * FIDELITY_PERCENT / 100;
+    f->by_hash.requested = FIDELITY_PERCENT / 100.0;
+    shadow_sample_by_groups(0, KEY_GROUP_COUNT, &f->by_hash);
 }
 
 static enum err start_twins(struct fidelity *f, struct err_info *info)
 {
-    struct shadow_spec spec = {
-        .id = 1,
-        .group_hi = KEY_GROUP_COUNT,
-        .flags = SHADOW_NO_PROBES,
-        .sample = {.below = SAMPLE_BUCKETS * FIDELITY_PERCENT / 100, .requested = 0.1},
-        .warm_until = {0, 0},
-        .warm_batches = 8,
-    };
-    enum err err = shadow_run_start_shadow(&f->run, &spec, info);
-    spec.id = 2;
-    spec.candidate = &f->candidate;
-    err = err == ERR_OK ? shadow_run_start_shadow(&f->run, &spec, info) : err;
-    spec.id = 3;
-    spec.candidate = NULL;
-    spec.group_hi = KEY_GROUP_COUNT / 2;
-    err = err == ERR_OK ? shadow_run_start_shadow(&f->run, &spec, info) : err;
-    spec.id = 4;
-    spec.group_hi = KEY_GROUP_COUNT;
-    spec.feed = SHADOW_BACKLOG;
-    return err == ERR_OK ? shadow_run_start_shadow(&f->run, &spec, info) : err;
+    enum err err = ERR_OK;
+    choose_sample(f);
+    for (int id = TWIN_BASE; id < TWIN_COUNT && err == ERR_OK; id++) {
+        bool heavy = id == TWIN_HEAVY || id == TWIN_HEAVY_OTHER;
+        struct shadow_spec spec = {
+            .id = (uint64_t)id,
+            .candidate = id == TWIN_OTHER || id == TWIN_HEAVY_OTHER ? &f->candidate : NULL,
+            .group_hi = id == TWIN_HALF ? KEY_GROUP_COUNT / 2 : KEY_GROUP_COUNT,
+            .sample = heavy ? f->heavy : f->by_hash,
+            .flags = SHADOW_NO_PROBES,
+            .feed = id == TWIN_FULL ? SHADOW_BACKLOG : SHADOW_FOLLOW,
+            .backlog_wait_ns = FIDELITY_GATHER_NS,
+            .warm_until = {0, 0},
+            .warm_batches = 8,
+        };
+        if (!heavy || f->heavy.heavy_count > 0) {
+            err = shadow_run_start_shadow(&f->run, &spec, info);
+        }
+    }
+    return err;
 }
 
 static void end_twins(struct fidelity *f)
 {
-    do {
-        clock_real_sleep(FIDELITY_WAIT_NS);
-        shadow_run_measure(&f->run, 4, &f->full); // the last to have drained
-    } while (f->full.lag_records > 0);
-    shadow_run_end_shadow(&f->run, 1, &f->base);
-    shadow_run_end_shadow(&f->run, 2, &f->other);
-    shadow_run_end_shadow(&f->run, 3, &f->half);
-    shadow_run_end_shadow(&f->run, 4, &f->full);
+    for (int id = TWIN_BASE; id < TWIN_COUNT; id++) {
+        struct shadow_measures *m = &f->measures[id];
+        if (id >= TWIN_HEAVY && f->heavy.heavy_count == 0) {
+            *m = (struct shadow_measures){.id = 0};
+            continue;
+        }
+        do {
+            clock_real_sleep(FIDELITY_WAIT_NS);
+            shadow_run_measure(&f->run, (uint64_t)id, m);
+        } while (m->lag_records > 0);
+        shadow_run_end_shadow(&f->run, (uint64_t)id, m);
+    }
+}
+
+// --- predictions ---
+
+// The primary's cost times what twins say of it.
+static struct answer predicted(struct fidelity *f, double cost_ns, int subject, int heavy_subject,
+                               double heavy_then)
+{
+    struct predict_stratum strata[] = {
+        {.twins = &f->hashed, .share_now = 1 - f->heavy_share, .share_then = 1 - heavy_then},
+        {.twins = &f->named, .share_now = f->heavy_share, .share_then = heavy_then}};
+    const struct shadow_measures *m = f->measures;
+    twin_init(&f->hashed);
+    twin_init(&f->named);
+    shadow_pairs(&m[subject].groups, &m[TWIN_BASE].groups, NULL, &f->hashed);
+    shadow_pairs(&m[heavy_subject].groups, &m[TWIN_HEAVY].groups, NULL, &f->named);
+    struct estimate ratio = predict_ratio(strata, 2, LOOKS_CONFIDENCE);
+    struct estimate cost = {cost_ns, cost_ns, cost_ns, ratio.n}; // of the very same records
+    struct estimate all = predict_product(cost, ratio, PREDICT_SCATTER, LOOKS_CONFIDENCE);
+    return (struct answer){.predicted = all.value, .low = all.low, .high = all.high};
+}
+
+static void answer_all(struct fidelity *f, const struct stretch *now,
+                       struct answer answers[FIDELITY_QUESTIONS])
+{
+    answers[QUESTION_SETTING] =
+        predicted(f, now->work_ns, TWIN_OTHER, TWIN_HEAVY_OTHER, f->heavy_share);
+    answers[QUESTION_HALF] =
+        predicted(f, now->work_ns, TWIN_HALF, TWIN_HEAVY, f->heavy_share_of_half);
+    struct answer full = predicted(f, now->work_ns, TWIN_FULL, TWIN_HEAVY, f->heavy_share);
+    answers[QUESTION_RATE] = (struct answer){.predicted = 1e9 / (now->read_ns + full.predicted),
+                                             .low = 1e9 / (now->read_ns + full.high),
+                                             .high = 1e9 / (now->read_ns + full.low)};
 }
 
 static enum err make_candidate(struct fidelity *f, struct err_info *info)
@@ -278,53 +329,75 @@ static enum err make_candidate(struct fidelity *f, struct err_info *info)
 }
 
 static enum err predict(struct fidelity *f, struct answer answers[FIDELITY_QUESTIONS],
-                        struct err_info *info)
+                        struct stretch *ret_now, struct err_info *info)
 {
     struct shadow_run_figures before = {0}, after;
     enum err err = open_run(f, CHAINS[f->workload], 1, info);
     err = err == ERR_OK ? make_candidate(f, info) : err;
-    err = err == ERR_OK ? append_up_to(f, FIDELITY_WARM, true, info) : err;
+    err = err == ERR_OK ? append_up_to(f, WARM[f->workload], true, info) : err;
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
-        shadow_run_look(&f->run, &before);
         err = start_twins(f, info);
+        shadow_run_look(&f->run, &before);
     }
-    err = err == ERR_OK ? append_up_to(f, FIDELITY_RECORDS, true, info) : err;
+    err = err == ERR_OK ? append_up_to(f, RECORDS[f->workload], true, info) : err;
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
         shadow_run_look(&f->run, &after);
         end_twins(f);
-        double records = (double)(after.first.records_in - before.first.records_in);
-        double work = (double)(after.first.work_cpu_ns - before.first.work_cpu_ns) / records;
-        double read = (double)(after.first.read_cpu_ns - before.first.read_cpu_ns) / records;
-        ratio_of(&f->other, &f->base, work, &answers[QUESTION_SETTING]);
-        ratio_of(&f->half, &f->base, work, &answers[QUESTION_HALF]);
-        struct answer cost;
-        ratio_of(&f->full, &f->base, work, &cost);
-        double full_read = read * cost_of_reading(&f->full) / cost_of_reading(&f->base);
-        answers[QUESTION_RATE] = (struct answer){.predicted = 1e9 / (full_read + cost.predicted),
-                                                 .low = 1e9 / (full_read + cost.high),
-                                                 .high = 1e9 / (full_read + cost.low)};
+        *ret_now = stretch_of(&before, &after);
+        answer_all(f, ret_now, answers);
     }
     shadow_run_close(&f->run);
+    return err;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median_of(double *values, int32_t count)
+{
+    qsort(values, (size_t)count, sizeof values[0], by_value);
+    return values[count / 2];
+}
+
+static enum err do_it(struct fidelity *f, const struct stretch *now,
+                      struct answer answers[FIDELITY_QUESTIONS], struct err_info *info)
+{
+    const char *chain = CHAINS[f->workload];
+    double ratios[FIDELITY_QUESTIONS][FIDELITY_ROUNDS];
+    enum err err = ERR_OK;
+    for (int i = 0; i < FIDELITY_ROUNDS && err == ERR_OK; i++) {
+        struct stretch as_is = {0}, other = {0}, half = {0}, full = {0};
+        err = really(f, chain, 1, true, &as_is, info);
+        err = err == ERR_OK ? really(f, OTHERS[f->workload], 1, true, &other, info) : err;
+        err = err == ERR_OK ? really(f, chain, 2, true, &half, info) : err;
+        err = err == ERR_OK ? really(f, chain, 1, false, &full, info) : err;
+        ratios[QUESTION_SETTING][i] = other.work_ns / as_is.work_ns;
+        ratios[QUESTION_HALF][i] = half.work_ns / as_is.work_ns;
+        ratios[QUESTION_RATE][i] = (full.work_ns + full.read_ns) / (as_is.work_ns + as_is.read_ns);
+    }
+    if (err == ERR_OK) {
+        double setting = median_of(ratios[QUESTION_SETTING], FIDELITY_ROUNDS);
+        double half = median_of(ratios[QUESTION_HALF], FIDELITY_ROUNDS);
+        double full = median_of(ratios[QUESTION_RATE], FIDELITY_ROUNDS);
+        answers[QUESTION_SETTING].truth = now->work_ns * setting;
+        answers[QUESTION_HALF].truth = now->work_ns * half;
+        answers[QUESTION_RATE].truth = 1e9 / ((now->work_ns + now->read_ns) * full);
+    }
     return err;
 }
 
 static enum err run_one(struct fidelity *f, uint64_t seed,
                         struct answer answers[FIDELITY_QUESTIONS], struct err_info *info)
 {
-    double work_ns = 0, rate = 0;
+    struct stretch now;
     make_feed(f, seed);
-    enum err err = predict(f, answers, info);
-    err = err == ERR_OK ? really(f, OTHERS[f->workload], 1, true, &answers[QUESTION_SETTING].truth,
-                                 &rate, info)
-                        : err;
-    err = err == ERR_OK
-              ? really(f, CHAINS[f->workload], 2, true, &answers[QUESTION_HALF].truth, &rate, info)
-              : err;
-    err = err == ERR_OK ? really(f, CHAINS[f->workload], 1, false, &work_ns,
-                                 &answers[QUESTION_RATE].truth, info)
-                        : err;
+    enum err err = predict(f, answers, &now, info);
+    err = err == ERR_OK ? do_it(f, &now, answers, info) : err;
     shadow_run_release(&f->run);
     return err;
 }
@@ -339,12 +412,6 @@ struct tally {
 static void count_answer(struct tally *tally, const struct answer *answer)
 {
     tally->errors[tally->count++] = fabs(answer->predicted / answer->truth - 1) * 100;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static const char *named(const char *a, const char *b, const char *c)

@@ -63,6 +63,14 @@ void shadow_run_look(struct shadow_run *run, struct shadow_run_figures *ret_figu
     *ret_figures = figures;
 }
 
+void shadow_run_look_at_keys(struct shadow_run *run, struct partition_detail *detail)
+{
+    struct lane_command command = {.kind = LANE_SNAPSHOT, .reply = &run->box};
+    command.u.snapshot.detail = detail;
+    lane_send(node_runtime_lane(run->engine.runtime, 0), &command);
+    wait_for(run);
+}
+
 static ptrdiff_t next_batch(struct shadow_run *run, int32_t *ret_records)
 {
     struct feed *feed = &run->feed;

@@ -36,6 +36,9 @@ void shadow_run_close(struct shadow_run *run);
 
 void shadow_run_look(struct shadow_run *run, struct shadow_run_figures *ret_figures);
 
+/* The heavy keys and the load by key group of its one partition; `detail` has its group_counts. */
+void shadow_run_look_at_keys(struct shadow_run *run, struct partition_detail *detail);
+
 /* The feed's next record batch, over and over; and how many records that has. */
 ATTR_NODISCARD enum err shadow_run_append(struct shadow_run *run, struct err_info *info);
 int32_t shadow_run_next_records(struct shadow_run *run);

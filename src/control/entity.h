@@ -374,6 +374,7 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, percent, NONE, TABLE, "of the primary's records, as wanted now") \
     X(F64, reached_ratio, NONE, WIDE, "of the primary's records, as came") \
     X(F64, completeness_ratio, NONE, TABLE, "of the sample: measured") \
+    X(F64, starved_ratio, NONE, WIDE, "of its time: the machine had no processor for it") \
     X(I64, records, NONE, TABLE, "measured") \
     X(I64, dropped, NONE, WIDE, "records passed over") \
     X(TEXT, limits, NONE, TABLE, "operator that costs most; empty: not known yet") \

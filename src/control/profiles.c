@@ -15,6 +15,7 @@
 enum { FIGURES_MAX = 40, ANSWERS_MAX = 8, KEYS_SHOWN = 10, ANSWER_TEXT_MAX = 320 };
 #define NOT_KNOWN       ((double)NAN)
 #define HEAVY_SHARE_MIN (1.0 / 512)
+#define STARVED_TOLD    0.1 /* of its time without a processor: below, nobody needs to know */
 
 static const struct estimate none = {.value = NOT_KNOWN, .low = NOT_KNOWN, .high = NOT_KNOWN};
 
@@ -55,7 +56,6 @@ static void add_groups(struct shadow_run *run)
             profile_add_group(&run->looks,
                               &(struct profile_group){.rows = (double)group->rows,
                                                       .rows_out = (double)group->rows_out,
-                                                      .heavy_rows = (double)group->heavy_rows,
                                                       .work_ns = (double)group->work_ns,
                                                       .read_ns = (double)group->read_ns,
                                                       .operator_rows = rows,
@@ -64,33 +64,91 @@ static void add_groups(struct shadow_run *run)
     }
 }
 
-/* Groups that both twins have whole. */
-static void add_pairs(struct shadow_run *run)
+void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *baseline,
+                  const double heavy_ns[2], struct twin_looks *twins)
 {
-    const struct shadow_groups *own = &run->sides[SHADOW_SUBJECT].measures->groups;
-    const struct shadow_groups *base = &run->sides[SHADOW_BASELINE].measures->groups;
-    if (own->shift != base->shift) {
+    if (own->shift != baseline->shift) {
         return; /* one has joined its groups, the other will at its next */
     }
-    twin_begin(run->twins);
     for (int32_t g = 1; g + 1 < own->count; g++) {
-        int64_t at = own->first + g - base->first;
-        if (at < 1 || at + 1 >= base->count || own->group[g].rows == 0) {
+        int64_t at = own->first + g - baseline->first;
+        if (at < 1 || at + 1 >= baseline->count) {
             continue;
         }
-        const struct shadow_group *a = &own->group[g], *b = &base->group[at];
-        twin_add(run->twins, (double)a->rows, (double)a->work_ns, (double)b->rows,
-                 (double)b->work_ns);
+        const struct shadow_group *a = &own->group[g], *b = &baseline->group[at];
+        double heavy = heavy_ns != NULL ? (double)a->heavy_rows : 0;
+        double base_heavy = heavy_ns != NULL ? (double)b->heavy_rows : 0;
+        double heavy_cpu = heavy_ns != NULL ? heavy * heavy_ns[0] : 0;
+        double base_heavy_cpu = heavy_ns != NULL ? base_heavy * heavy_ns[1] : 0;
+        twin_add(twins, (double)a->rows - heavy, (double)a->work_ns - heavy_cpu,
+                 (double)b->rows - base_heavy, (double)b->work_ns - base_heavy_cpu);
     }
+}
+
+/* What a record of a heavy key costs, of the subject [0] and the baseline [1]; false: not measured yet. */
+static bool heavy_costs(const struct shadow_run *run, double ret_ns[2])
+{
+    const struct looks *looks = &run->burst.twins->looks;
+    double rows = looks_sum(looks, TWIN_ROWS), base_rows = looks_sum(looks, TWIN_BASE_ROWS);
+    if (!(rows > 0) || !(base_rows > 0)) {
+        return false;
+    }
+    ret_ns[0] = looks_sum(looks, TWIN_CPU) / rows;
+    ret_ns[1] = looks_sum(looks, TWIN_BASE_CPU) / base_rows;
+    return true;
+}
+
+/* Once heavy keys have been measured by themselves, the others' pairs are of the others alone. */
+static void add_pairs(struct shadow_run *run)
+{
+    double heavy_ns[2];
+    bool known = heavy_costs(run, heavy_ns);
+    twin_begin(run->twins);
+    shadow_pairs(&run->sides[SHADOW_SUBJECT].measures->groups,
+                 &run->sides[SHADOW_BASELINE].measures->groups, known ? heavy_ns : NULL,
+                 run->twins);
+}
+
+double profile_heavy_share(const struct shadow_run *run)
+{
+    const struct partition_detail *detail = &run->primary.detail;
+    const struct shadow_sample *named = &run->burst.sample;
+    double count = 0;
+    for (int32_t i = 0; i < detail->heavy_count; i++) {
+        for (int32_t k = 0; k < named->heavy_count; k++) {
+            if (detail->heavy[i].hash == named->heavy[k]) {
+                count += (double)detail->heavy[i].count - (double)detail->heavy[i].error / 2;
+            }
+        }
+    }
+    double share = detail->heavy_sampled > 0 ? count / (double)detail->heavy_sampled : 0;
+    return share < 1 ? share : 1;
+}
+
+struct estimate profile_ratio(const struct shadow_run *run, double confidence)
+{
+    double heavy_ns[2];
+    if (run->burst.count == 0 || !heavy_costs(run, heavy_ns)) {
+        return twin_ratio(run->twins, confidence);
+    }
+    double heavy = profile_heavy_share(run);
+    struct predict_stratum strata[] = {
+        {.twins = run->twins, .share_now = 1 - heavy, .share_then = 1 - heavy},
+        {.twins = run->burst.twins, .share_now = heavy, .share_then = heavy}};
+    return predict_ratio(strata, COUNT_OF(strata), confidence);
 }
 
 /* What the sample has measured stays when another takes its place. */
 void profile_keep_sample(struct shadow_entry *entry)
 {
-    if (entry->run->sides[SHADOW_SUBJECT].measures->measuring_ns != 0) {
-        add_groups(entry->run);
+    struct shadow_run *run = entry->run;
+    if (run->sides[SHADOW_SUBJECT].measures->measuring_ns != 0) {
+        add_groups(run);
     }
-    profile_keep(&entry->run->looks);
+    profile_keep(&run->looks);
+    if (run->twins != NULL) { /* of the last look at both: they are told of at once only there */
+        twin_keep(run->twins);
+    }
 }
 
 static double capacity_of(const struct control *control)
@@ -130,7 +188,7 @@ static void follow_entry(struct shadow_entry *entry)
         entry->limits_share = profile->operators[profile->limits].share;
     }
     if (run->twins != NULL) {
-        entry->ratio = twin_ratio(run->twins, LOOKS_CONFIDENCE);
+        entry->ratio = profile_ratio(run, LOOKS_CONFIDENCE);
     }
 }
 
@@ -167,6 +225,7 @@ struct page {
     struct arena *arena;
     const struct shadow_entry *entry;
     const struct shadow_run *run;
+    double capacity; /* of the primary's lane, cores */
     struct figure_row figures[FIGURES_MAX];
     int32_t figure_count;
     struct answer_row answers[ANSWERS_MAX];
@@ -197,6 +256,57 @@ static struct estimate scaled(struct estimate e, double by)
     return (struct estimate){e.value * by, e.low * by, e.high * by, e.n};
 }
 
+/* Heavy keys by themselves, the others by themselves, and both as the primary has them. */
+static void add_strata(struct page *page)
+{
+    const struct shadow_run *run = page->run;
+    const struct shadow_groups *groups = &run->sides[SHADOW_SUBJECT].measures->groups;
+    double heavy_ns[2], rows = 0, cpu_ns = 0;
+    if (!heavy_costs(run, heavy_ns)) {
+        return;
+    }
+    for (int32_t g = 0; g < groups->count; g++) {
+        const struct shadow_group *group = &groups->group[g];
+        rows += (double)(group->rows - group->heavy_rows);
+        cpu_ns += (double)group->work_ns - heavy_ns[0] * (double)group->heavy_rows;
+    }
+    struct estimate heavy =
+        looks_ratio(&run->burst.twins->looks, TWIN_CPU, TWIN_ROWS, LOOKS_CONFIDENCE);
+    double share = profile_heavy_share(run);
+    add_figure(page, "heavy keys, of the primary's records", "%",
+               exactly(100 * share, (double)run->primary.detail.heavy_sampled));
+    add_figure(page, "work cost of heavy keys, in bursts", "us/record", scaled(heavy, 1e-3));
+    if (rows > 0 && cpu_ns > 0) {
+        add_figure(page, "work cost of the others", "us/record",
+                   exactly(cpu_ns / rows / 1e3, rows));
+        add_figure(
+            page, "the two, weighted as the primary has them", "us/record",
+            exactly((share * heavy.value + (1 - share) * cpu_ns / rows) / 1e3, rows + heavy.n));
+    }
+}
+
+/* What the primary would do: its own cost now, times a ratio of twins. */
+static void add_predictions(struct page *page)
+{
+    const struct shadow_order *order = &page->entry->order;
+    const struct profile *p = page->run->profile;
+    if (!order->candidate && order->feed != SHADOW_BACKLOG) {
+        return;
+    }
+    struct estimate work =
+        predict_product(p->primary_work_ns, page->entry->ratio, PREDICT_SCATTER, LOOKS_CONFIDENCE);
+    if (order->candidate) {
+        add_figure(page, "work cost of the primary, predicted", "us/record", scaled(work, 1e-3));
+        return;
+    }
+    double read_ns = p->primary_read_ns.value, capacity = page->capacity * 1e9;
+    add_figure(page, "maximum rate of the primary, from backlog", "records/s",
+               (struct estimate){.value = capacity / (read_ns + work.value),
+                                 .low = capacity / (read_ns + work.high),
+                                 .high = capacity / (read_ns + work.low),
+                                 .n = work.n});
+}
+
 static void add_figures(struct page *page)
 {
     const struct shadow_run *run = page->run;
@@ -217,15 +327,12 @@ static void add_figures(struct page *page)
     add_figure(page, "share of reading", "%", scaled(p->read_share, 100));
     add_figure(page, "maximum rate of the primary", "records/s", p->rate_max);
     add_figure(page, "work cost in the sample", "us/record", scaled(p->work_ns, 1e-3));
-    struct estimate weighted =
-        run->sample.heavy_count > 0 ? profile_weighted(&run->looks, run->strata.heavy) : none;
-    if (weighted.high < 2 * weighted.value && weighted.low > weighted.value / 2) {
-        add_figure(page, "the same, weighted by stratum", "us/record", scaled(weighted, 1e-3));
-    }
+    add_strata(page);
     if (m->full_batches > 0) {
         add_figure(page, "rate from full batches", "records/s a core",
                    exactly(m->rate_max, (double)m->full_batches));
     }
+    add_predictions(page);
     add_figure(page, "results", "a record", p->rows_out);
     add_figure(page, "bytes in", "bytes/record", p->bytes_in);
     add_figure(page, "bytes out", "bytes/record", p->bytes_out);
@@ -242,9 +349,17 @@ static void add_figures(struct page *page)
                    exactly(100 * (double)m->records_heavy / rows, rows));
     }
     add_figure(page, "completeness", "%", exactly(100 * m->completeness, rows));
+    if (page->entry->starved > STARVED_TOLD) {
+        add_figure(page, "time without a processor", "%",
+                   exactly(100 * page->entry->starved, rows));
+    }
     add_figure(page, "state in the sample", "bytes", exactly((double)m->state_bytes, rows));
     if (page->entry->order.twin) {
-        add_figure(page, page->entry->order.candidate ? "cost against the baseline" : "noise floor",
+        add_figure(page,
+                   page->entry->order.candidate ? "cost against the baseline"
+                   : page->entry->order.feed == SHADOW_BACKLOG
+                       ? "cost from backlog, against as they come"
+                       : "noise floor",
                    "ratio", page->entry->ratio);
     }
     if (run->primary.known) {
@@ -326,6 +441,23 @@ static void answer_split(struct page *page)
     add_answer(page, "would a split help", "%s", split_verdict_help(s->verdict));
 }
 
+static void answer_backlog(struct page *page)
+{
+    const struct shadow_entry *entry = page->entry;
+    const char *what = "how fast could it be";
+    if (entry->order.feed != SHADOW_BACKLOG || entry->order.candidate) {
+        return;
+    }
+    if (!isfinite(entry->ratio.low)) {
+        add_answer(page, what, "not known yet: too few looks");
+        return;
+    }
+    add_answer(page, what,
+               "fed from backlog a record costs %.3f of what it costs as records come (%.3f to "
+               "%.3f)",
+               entry->ratio.value, entry->ratio.low, entry->ratio.high);
+}
+
 static void answer_compare(struct page *page)
 {
     const struct shadow_entry *entry = page->entry;
@@ -359,10 +491,17 @@ static void answer_trust(struct page *page)
 {
     const struct shadow_measures *m = page->run->sides[SHADOW_SUBJECT].measures;
     const struct shadow_entry *entry = page->entry;
+    char starved[ANSWER_TEXT_MAX / 2] = "";
+    if (entry->starved > STARVED_TOLD) {
+        IGNORE_RESULT(snprintf(starved, sizeof(starved),
+                               "; starved: for %.0f %% of its time the machine had no processor "
+                               "for it, what it says is of the rest",
+                               100 * entry->starved)); /* fits */
+    }
     add_answer(page, "how far to trust it",
-               "%" PRId64 " records, %.0f %% of those of the sample%s; %s%s", entry->records,
+               "%" PRId64 " records, %.0f %% of those of the sample%s%s; %s%s", entry->records,
                100 * entry->completeness,
-               m->cold ? ", begun cold: without the state of its keys" : "",
+               m->cold ? ", begun cold: without the state of its keys" : "", starved,
                entry->life.state != LIFE_ENDED ? "it still runs"
                : entry->life.partial           ? "it ended early: "
                                                : "it ended: ",
@@ -479,12 +618,14 @@ static void add_list(struct text *text, const char *name, const struct entity *e
     text_add(text, STR("]"));
 }
 
-void profile_write_figures(const struct shadow_entry *entry, struct text *text)
+void profile_write_figures(const struct control *control, const struct shadow_entry *entry,
+                           struct text *text)
 {
     struct page *page = ARENA_NEW(text->arena, struct page);
     page->arena = text->arena;
     page->entry = entry;
     page->run = entry->run;
+    page->capacity = capacity_of(control);
     if (entry->run->sides[SHADOW_SUBJECT].measures != NULL) {
         add_figures(page);
     }
@@ -498,12 +639,14 @@ void profile_write(struct control *control, struct shadow_entry *entry, struct t
     page->arena = text->arena;
     page->entry = entry;
     page->run = entry->run;
+    page->capacity = capacity_of(control);
     text_add(text, STR("{\"shadow\":"));
     text_json_row(text, &shadow_entity, &row);
     if (entry->run->sides[SHADOW_SUBJECT].measures != NULL) {
         add_figures(page);
         answer_limit(page);
         answer_split(page);
+        answer_backlog(page);
         answer_compare(page);
         answer_trust(page);
         add_list(text, "answers", &answer_entity, page->answers, page->answer_count);

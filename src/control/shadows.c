@@ -137,6 +137,7 @@ struct shadow_row shadow_row_of(const struct shadow_entry *entry, int64_t now_ns
         .percent = entry->percent,
         .reached_ratio = entry->reached,
         .completeness_ratio = entry->completeness,
+        .starved_ratio = entry->starved,
         .records = entry->records,
         .dropped = entry->dropped,
         .limits = str_of(entry->limits),
@@ -293,6 +294,7 @@ static void take_figures(struct reading *r, struct shadow_entry *entry)
     entry->percent = take_f64(r, "percent");
     entry->reached = take_f64(r, "reached_ratio");
     entry->completeness = take_f64(r, "completeness_ratio");
+    entry->starved = take_f64(r, "starved_ratio");
     entry->records = take_i64(r, r->row, "records");
     entry->dropped = take_i64(r, r->row, "dropped");
     entry->limits_share =

@@ -6,6 +6,7 @@
 #include "control/request.h"
 #include "node/shadow.h"
 #include "prm/adaptive.h"
+#include "prm/predict.h"
 #include "prm/profile.h"
 #include "prm/shadow.h"
 
@@ -21,7 +22,8 @@
 
 enum {
     SHADOWS_KEPT_MAX = 256,
-    SHADOWS_ACTIVE_MAX = 12, /* each is two on the lane at most, which holds SHADOWS_MAX */
+    SHADOWS_ACTIVE_MAX =
+        12, /* each is two on the lane, which holds SHADOWS_MAX; a burst that finds no place waits */
     SHADOW_PROFILE_MAX = 512 << 10
 };
 #define SHADOWS_STREAM "sc.shadows"
@@ -58,6 +60,8 @@ struct shadow_entry {
     /* as last measured */
     double percent, reached, completeness;
     int64_t records, dropped;
+    double
+        starved; /* of the time it was open: its lane had work and the machine no processor for it */
     char limits[PROFILE_NAME_MAX + 1];
     struct estimate limits_share, ratio;
     enum adaptive_verdict verdict;
@@ -77,7 +81,10 @@ struct shadowing {
     struct shadow_settings settings;
     char store[CONTROL_STORE_MAX + 1];
     struct shadow_guard guard;
-    double cores; /* that its primaries use, as last monitored */
+    int64_t committed, committed_late; /* of its partitions, at the guard's last look */
+    bool counted;                      /* they are known */
+    double cores;                      /* that its primaries use, as last monitored */
+    double told_cores;                 /* its shadows' budget, as the shadow lane was told */
     int64_t begun, ended[LIFE_OUTCOME_COUNT];
 };
 
@@ -119,5 +126,10 @@ struct shadow_row shadow_row_of(const struct shadow_entry *entry, int64_t now_ns
 struct str shadow_write(const struct shadow_entry *entry, int64_t now_ns, struct arena *arena);
 ATTR_NODISCARD enum err shadow_read(struct str record, struct shadow_entry *ret_entry,
                                     struct err_info *info);
+
+/* Adds the stretches of input that both twins have whole. With `heavy_ns`, what their heavy rows cost, [0] and [1] a row, is
+ * taken away with these rows: what is left is the other stratum's. NULL: they stay. Pure. */
+void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *baseline,
+                  const double heavy_ns[2], struct twin_looks *twins);
 
 #endif

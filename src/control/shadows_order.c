@@ -180,17 +180,18 @@ static enum err read_order(struct control *control, const struct control_args *a
                            struct err_info *info)
 {
     bool has_percent = !isnan(args->percent), has_duration = !isnan(args->duration_seconds);
-    *order =
-        (struct shadow_order){.candidate = candidate,
-                              .cause = LIFE_CAUSE_PERSON,
-                              .percent = has_percent ? args->percent : shadowing->settings.percent,
-                              .duration_ns = has_duration ? (int64_t)(args->duration_seconds * 1e9)
-                                                          : shadowing->settings.duration_ns,
-                              .by = args->sampling == 1 ? SHADOW_BY_RECORD : SHADOW_BY_KEY,
-                              .transport = args->transport == 1 ? SHADOW_QUEUE : SHADOW_VIEW,
-                              .feed = args->feed == 1 ? SHADOW_BACKLOG : SHADOW_FOLLOW,
-                              .twin = candidate || args->twin,
-                              .adaptive = args->adaptive};
+    *order = (struct shadow_order){
+        .candidate = candidate,
+        .cause = LIFE_CAUSE_PERSON,
+        .percent = has_percent ? args->percent : shadowing->settings.percent,
+        .duration_ns = has_duration ? (int64_t)(args->duration_seconds * 1e9)
+                                    : shadowing->settings.duration_ns,
+        .by = args->sampling == 1 ? SHADOW_BY_RECORD : SHADOW_BY_KEY,
+        .transport = args->transport == 1 ? SHADOW_QUEUE : SHADOW_VIEW,
+        .feed = args->feed == 1 ? SHADOW_BACKLOG : SHADOW_FOLLOW,
+        /* What a backlog costs is told against what records cost as they come. */
+        .twin = candidate || args->twin || args->feed == 1,
+        .adaptive = args->adaptive};
     IGNORE_RESULT(snprintf(order->store, sizeof(order->store), "%s",
                            args->store[0] != 0 ? args->store : shadowing->store)); /* fits */
     IGNORE_RESULT(snprintf(order->settings, sizeof(order->settings), "%s",

@@ -11,6 +11,7 @@
 #include "control/shadows_priv.h"
 
 enum { WATCHED_FIRST = 64 };
+#define BUDGET_STEP 0.05 /* of a budget: smaller changes are not told */
 #define GUARD_NS    1000000000LL
 #define FORECAST_NS (120 * 1000000000LL) /* an older one is none */
 #define QUIET_NS    (600 * 1000000000LL) /* between two automatic shadows of a partition */
@@ -188,26 +189,51 @@ static void add_use(struct control *control, const struct monitored *part)
     }
 }
 
-static void look_at_guard(struct control *control, struct shadowing *shadowing)
+/* What its partitions say now, summed up. */
+struct live_sums {
+    int64_t oldest_ns, state_bytes, committed, late;
+};
+
+static struct live_sums live_sums_of(const struct control *control, struct str pipeline)
 {
-    const struct pipeline_plan *plan =
-        config_pipeline(config_in_force(control, shadowing->pipeline), shadowing->pipeline);
-    int64_t oldest_ns = 0, state_bytes = 0;
+    struct live_sums sums = {0};
     for (int32_t l = 0; l < control->lane_count; l++) {
         const struct lane_view *view = &control->lanes[l];
         for (int32_t p = 0; p < view->report_count; p++) {
             const struct partition_report *report = &view->reports[p];
             const struct stage *stage = node_runtime_stage(control->runtime, report->stage);
-            if (!str_equal(stage->plan->pipeline, shadowing->pipeline)) {
+            if (!str_equal(stage->plan->pipeline, pipeline)) {
                 continue;
             }
-            int64_t lag_ns = report->figures.lag_ns;
-            oldest_ns = lag_ns > oldest_ns ? lag_ns : oldest_ns;
-            state_bytes += report->figures.state_bytes;
+            const struct partition_figures *f = &report->figures;
+            sums.oldest_ns = f->lag_ns > sums.oldest_ns ? f->lag_ns : sums.oldest_ns;
+            sums.state_bytes += f->state_bytes;
+            sums.committed += f->committed;
+            sums.late += f->committed_late;
         }
     }
-    shadow_guard_look(&shadowing->guard, oldest_ns, plan->objective_ns,
-                      (double)state_bytes / (double)plan->memory_bytes);
+    return sums;
+}
+
+static void look_at_guard(struct control *control, struct shadowing *shadowing)
+{
+    const struct pipeline_plan *plan =
+        config_pipeline(config_in_force(control, shadowing->pipeline), shadowing->pipeline);
+    struct live_sums sums = live_sums_of(control, shadowing->pipeline);
+    struct live_look look = {.age_ns = sums.oldest_ns,
+                             .bound_ns = plan->objective_ns,
+                             .memory = (double)sums.state_bytes / (double)plan->memory_bytes};
+    /* Counters that fell are of partitions that were opened again: such a look says nothing of records. */
+    bool risen = sums.committed >= shadowing->committed && sums.late >= shadowing->committed_late;
+    if (shadowing->counted && risen) {
+        look.records = sums.committed - shadowing->committed;
+        look.late = sums.late - shadowing->committed_late;
+        look.late = look.late < look.records ? look.late : look.records;
+    }
+    shadowing->committed = sums.committed;
+    shadowing->committed_late = sums.late;
+    shadowing->counted = true;
+    shadow_guard_look(&shadowing->guard, &look);
 }
 
 static void look_at_parts(struct control *control)
@@ -223,6 +249,51 @@ static void look_at_parts(struct control *control)
         look_at_part(control, &monitor->parts[i]);
     }
     forget_unseen(&control->watch);
+}
+
+/* --- budgets --- */
+
+static int32_t first_stage_of(const struct control *control, struct str pipeline)
+{
+    int32_t count = node_runtime_stage_count(control->runtime);
+    for (int32_t i = 0; i < count; i++) {
+        if (str_equal(node_runtime_stage(control->runtime, i)->plan->pipeline, pipeline)) {
+            return i;
+        }
+    }
+    return count;
+}
+
+/* Tells the shadow lane a budget if it differs from what was told by so much that it matters. One at a time. */
+static void tell_budget(struct control *control, double cores, int32_t stage, double *told)
+{
+    double most = cores < 1 ? cores : 1; /* one thread */
+    if (!(most > 0) || control->shadow_limits_out || fabs(most - *told) < BUDGET_STEP * most) {
+        return;
+    }
+    *told = most;
+    control->shadow_limits =
+        (struct shadow_command){.kind = SHADOW_LIMITS, .reply = &control->shadow_replies};
+    control->shadow_limits.u.limits = (struct shadow_limits){.budget = most, .stage = stage};
+    control->shadow_limits_out = true;
+    shadow_lane_send(node_runtime_shadow_lane(control->runtime), &control->shadow_limits);
+}
+
+void shadows_set_budgets(struct control *control)
+{
+    double all = 0;
+    for (int32_t i = 0; i < control->watch.count; i++) {
+        struct shadowing *shadowing = &control->watch.all[i];
+        char pipeline[CONTROL_NAME_MAX + 1];
+        IGNORE_RESULT(snprintf(pipeline, sizeof(pipeline), "%.*s", STR_ARG(shadowing->pipeline)));
+        if (shadows_active(&control->shadows, pipeline) > 0) {
+            double cores = shadow_budget_cores(&shadowing->settings, shadowing->cores);
+            tell_budget(control, cores, first_stage_of(control, shadowing->pipeline),
+                        &shadowing->told_cores);
+            all += cores;
+        }
+    }
+    tell_budget(control, all, -1, &control->shadow_budget);
 }
 
 int64_t shadows_watch(struct control *control)

@@ -13,6 +13,7 @@
 #define PARTITION_FIGURES(X) \
     X(int64_t, records_read, "records", "rows of its input that it looked at") \
     X(int64_t, records_in, "records", "rows that were its own") \
+    X(int64_t, batches, "batches", "in which its own rows came") \
     X(int64_t, bytes_in, "bytes", "keys and values of its own rows") \
     X(int64_t, records_out, "records", "rows written to its output") \
     X(int64_t, bytes_out, "bytes", "keys and values written to its output") \
@@ -26,6 +27,9 @@
     X(int64_t, state_entries, "entries", "keyed state") \
     X(int64_t, changelog_bytes, "bytes", "deltas and positions written") \
     X(int64_t, commits, "commits", "that it was part of") \
+    X(int64_t, committed, "records", "of its shards, that its commits have passed") \
+    X(int64_t, committed_late, "records", \
+      "of those, in commits whose oldest record was older than the objective") \
     X(int64_t, lag_records, "records", "not yet committed") \
     X(int64_t, lag_ns, "ns", "age of the oldest record not yet committed") \
     X(int64_t, watermark_ms, "ms", \

@@ -236,6 +236,26 @@ static void report_floors(struct lane *lane, const struct partition *part)
     }
 }
 
+/* How far the claim's partition has come, and whether it took longer than its pipeline's objective. */
+static void take_claim(const struct lane *lane, const struct commit_claim *claim)
+{
+    struct partition *part = claim->part;
+    int64_t passed = 0, age_ns = 0;
+    for (int32_t k = 0; k < part->stage->plan->input_count; k++) {
+        bool began = part->committed[k] >= 0 && part->shards[k] != NULL;
+        if (began && claim->offset[k] > part->committed[k]) {
+            int64_t age = lane_shard_lag_ns(part->shards[k], part->committed[k], lane->now_ns);
+            age_ns = age > age_ns ? age : age_ns;
+            passed += claim->offset[k] - part->committed[k];
+        }
+        part->committed[k] = claim->offset[k];
+    }
+    const struct pipeline_plan *plan =
+        atomic_load_explicit(&part->stage->pipeline->plan, memory_order_acquire);
+    part->figures.committed += passed;
+    part->figures.committed_late += age_ns > plan->objective_ns ? passed : 0;
+}
+
 static void committed(struct lane *lane)
 {
     struct commit *commit = lane->flying;
@@ -244,9 +264,7 @@ static void committed(struct lane *lane)
         struct commit_claim *claim = &commit->parts[i];
         claim->part->in_flight = false;
         claim->part->figures.commits++;
-        for (int32_t k = 0; k < claim->part->stage->plan->input_count; k++) {
-            claim->part->committed[k] = claim->offset[k];
-        }
+        take_claim(lane, claim);
         lane_note_ended(lane, claim->part);
         report_floors(lane, claim->part);
     }

@@ -45,7 +45,7 @@ struct lane_shard {
     int64_t read_bytes;
     int64_t want_low, want_high; /* offsets that its readers wait for; high < 0: none */
     struct lane_shard *next_wanting;
-    uint32_t read_count;
+    uint32_t read_count, wake_count;
     int64_t retry_ns; /* not before, after a failed read */
     int64_t end_offset, end_before;
     int64_t moved_ns;    /* when the end last moved */

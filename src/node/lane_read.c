@@ -104,10 +104,13 @@ void lane_detach(struct lane *lane, struct partition *part)
     }
 }
 
+/* Each in turn is the first: the first to take a batch brings it into the caches for the others, and twins are compared. */
 static void wake_readers(struct lane *lane, struct lane_shard *shard)
 {
-    for (int32_t i = 0; i < shard->reader_count; i++) {
-        lane_ready(lane, shard->readers[i].part);
+    int32_t count = shard->reader_count;
+    uint32_t first = lane->options.shadows ? shard->wake_count++ : 0;
+    for (int32_t i = 0; i < count; i++) {
+        lane_ready(lane, shard->readers[(first + (uint32_t)i) % (uint32_t)count].part);
     }
 }
 

@@ -403,6 +403,7 @@ static enum step_result step_read(struct partition *part, struct work *work, int
     part->moved[input] = true;
     part->figures.records_read += slice.scanned;
     part->figures.records_in += slice.batch != NULL ? slice.batch->sel_count : 0;
+    part->figures.batches += slice.batch != NULL;
     part->figures.bytes_in += slice.bytes;
     part->figures.stamped += slice.stamped;
     if (slice.batch != NULL && input == 0 && !work->tuning->figures_off) {

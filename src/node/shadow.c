@@ -95,6 +95,7 @@ struct shadow *shadow_new(struct shadow_lane *lane, const struct shadow_spec *sp
     shadow->stage = stage;
     shadow->slot = slot;
     shadow->skipped_from = -1;
+    shadow->budget = shadow_budget_of(lane, stage->pipeline);
     arena_init(&shadow->scratch, 64 << 20);
     sampler_init(&shadow->sampler, &spec->sample);
     shadow_meter_init(shadow);
@@ -247,15 +248,55 @@ static void leave_pair(struct shadow *shadow)
     }
 }
 
-void shadow_reopen(struct shadow *shadow)
+struct shadow *shadow_partner(const struct shadow *shadow)
 {
-    CHECK(shadow->state != SHADOW_ENDED);
-    leave_pair(shadow); /* its results begin elsewhere now */
+    for (struct shadow *other = shadow->lane->shadows; other != NULL; other = other->next) {
+        bool partners = other->spec.partner == shadow->spec.id ||
+                        (shadow->spec.partner != 0 && shadow->spec.partner == other->spec.id);
+        if (partners && !other->closing && other->state != SHADOW_ENDED) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+static void reopen_one(struct shadow *shadow)
+{
     drop_parts(shadow);
     shadow_meter_begin(shadow);
     shadow->meter->begun_ns = shadow->lane->now_ns;
     sampler_init(&shadow->sampler, &shadow->spec.sample);
     set_state(shadow, SHADOW_OPENING);
+}
+
+/* Results of two are compared from where both begin: what was found so far is kept, what waited for a match is not. */
+static void begin_pair_anew(struct shadow *shadow, struct shadow *partner)
+{
+    struct shadow *first = shadow->pair->sides[0].shadow;
+    struct shadow *second = first == shadow ? partner : shadow;
+    struct shadow_comparison before;
+    shadow_pair_compare(shadow->pair, second, &before);
+    leave_pair(first);
+    leave_pair(second);
+    first->pair = second->pair = shadow_pair_new(first);
+    shadow_pair_join(first->pair, second);
+    shadow_pair_go_on(first->pair, &before);
+}
+
+void shadow_reopen(struct shadow *shadow)
+{
+    struct shadow *partner = shadow_partner(shadow);
+    CHECK(shadow->state != SHADOW_ENDED);
+    if (partner == NULL) {
+        leave_pair(shadow); /* its results begin elsewhere now */
+    } else if (shadow->pair != NULL && shadow->pair == partner->pair) {
+        begin_pair_anew(shadow, partner);
+    }
+    reopen_one(shadow);
+    if (partner != NULL) {
+        partner->spec.sample = shadow->spec.sample;
+        reopen_one(partner);
+    }
 }
 
 void shadow_finish(struct shadow *shadow, enum shadow_end end, const char *problem)
@@ -432,10 +473,16 @@ static void advance_running(struct shadow *shadow, int64_t now_ns, int64_t *next
     bool paused = shadow->paused;
     bool gathering = gathers(shadow, now_ns, next_ns);
     bool waits = shadow->pair != NULL && shadow_pair_full(shadow->pair, shadow);
+    if (now_ns < shadow->budget->may_run_ns) {
+        waits = true;
+        *next_ns = shadow->budget->may_run_ns < *next_ns ? shadow->budget->may_run_ns : *next_ns;
+    }
     /* A queue gathers in front of its filling half, so that draining it is one go for both. */
     hold(shadow, shadow->part, paused || gathering || waits);
     if (shadow->filler != NULL) {
-        hold(shadow, shadow->filler, paused || gathering || !shadow_feed_room(shadow->feed));
+        hold(shadow, shadow->filler,
+             paused || gathering || now_ns < shadow->budget->may_run_ns ||
+                 !shadow_feed_room(shadow->feed));
     }
 }
 

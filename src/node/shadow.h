@@ -133,6 +133,7 @@ struct shadow_groups {
     int64_t first;
     struct shadow_group {
         int64_t rows;    /* own records */
+        int64_t batches; /* in which they came */
         int64_t read_ns; /* fetch, check, inflate, decode, choose; CPU */
         int64_t work_ns; /* chain, timers, probes taken off; CPU */
         int64_t rows_out;
@@ -181,7 +182,8 @@ struct shadow_measures {
     double requested,
         reached; /* shares of the primary's records: what the choice expected of; what came */
     double
-        completeness; /* of the sample since the first generation: measured or warmed over that and dropped */
+        completeness; /* of the sample since the first generation: measured or warmed, over that and what was dropped or
+                       * still waits (following only: a backlog is meant to wait) */
 
     /* cost, CPU, over own records unless said otherwise */
     struct probe_moments read; /* rows_in: looked at; rows_out: own */
@@ -195,7 +197,9 @@ struct shadow_measures {
     int64_t lag_records; /* of the shard, behind its end */
     struct histogram
         wait_ns; /* from when the lane saw a record to when it was processed; weighted by rows */
-    int64_t paused_ns, throttled_ns; /* wall time; throttled: the lane's budget */
+    int64_t paused_ns, throttled_ns; /* wall time; throttled: its pipeline's budget or the lane's */
+    int64_t
+        starved_ns; /* wall time since it was opened in which the lane had work, and the machine no processor for it */
     double
         rate_max; /* own records per second of CPU, reading included, of full batches; 0: there were none */
     int64_t full_batches;
@@ -256,7 +260,7 @@ enum shadow_command_kind {
     SHADOW_PAUSE, /* u.id. It reads nothing; it holds its memory */
     SHADOW_RESUME, /* u.id. It catches up from where it was */
     SHADOW_RESAMPLE, /* u.resample: another sample: measures of the present generation, then it reopens from the
-                      * primary's last commit as the next one. Answered when it is WARMING again */
+                      * primary's last commit as the next one, its partner with it. Answered when it is WARMING again */
     SHADOW_MEASURE, /* u.measure. NOT_FOUND */
     SHADOW_COMPARE, /* u.compare. NOT_FOUND, INVALID (no partner that kept its results) */
     SHADOW_LIST,    /* u.list */
@@ -303,9 +307,11 @@ struct shadow_command {
             struct shadow_brief *briefs; /* the caller's [cap] */
             int32_t cap, ret_count;
         } list;
-        struct {
+        struct shadow_limits {
             double budget;        /* of a core, 0.001..1; 0: as it is */
-            int64_t memory_bytes; /* 0: as it is */
+            int64_t memory_bytes; /* of the whole lane; 0: as it is */
+            /* The budget is of all shadows of the pipeline that this stage belongs to; < 0: of the whole lane. */
+            int32_t stage;
         } limits;
     } u;
 };
@@ -317,8 +323,9 @@ struct shadow_lane_options {
     const struct clock *clock;
     struct stage *_Atomic const *stages; /* as in lane_options */
     int32_t stage_count;
-    uint16_t number;      /* of the lane in its process: names its scratch streams */
-    double budget;        /* of a core, all shadows together, reading included */
+    uint16_t number; /* of the lane in its process: names its scratch streams */
+    double
+        budget; /* of a core, all shadows together, reading included; until LIMITS also of each pipeline's */
     int64_t memory_bytes; /* bound of its heap: all shadows together */
     struct lane_tuning tuning;
 };
@@ -338,10 +345,10 @@ struct shadow_lane_status {
     _Atomic int32_t open;     /* shadows that have not ended */
     _Atomic int32_t ended;    /* and were not closed yet */
     _Atomic uint32_t changes; /* rises with every change of a shadow's state: then LIST says more */
-    _Atomic int64_t memory_bytes;         /* of its heap, now */
-    _Atomic int64_t memory_max;           /* the bound */
-    _Atomic int64_t killed;               /* shadows ended for memory since the start */
-    _Atomic int64_t cpu_ns, throttled_ns; /* since the start */
+    _Atomic int64_t memory_bytes;                     /* of its heap, now */
+    _Atomic int64_t memory_max;                       /* the bound */
+    _Atomic int64_t killed;                           /* shadows ended for memory since the start */
+    _Atomic int64_t cpu_ns, throttled_ns, starved_ns; /* since the start */
     _Atomic bool stopped;
 };
 const struct shadow_lane_status *shadow_lane_status(const struct shadow_lane *lane);

@@ -20,7 +20,8 @@ static enum err check_effects(const struct stage_plan *plan, struct err_info *in
 static enum err check_sample(const struct stage_plan *plan, const struct shadow_sample *sample,
                              struct err_info *info)
 {
-    if (sample->below > SAMPLE_BUCKETS || sample->heavy_count < 0 || sample->left_count < 0 ||
+    if (sample->below > SAMPLE_BUCKETS || sample->groups_below > KEY_GROUP_COUNT ||
+        sample->heavy_count < 0 || sample->left_count < 0 ||
         sample->heavy_count > SHADOW_HEAVY_MAX || sample->left_count > SHADOW_HEAVY_MAX) {
         return err_set(info, ERR_INVALID, "a sample of %u of %d buckets and %d + %d named keys",
                        sample->below, SAMPLE_BUCKETS, sample->heavy_count, sample->left_count);

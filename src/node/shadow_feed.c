@@ -19,7 +19,7 @@
  * Invariants: Q1 one append of an input is in flight at a time. Q2 at most QUEUE_RECORDS_MAX records lie between the two
  * halves, at most QUEUE_BYTES_MAX wait to be appended. */
 
-enum { QUEUE_RETENTION_BYTES = 64 << 20, NAME_ROOM = 64 };
+enum { QUEUE_RETENTION_BYTES = 64 << 20, NAME_ROOM = 64, QUEUE_APPEND_NS = 100000000 };
 
 static struct queue_stream *stream_of(struct shadow_queue *feed, int32_t input)
 {
@@ -257,10 +257,16 @@ void shadow_feed_step(struct shadow_queue *feed)
     struct partition *filler = feed->shadow->filler;
     bool runs = filler != NULL && filler->state == PARTITION_RUNNING;
     for (int32_t i = 0; i < feed->count && runs; i++) {
+        struct feed_queue *queue = &feed->queues[i];
+        int64_t now_ns = feed->shadow->lane->now_ns;
+        /* Each append is a turn of the committer that live commits wait for: few and large ones. */
+        bool full = queue->builder.len >= QUEUE_BYTES_MAX / 2;
+        bool due = full || now_ns - queue->appended_ns >= QUEUE_APPEND_NS;
         /* While an append flies its bytes are the builder's: nothing is added. */
-        if (!feed->queues[i].in_flight) {
+        if (!queue->in_flight && due) {
+            queue->appended_ns = now_ns;
             add_mark(feed, i);
-            append(feed, &feed->queues[i]);
+            append(feed, queue);
         }
     }
 }

@@ -6,7 +6,7 @@
 /* The shadow lane: a lane without primaries, its shadows, the memory that all of it is bounded by, and its door, which is
  * messages. Within a step all memory is of the lane's own heap. */
 
-enum { CACHE_SHARE = 4, CACHE_BYTES_MIN = 1 << 20 };
+enum { CACHE_SHARE = 4, CACHE_BYTES_MIN = 1 << 20, STARVED_NS = 2000000 };
 
 /* --- small things --- */
 
@@ -23,6 +23,24 @@ struct shadow *shadow_find(struct shadow_lane *lane, uint64_t id)
         }
     }
     return NULL;
+}
+
+struct shadow_budget *shadow_budget_of(struct shadow_lane *lane,
+                                       const struct pipeline_env *pipeline)
+{
+    struct shadow_budget *budget = lane->budgets;
+    while (budget != NULL && budget->pipeline != pipeline) {
+        budget = budget->next;
+    }
+    if (budget == NULL) {
+        budget = MEM_NEW(struct shadow_budget);
+        budget->pipeline = pipeline;
+        budget->next = lane->budgets;
+        lane->budgets = budget;
+        cpu_bucket_init(&budget->bucket, (int64_t)(lane->budget * CPU_BUCKET_WHOLE_PPM),
+                        CPU_BUCKET_BURST_NS_MAX, lane->now_ns);
+    }
+    return budget;
 }
 
 static void answer_code(struct shadow_command *command, enum err err, const char *text)
@@ -48,6 +66,8 @@ struct shadow_lane *shadow_lane_new(const struct shadow_lane_options *options)
     lane->clock = options->clock;
     lane->number = options->number;
     lane->memory_bytes = options->memory_bytes;
+    lane->budget = options->budget;
+    lane->due_ns = CLOCK_NEVER;
     struct lane_options inner = {.log = options->log,
                                  .clock = options->clock,
                                  .node = UINT16_MAX, /* no node's: it owns nothing */
@@ -105,6 +125,10 @@ void shadow_lane_free(struct shadow_lane *lane)
     for (struct shadow_door *door = lane->doors, *next; door != NULL; door = next) {
         next = door->next;
         mem_free(door);
+    }
+    for (struct shadow_budget *budget = lane->budgets, *next; budget != NULL; budget = next) {
+        next = budget->next;
+        mem_free(budget);
     }
     IGNORE_RESULT(heap_use(before)); /* the lane's */
     heap_free(lane->heap);
@@ -247,7 +271,9 @@ static void take_resample(struct shadow *shadow, struct shadow_command *command)
     struct err_info info = {0};
     spec.sample = command->u.resample.sample;
     enum err err = shadow_check(shadow->stage, &spec, &info);
-    if (err == ERR_OK && (shadow->state == SHADOW_ENDED || shadow->opening != NULL)) {
+    const struct shadow *partner = shadow_partner(shadow);
+    bool busy = shadow->opening != NULL || (partner != NULL && partner->opening != NULL);
+    if (err == ERR_OK && (shadow->state == SHADOW_ENDED || busy)) {
         err = err_set(&info, ERR_BUSY, "the shadow has ended or is being opened");
     }
     if (err != ERR_OK) {
@@ -301,13 +327,23 @@ static void take_limits(struct shadow_lane *lane, struct shadow_command *command
 {
     double budget = command->u.limits.budget;
     int64_t bytes = command->u.limits.memory_bytes;
+    int32_t stage = command->u.limits.stage;
+    if (stage >= lane->lane->options.stage_count) {
+        answer_code(command, ERR_INVALID, "there is no such stage");
+        return;
+    }
     if (budget < 0 || budget > 1 || (budget > 0 && budget < 0.001) || bytes < 0) {
         answer_code(command, ERR_INVALID,
                     "a budget is 0.001..1 of a core, memory is 1 byte or more");
         return;
     }
-    if (budget > 0) {
+    if (budget > 0 && stage < 0) {
+        lane->budget = budget;
         lane_set_capacity(lane->lane, budget);
+    } else if (budget > 0) {
+        struct stage *of = lane->lane->options.stages[stage];
+        cpu_bucket_set(&shadow_budget_of(lane, of->pipeline)->bucket,
+                       (int64_t)(budget * CPU_BUCKET_WHOLE_PPM), lane->now_ns);
     }
     if (bytes > 0) {
         lane->memory_bytes = bytes;
@@ -554,13 +590,24 @@ static void publish(struct shadow_lane *lane)
     atomic_store_explicit(&status->ended, ended, memory_order_relaxed);
     atomic_store_explicit(&status->cpu_ns, figures->cpu_ns, memory_order_relaxed);
     atomic_store_explicit(&status->throttled_ns, figures->throttled_ns, memory_order_relaxed);
+    atomic_store_explicit(&status->starved_ns, lane->starved_ns, memory_order_relaxed);
+}
+
+/* It wanted to be called earlier, by more than a wake-up takes: others had the processors. */
+static void note_starving(struct shadow_lane *lane, int64_t now_ns)
+{
+    if (lane->due_ns != CLOCK_NEVER && now_ns - lane->due_ns > STARVED_NS) {
+        lane->starved_ns += now_ns - lane->due_ns;
+    }
 }
 
 int64_t shadow_lane_step(void *ctx, int64_t now_ns)
 {
     struct shadow_lane *lane = ctx;
     struct heap *before = heap_use(lane->heap);
+    note_starving(lane, now_ns);
     lane->now_ns = now_ns;
+    int64_t used_ns = lane->lane->figures.cpu_ns;
     take_messages(lane);
     int64_t next_ns = CLOCK_NEVER;
     for (struct shadow *shadow = lane->shadows; shadow != NULL; shadow = shadow->next) {
@@ -580,5 +627,8 @@ int64_t shadow_lane_step(void *ctx, int64_t now_ns)
     stop_if_done(lane);
     publish(lane);
     IGNORE_RESULT(heap_use(before)); /* the lane's */
+    used_ns =
+        now_ns + lane->lane->figures.cpu_ns - used_ns; /* when it is done, if it was left alone */
+    lane->due_ns = next_ns > used_ns ? next_ns : used_ns;
     return next_ns;
 }

@@ -36,6 +36,7 @@ void shadow_meter_begin(struct shadow *shadow)
     struct shadow_meter *meter = shadow->meter;
     struct shadow_measures *m = &meter->m;
     meter->own_before += m->warm_records + m->work.rows_in;
+    meter->starved_ns = shadow->lane->starved_ns;
     uint32_t generation = m->generation + 1;
     int64_t dropped = m->records_dropped, paused_ns = m->paused_ns;
     memset(m, 0, sizeof(*m));
@@ -72,13 +73,18 @@ static const struct partition *source_half(const struct shadow *shadow)
     return shadow->filler != NULL ? shadow->filler : shadow->part;
 }
 
+static int64_t throttled_ns(const struct shadow *shadow)
+{
+    return shadow->lane->lane->figures.throttled_ns + shadow->budget->throttled_ns;
+}
+
 void shadow_meter_start(struct shadow *shadow, int64_t now_ns)
 {
     struct shadow_meter *meter = shadow->meter;
     meter->m.measuring_ns = now_ns;
     meter->counts = source_half(shadow)->views[0].counts;
     meter->retries = shadow->part->figures.retries;
-    meter->throttled_ns = shadow->lane->lane->figures.throttled_ns;
+    meter->throttled_ns = throttled_ns(shadow);
     probes_clear(&meter->probes);
     take_operators(shadow);
 }
@@ -97,6 +103,7 @@ static void make_room(struct shadow_groups *groups, struct meter_operator *opera
             struct shadow_group *to = &joined.group[((groups->first + k) >> 1) - first];
             const struct shadow_group *from = &groups->group[k];
             to->rows += from->rows;
+            to->batches += from->batches;
             to->read_ns += from->read_ns;
             to->work_ns += from->work_ns;
             to->rows_out += from->rows_out;
@@ -231,6 +238,7 @@ static void measure_step(struct shadow *shadow, const struct partition *part, in
     m->overhead_ns += meter->result_ns + meter->probes.spent_ns - step->spent_ns;
     struct shadow_group *group = &m->groups.group[group_of(shadow, step->offset[0])];
     group->rows += gain->rows;
+    group->batches += gain->rows > 0;
     group->read_ns += gain->read_ns;
     group->work_ns += gain->work_ns;
     group->rows_out += gain->rows_out;
@@ -260,8 +268,7 @@ static bool caught_up(const struct shadow *shadow)
             return false;
         }
         if (shadow->feed != NULL &&
-            (shadow->feed->queues[i].in_flight || shadow->feed->queues[i].builder.count > 0 ||
-             shadow->part->views[i].position.next_offset < shadow->feed->queues[i].appended)) {
+            shadow->part->views[i].position.next_offset < shadow->feed->queues[i].appended) {
             return false;
         }
     }
@@ -278,6 +285,19 @@ static void warm_step(struct shadow *shadow, const struct gain *gain)
     }
 }
 
+/* Reading and work, what measuring took included, are paid by the pipeline's budget. */
+static void pay(struct shadow *shadow, struct partition *part, const struct shadow_step *step,
+                int64_t now_ns)
+{
+    struct shadow_budget *budget = shadow->budget;
+    int64_t cpu_ns = part->figures.read_cpu_ns - step->before.read_cpu_ns +
+                     part->figures.work_cpu_ns - step->before.work_cpu_ns;
+    int64_t before_ns = budget->may_run_ns > now_ns ? budget->may_run_ns : now_ns;
+    budget->may_run_ns = cpu_bucket_take(&budget->bucket, now_ns, at_least_0(cpu_ns));
+    budget->throttled_ns += at_least_0(budget->may_run_ns - before_ns);
+    part->held = part->held || budget->may_run_ns > now_ns; /* shadow_advance lets it go */
+}
+
 void shadow_step_end(struct shadow *shadow, struct partition *part, int64_t now_ns,
                      const struct shadow_step *step)
 {
@@ -285,6 +305,7 @@ void shadow_step_end(struct shadow *shadow, struct partition *part, int64_t now_
         return;
     }
     struct gain gain = gain_of(shadow, part, step);
+    pay(shadow, part, step, now_ns);
     if (part == shadow->filler) {
         measure_filling(shadow, &gain);
     } else if (shadow->state == SHADOW_MEASURING && !shadow->burst_done) {
@@ -328,8 +349,9 @@ static void fill_sample(const struct shadow *shadow, struct shadow_measures *m)
     m->reached = m->records_seen > 0 ? own / (double)m->records_seen : 0;
     double share = m->records_seen > 0 ? m->reached : m->requested;
     double done = (double)(meter->own_before + m->warm_records + m->work.rows_in);
-    double dropped = share * (double)m->records_dropped;
-    m->completeness = done + dropped > 0 ? done / (done + dropped) : 1;
+    int64_t waits = shadow->spec.feed == SHADOW_FOLLOW ? m->lag_records : 0;
+    double missing = share * (double)(m->records_dropped + waits);
+    m->completeness = done + missing > 0 ? done / (done + missing) : 1;
 }
 
 static void fill_rate(const struct shadow *shadow, struct shadow_measures *m)
@@ -415,7 +437,10 @@ void shadow_meter_fill(struct shadow *shadow, const struct shadow_measure *measu
         m->paused_ns += now_ns - meter->paused_since_ns;
     }
     if (m->measuring_ns > 0 && shadow->state != SHADOW_ENDED) {
-        m->throttled_ns = shadow->lane->lane->figures.throttled_ns - meter->throttled_ns;
+        m->throttled_ns = throttled_ns(shadow) - meter->throttled_ns;
+    }
+    if (shadow->state != SHADOW_ENDED) {
+        m->starved_ns = shadow->lane->starved_ns - meter->starved_ns;
     }
     if (part != NULL) {
         m->retries = part->figures.retries - meter->retries;

@@ -30,6 +30,17 @@ void shadow_pair_join(struct shadow_pair *pair, struct shadow *second)
     pair->sides[1].shadow = second;
 }
 
+void shadow_pair_go_on(struct shadow_pair *pair, const struct shadow_comparison *before)
+{
+    pair->equal = before->equal;
+    pair->differing = before->differing;
+    pair->missing_before = before->missing;
+    pair->extra_before = before->extra;
+    pair->dropped_before = before->dropped + before->pending;
+    pair->example_count = before->example_count;
+    memcpy(pair->examples, before->examples, sizeof(pair->examples));
+}
+
 static int side_of(const struct shadow_pair *pair, const struct shadow *shadow)
 {
     CHECK(pair->sides[0].shadow == shadow || pair->sides[1].shadow == shadow);
@@ -219,7 +230,10 @@ void shadow_pair_compare(const struct shadow_pair *pair, const struct shadow *ow
     int side = side_of(pair, own);
     struct shadow_comparison c = {.equal = pair->equal,
                                   .differing = pair->differing,
-                                  .dropped = pair->sides[0].dropped + pair->sides[1].dropped};
+                                  .missing = side == 1 ? pair->missing_before : pair->extra_before,
+                                  .extra = side == 1 ? pair->extra_before : pair->missing_before,
+                                  .dropped = pair->sides[0].dropped + pair->sides[1].dropped +
+                                             pair->dropped_before};
     for (int32_t i = 0; i < pair->example_count; i++) {
         struct shadow_example *example = &c.examples[c.example_count++];
         *example = pair->examples[i];

@@ -95,12 +95,15 @@ struct shadow_pair {
     int32_t *slots;              /* [slot_cap]: first result; by identity, linear probing */
     int32_t slot_cap, slot_count;
     int64_t equal, differing;
+    int64_t missing_before, extra_before, dropped_before; /* shadow_pair_go_on; as side 1 sees it */
     int32_t example_count;
     struct shadow_example examples[SHADOW_EXAMPLES_MAX]; /* own: side 1, partner: side 0 */
 };
 
 struct shadow_pair *shadow_pair_new(struct shadow *first);
 void shadow_pair_join(struct shadow_pair *pair, struct shadow *second);
+/* Another pair's findings, as its second side saw them, come before this one's. */
+void shadow_pair_go_on(struct shadow_pair *pair, const struct shadow_comparison *before);
 /* Of one user; frees with the last. */
 void shadow_pair_leave(struct shadow_pair *pair, const struct shadow *shadow);
 void shadow_pair_add(struct shadow_pair *pair, struct shadow *shadow,
@@ -121,6 +124,7 @@ struct feed_queue {   /* of one input */
     struct shard_id shard;
     struct record_builder builder;
     int64_t begin, appended; /* offsets of the shard: of the generation, of what is there */
+    int64_t appended_ns;     /* when the last append was due */
     int64_t marked_ms;
     bool marked_idle;
 };
@@ -166,6 +170,7 @@ struct shadow_meter {
     int64_t own_before;               /* own records of earlier generations */
     struct view_counts counts;        /* when MEASURING began, as the next two */
     int64_t retries, throttled_ns;
+    int64_t starved_ns; /* the lane's, when the generation was asked for */
     struct meter_full {
         int64_t batches, looked, rows, read_ns, work_ns;
     } full;
@@ -182,6 +187,16 @@ void shadow_meter_start(struct shadow *shadow, int64_t now_ns);
 void shadow_meter_fill(struct shadow *shadow, const struct shadow_measure *measure, int64_t now_ns);
 /* Its partitions are about to go: what they alone know is kept. */
 void shadow_meter_keep(struct shadow *shadow, int64_t now_ns);
+
+/* --- what all shadows of a pipeline may use --- */
+
+struct shadow_budget {
+    struct shadow_budget *next;
+    const struct pipeline_env *pipeline;
+    struct cpu_bucket bucket;
+    int64_t may_run_ns;   /* not before */
+    int64_t throttled_ns; /* over, and as far as it is known ahead */
+};
 
 /* --- one shadow --- */
 
@@ -214,6 +229,7 @@ struct shadow {
     bool warm;
     bool burst_done;
     struct shadow_command *opening; /* OPEN or RESAMPLE, to be answered */
+    struct shadow_budget *budget;   /* the lane's */
     struct shadow_queue *feed;      /* QUEUE */
     struct shadow_pair *pair;       /* KEEP_RESULTS */
     struct shadow_sink sink;
@@ -226,7 +242,11 @@ struct shadow *shadow_new(struct shadow_lane *lane, const struct shadow_spec *sp
 /* It is still. */
 void shadow_free(struct shadow *shadow);
 
-/* Another generation, with what `spec` now says, from the primary's last commit. */
+/* The other one of two that were opened from the same commit and has not ended; NULL: there is none. */
+struct shadow *shadow_partner(const struct shadow *shadow);
+
+/* Another generation, with what `spec` now says, from the primary's last commit; partners together, so that they see the same
+ * from the same commit on. */
 void shadow_reopen(struct shadow *shadow);
 void shadow_finish(struct shadow *shadow, enum shadow_end end, const char *problem);
 /* Moves on by what has happened; returns its next deadline. */
@@ -251,14 +271,18 @@ struct shadow_lane {
     const struct clock *clock;
     uint16_t number;
     int64_t memory_bytes;
+    double budget; /* of a core: the lane's own */
     int64_t now_ns;
+    int64_t due_ns;            /* when the last step wanted the next one; CLOCK_NEVER: at no time */
+    int64_t starved_ns;        /* since the start */
     struct mailbox commands;   /* these wake the lane */
     struct mailbox log_done;   /* of feed_queue */
     struct mailbox store_done; /* of shadow_put, shadow_door */
     struct mailbox stopped;    /* the inner lane's answer */
     struct shadow *shadows;
-    struct shadow_door *doors; /* of shadows that are gone */
-    uint32_t slots;            /* bit k: slot k is taken */
+    struct shadow_door *doors;     /* of shadows that are gone */
+    struct shadow_budget *budgets; /* of pipelines that have had a shadow, or were told of one */
+    uint32_t slots;                /* bit k: slot k is taken */
     struct queue_stream queues[SHADOWS_MAX][2];
     bool killing; /* one goes for memory: the next one waits until its memory is back */
     struct shadow_command *stopping;
@@ -268,6 +292,10 @@ struct shadow_lane {
 };
 
 struct shadow *shadow_find(struct shadow_lane *lane, uint64_t id);
+
+/* A pipeline's; made with the lane's own budget when it is asked for first. Stays as long as the lane. */
+struct shadow_budget *shadow_budget_of(struct shadow_lane *lane,
+                                       const struct pipeline_env *pipeline);
 
 /* A shadow's state has changed. */
 void shadow_lane_changed(struct shadow_lane *lane);

@@ -51,6 +51,19 @@ void shadow_sample_choose(const struct heavy_entry *top, int32_t count, uint64_t
     *ret_expected = strata;
 }
 
+void shadow_sample_by_groups(uint32_t group_lo, uint32_t group_hi, struct shadow_sample *sample)
+{
+    CHECK(group_lo < group_hi && group_hi <= KEY_GROUP_COUNT);
+    double share = (double)sample->below / SAMPLE_BUCKETS;
+    double least = (double)SHADOW_SAMPLE_GROUPS_MIN / (group_hi - group_lo);
+    double groups = (share > least ? share : least) * KEY_GROUP_COUNT;
+    sample->groups_below = 0;
+    if (groups < KEY_GROUP_COUNT - 1 && sample->below > 0) {
+        sample->groups_below = (uint32_t)ceil(groups);
+        sample->below = below_of(share * KEY_GROUP_COUNT / sample->groups_below);
+    }
+}
+
 void shadow_sample_records(double percent, struct shadow_sample *ret_sample)
 {
     CHECK(percent > 0 && percent <= 100);
@@ -75,8 +88,9 @@ static bool same_names(const uint64_t *a, const uint64_t *b, int32_t count)
 
 bool shadow_sample_equal(const struct shadow_sample *a, const struct shadow_sample *b)
 {
-    return a->by == b->by && a->below == b->below && a->heavy_count == b->heavy_count &&
-           a->left_count == b->left_count && same_names(a->heavy, b->heavy, a->heavy_count) &&
+    return a->by == b->by && a->below == b->below && a->groups_below == b->groups_below &&
+           a->heavy_count == b->heavy_count && a->left_count == b->left_count &&
+           same_names(a->heavy, b->heavy, a->heavy_count) &&
            same_names(a->left, b->left, a->left_count);
 }
 
@@ -99,9 +113,16 @@ static void name(struct sampler *sampler, const uint64_t *hashes, int32_t count,
 void sampler_init(struct sampler *sampler, const struct shadow_sample *sample)
 {
     CHECK(sample->heavy_count <= SHADOW_HEAVY_MAX && sample->left_count <= SHADOW_HEAVY_MAX);
-    *sampler = (struct sampler){.by = sample->by, .below = sample->below};
+    uint32_t groups = sample->groups_below > 0 ? sample->groups_below : KEY_GROUP_COUNT;
+    *sampler = (struct sampler){.by = sample->by, .below = sample->below, .groups_below = groups};
     name(sampler, sample->heavy, sample->heavy_count, STRATUM_HEAVY);
     name(sampler, sample->left, sample->left_count, STRATUM_LEFT);
+}
+
+/* Multiples of the golden ratio, modulo 1: any run of consecutive ones is spread evenly (Steinhaus' three gaps). */
+static uint32_t group_rank(uint64_t hash)
+{
+    return (key_group_of(hash) * 2531U) & (KEY_GROUP_COUNT - 1);
 }
 
 static enum stratum key_stratum(const struct sampler *sampler, uint64_t hash)
@@ -113,7 +134,9 @@ static enum stratum key_stratum(const struct sampler *sampler, uint64_t hash)
             return (enum stratum)sampler->stratum[at];
         }
     }
-    return sample_bucket_of(hash) < sampler->below ? STRATUM_HASHED : STRATUM_NONE;
+    return group_rank(hash) < sampler->groups_below && sample_bucket_of(hash) < sampler->below
+               ? STRATUM_HASHED
+               : STRATUM_NONE;
 }
 
 /* Neighbouring offsets spread over all buckets: the finaliser of splitmix64 (Steele, Lea, Flood 2014). */

@@ -17,12 +17,6 @@ enum column {
     COLUMN_WORK,
     COLUMN_READ,
     COLUMN_CHAIN, /* CPU of all operators */
-    /* sums of products over groups, in thousands of rows: of heavy and hashed rows, and of either with the CPU */
-    COLUMN_HEAVY_HEAVY,
-    COLUMN_HEAVY_HASHED,
-    COLUMN_HASHED_HASHED,
-    COLUMN_HEAVY_WORK,
-    COLUMN_HASHED_WORK,
     COLUMNS_OF_WHOLE
 };
 enum operator_column { OPERATOR_ROWS, OPERATOR_CPU, COLUMNS_OF_OPERATOR };
@@ -77,12 +71,6 @@ void profile_add_group(struct profile_looks *looks, const struct profile_group *
     row[COLUMN_WORK] = group->work_ns;
     row[COLUMN_READ] = group->read_ns;
     row[COLUMN_CHAIN] = 0;
-    double heavy = group->heavy_rows / 1e3, hashed = (group->rows - group->heavy_rows) / 1e3;
-    row[COLUMN_HEAVY_HEAVY] = heavy * heavy;
-    row[COLUMN_HEAVY_HASHED] = heavy * hashed;
-    row[COLUMN_HASHED_HASHED] = hashed * hashed;
-    row[COLUMN_HEAVY_WORK] = heavy * group->work_ns / 1e3;
-    row[COLUMN_HASHED_WORK] = hashed * group->work_ns / 1e3;
     for (int32_t i = 0; i < looks->operator_count; i++) {
         row[column_of(i, OPERATOR_ROWS)] = group->operator_rows[i];
         row[column_of(i, OPERATOR_CPU)] = group->operator_ns[i];
@@ -272,41 +260,22 @@ void profile_of(const struct profile_looks *looks, const struct profile_counters
     find_limit(sample, ret_profile);
 }
 
-/* --- strata --- */
-
-/* Below this the two strata rise and fall together, and their costs cannot be told apart. */
-#define DETERMINANT_MIN 1e-3
-
-static double weighted_cost(const void *ctx, const double *sums)
-{
-    double heavy_share = *(const double *)ctx;
-    double hh = sums[COLUMN_HEAVY_HEAVY], hl = sums[COLUMN_HEAVY_HASHED];
-    double ll = sums[COLUMN_HASHED_HASHED];
-    double determinant = hh * ll - hl * hl;
-    if (!(determinant > DETERMINANT_MIN * hh * ll)) {
-        return NUM_NAN;
-    }
-    double hw = sums[COLUMN_HEAVY_WORK], lw = sums[COLUMN_HASHED_WORK];
-    double heavy_ns = (hw * ll - lw * hl) / determinant;
-    double hashed_ns = (lw * hh - hw * hl) / determinant;
-    return heavy_share * heavy_ns + (1 - heavy_share) * hashed_ns;
-}
-
-struct estimate profile_weighted(const struct profile_looks *looks, double heavy_share)
-{
-    struct estimate e =
-        looks_estimate(&looks->sample, weighted_cost, &heavy_share, true, LOOKS_CONFIDENCE);
-    e.n = profile_rows(looks);
-    return e;
-}
-
 /* --- twins --- */
 
-enum { TWIN_ROWS, TWIN_CPU, TWIN_BASE_ROWS, TWIN_BASE_CPU, TWIN_COLUMNS };
+void twin_init(struct twin_looks *looks)
+{
+    looks_init(&looks->looks, looks->memory[0], TWIN_COLUMNS);
+    looks_init(&looks->kept, looks->memory[1], TWIN_COLUMNS);
+}
 
 void twin_begin(struct twin_looks *looks)
 {
-    looks_init(&looks->looks, looks->memory, TWIN_COLUMNS);
+    looks_copy(&looks->looks, &looks->kept);
+}
+
+void twin_keep(struct twin_looks *looks)
+{
+    looks_copy(&looks->kept, &looks->looks);
 }
 
 void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,

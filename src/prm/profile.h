@@ -30,7 +30,6 @@ struct profile_counters {
 /* A batch of the sample: what came of one stretch of the input. Twins on the same sample have the same stretches. */
 struct profile_group {
     double rows, rows_out, work_ns, read_ns;
-    double heavy_rows; /* of rows: of the heavy stratum, whose records are all in the sample */
     const double *operator_rows, *operator_ns; /* [operator_count] */
 };
 
@@ -98,21 +97,20 @@ struct profile {
 void profile_of(const struct profile_looks *looks, const struct profile_counters *counters,
                 double capacity, struct profile *ret_profile);
 
-/* CPU of a record in the sample, weighted by stratum: heavy keys are all in the sample, the others by a share of them, so that
- * its plain mean leans to the heavy. The strata's costs come from a regression of the groups' CPU on their records of either,
- * the weights from the primary's always-on figures.
- *   heavy_share   of the partition's records, 0..1
- * NaN: the two hardly vary against each other, or one is empty. Source: Cochran 1977 section 5.3; jackknife as in looks.h. */
-struct estimate profile_weighted(const struct profile_looks *looks, double heavy_share);
+/* Columns of twins' looks. */
+enum twin_column { TWIN_ROWS, TWIN_CPU, TWIN_BASE_ROWS, TWIN_BASE_CPU, TWIN_COLUMNS };
 
 /* The same sample through two chains, in pairs of groups. Not to be copied: its looks point into it. */
 struct twin_looks {
-    struct looks looks; /* columns: rows and CPU of either */
-    double memory[(LOOKS_BATCHES_MAX + 1) * 4];
+    struct looks looks, kept; /* by twin_column; kept: of samples before the present one */
+    double memory[2][(LOOKS_BATCHES_MAX + 1) * TWIN_COLUMNS];
 };
 
-/* Begins anew: pairs come all at once, again and again. */
+void twin_init(struct twin_looks *looks);
+
+/* The pairs of the present sample come anew, all of them, as those of profile_begin_sample() do; keep() makes them stay. */
 void twin_begin(struct twin_looks *looks);
+void twin_keep(struct twin_looks *looks);
 void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,
               double baseline_cpu_ns);
 

@@ -234,25 +234,36 @@ void shadow_trigger_rest(struct shadow_trigger *trigger, int64_t now_ns, int64_t
 
 /* --- guard --- */
 
-void shadow_guard_look(struct shadow_guard *guard, int64_t latency_ns, int64_t bound_ns,
-                       double memory)
+static void forget_looks(struct shadow_guard *guard)
 {
-    CHECK(bound_ns > 0);
-    bool over = latency_ns > bound_ns;
+    *guard = (struct shadow_guard){.calm = guard->calm, .memory_low = guard->memory_low};
+}
+
+void shadow_guard_look(struct shadow_guard *guard, const struct live_look *look)
+{
+    CHECK(look->bound_ns > 0 && look->late >= 0 && look->late <= look->records);
+    bool over = look->age_ns > look->bound_ns;
     guard->over[1] = guard->over[1] << 1 | guard->over[0] >> 63;
     guard->over[0] = guard->over[0] << 1 | (over ? 1 : 0);
-    guard->memory_low = memory > MEMORY_LOW;
-    bool calm = (double)latency_ns <= CALM_SHARE * (double)bound_ns && !guard->memory_low;
+    guard->record_sum += look->records - guard->records[guard->at];
+    guard->late_sum += look->late - guard->late[guard->at];
+    guard->records[guard->at] = look->records;
+    guard->late[guard->at] = look->late;
+    guard->at = (guard->at + 1) % SHADOW_GUARD_LOOKS;
+    guard->memory_low = look->memory > MEMORY_LOW;
+    bool calm = (double)look->age_ns <= CALM_SHARE * (double)look->bound_ns && look->late == 0 &&
+                !guard->memory_low;
     guard->calm = !calm ? 0 : guard->calm < CALM_LOOKS ? guard->calm + 1 : CALM_LOOKS;
     if (guard->calm == CALM_LOOKS) { /* what was before has been answered by a pause */
-        guard->over[0] = guard->over[1] = 0;
+        forget_looks(guard);
     }
 }
 
 bool shadow_guard_pressed(const struct shadow_guard *guard)
 {
     int over = __builtin_popcountll(guard->over[0]) + __builtin_popcountll(guard->over[1]);
-    return over * 100 > SHADOW_GUARD_LOOKS || guard->memory_low;
+    return over * 100 > SHADOW_GUARD_LOOKS || guard->late_sum * 100 > guard->record_sum ||
+           guard->memory_low;
 }
 
 bool shadow_guard_calm(const struct shadow_guard *guard)

@@ -199,20 +199,28 @@ void shadow_trigger_rest(struct shadow_trigger *trigger, int64_t now_ns, int64_t
 
 enum { SHADOW_GUARD_LOOKS = 128 };
 
-/* A share of looks at the live latency above its bound: with looks a second apart its 99th percentile over two minutes is above
- * the bound when 2 of the last 128 are. */
+/* Whether the 99th percentile of the live latency is above its bound, over the last two minutes of looks a second apart. Two
+ * ways to see it, either is enough: more than a hundredth of the records were committed too late, or, where nothing is
+ * committed at all, the oldest record was too old in 2 of the last 128 looks. */
 struct shadow_guard {
-    uint64_t over[SHADOW_GUARD_LOOKS / 64]; /* bits, newest lowest */
-    int32_t calm;                           /* looks in a row below four fifths of the bound */
-    bool memory_low;                        /* at the last look */
+    uint64_t over[SHADOW_GUARD_LOOKS / 64]; /* bits, newest lowest: its oldest record was too old */
+    int64_t records[SHADOW_GUARD_LOOKS], late[SHADOW_GUARD_LOOKS]; /* a ring */
+    int64_t record_sum, late_sum;                                  /* of it */
+    int32_t at;   /* the oldest one, the next to go */
+    int32_t calm; /* looks in a row without late records, the age below four fifths of the bound */
+    bool memory_low; /* at the last look */
 };
 
-/* One look.
- *   latency_ns   age of the oldest record of the pipeline not yet committed
- *   bound_ns     its objective, > 0
- *   memory       state of the pipeline / its limit; NaN: not known */
-void shadow_guard_look(struct shadow_guard *guard, int64_t latency_ns, int64_t bound_ns,
-                       double memory);
+/* One look at a pipeline. */
+struct live_look {
+    int64_t age_ns;   /* of its oldest record not yet committed */
+    int64_t bound_ns; /* its objective, > 0 */
+    int64_t records;  /* committed since the last look, >= 0 */
+    int64_t late; /* of them, in commits whose oldest record was older than the bound; 0..records */
+    double memory; /* its state / its limit; NaN: not known */
+};
+
+void shadow_guard_look(struct shadow_guard *guard, const struct live_look *look);
 
 bool shadow_guard_pressed(const struct shadow_guard *guard);
 bool shadow_guard_calm(const struct shadow_guard *guard);

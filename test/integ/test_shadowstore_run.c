@@ -71,13 +71,13 @@ static void outputs(const char *data, char *ret_text, size_t cap)
 }
 
 /* What the store's server is made to do before each round. */
-enum harm { HARM_NONE, HARM_KILL, HARM_STOP };
+enum harm { HARM_NONE, HARM_KILL, HARM_STOP, HARM_ABSENT };
 
 static void hurt(struct server *server, enum harm harm, int round)
 {
     if (harm == HARM_KILL && round == 1) {
         server_kill(server);
-    } else if (harm == HARM_KILL && round == 3) {
+    } else if ((harm == HARM_KILL || harm == HARM_ABSENT) && round == 3) {
         server_restart(server);
     } else if (harm == HARM_STOP && round == 1) {
         server_pause(server);
@@ -128,6 +128,9 @@ static void run_once(const char *name, bool redis, enum harm harm, bool shadow, 
                            redis ? "redis" : "memcached", server.port)); /* fits */
     IGNORE_RESULT(snprintf(config, sizeof(config), "%s.yaml", name));    /* fits */
     write_config(config, store);
+    if (shadow && harm == HARM_ABSENT) {
+        server_kill(&server); /* refused from the start, until the last round */
+    }
     program_start(config, name, "", &running);
     if (shadow) {
         IGNORE_RESULT(
@@ -138,7 +141,7 @@ static void run_once(const char *name, bool redis, enum harm harm, bool shadow, 
         sh(line);
     }
     for (int round = 0; round < ROUNDS; round++) {
-        if (round == 1 && shadow) {
+        if (round == 1 && shadow && harm != HARM_ABSENT) {
             CHECK_MSG(becomes(&server, redis, false), "nothing is in the store");
         }
         hurt(&server, shadow ? harm : HARM_NONE, round);
@@ -180,6 +183,62 @@ TEST(output_is_the_same_with_a_shadow_whose_redis_is_stopped_for_a_while)
 TEST(output_is_the_same_with_a_shadow_whose_memcached_is_killed_and_comes_back)
 {
     EXPECT(same_with_and_without(false, HARM_KILL));
+}
+
+TEST(output_is_the_same_with_a_shadow_whose_memcached_is_stopped_for_a_while)
+{
+    EXPECT(same_with_and_without(false, HARM_STOP));
+}
+
+TEST(output_is_the_same_with_a_shadow_whose_server_is_not_there)
+{
+    EXPECT(same_with_and_without(true, HARM_ABSENT));
+    EXPECT(same_with_and_without(false, HARM_ABSENT));
+}
+
+static double number_in(const char *text, const char *name)
+{
+    char wanted[64];
+    IGNORE_RESULT(snprintf(wanted, sizeof(wanted), "\"%s\":", name)); /* fits */
+    const char *at = strstr(text, wanted);
+    return at != NULL ? strtod(at + strlen(wanted), NULL) : -1;
+}
+
+/* Bytes that a result takes in the store in memory. */
+static double bytes_a_result(const char *name, const char *settings)
+{
+    struct running running;
+    char store[128];
+    char line[256];
+    double bytes = 0;
+    IGNORE_RESULT(snprintf(store, sizeof(store), "type: memory%s", settings)); /* fits */
+    write_config("payloads.yaml", store);
+    program_start("payloads.yaml", name, "", &running);
+    IGNORE_RESULT(snprintf(line, sizeof(line),
+                           "\"$SC\" shadow start p/s/0/0-4096 --store s --percent 100 --sampling "
+                           "record --data %s",
+                           name)); /* fits */
+    sh(line);
+    produce(name, 0);
+    IGNORE_RESULT(snprintf(line, sizeof(line), "\"$SC\" shadow stores -o json --data %s", name));
+    for (int ms = 0; ms < PATIENCE_MS && !(bytes > 0); ms += LOOK_MS) {
+        sh(line);
+        const char *row = strstr(result.out, "\"name\":\"s\"");
+        CHECK_MSG(row != NULL, "%s", result.out);
+        double stored = number_in(row, "results_stored");
+        bytes = stored >= ROWS ? number_in(row, "kept_bytes") / stored : 0;
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    EXPECT_INT(program_stop(&running, SIGTERM), 0);
+    return bytes;
+}
+
+TEST(results_are_stored_whole_where_the_file_says_so)
+{
+    double digests = bytes_a_result("digests", ""),
+           whole = bytes_a_result("whole", ", payloads: true");
+    EXPECT_MSG(digests >= 32 && digests < 34, "%g bytes", digests);
+    EXPECT_MSG(whole > digests + 15, "%g bytes", whole); /* {"user":"u1","n":1} at least */
 }
 
 TEST(next_start_removes_what_a_killed_program_left_in_its_store)

@@ -410,6 +410,104 @@ TEST(a_candidate_is_compared_with_its_baseline)
     end();
 }
 
+static double figure(const json_t *root, const char *name)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    json_array_foreach(json_object_get(root, "figures"), index, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0) {
+            return json_number_value(json_object_get(row, "value"));
+        }
+    }
+    return (double)NAN;
+}
+
+/* Half of the records are of one key, which a tenth has no room for. */
+TEST(a_key_that_is_left_out_is_measured_in_a_burst)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct call *start = order(CONTROL_SHADOW_START, PARTITION);
+    start->request.args.percent = 10;
+    start->request.args.duration_seconds = 300;
+    EXPECT_INT(row_of(start)->id, 1);
+    feed(150);
+    wait(70 * SECOND_NS); /* it has had its time, though not its records */
+    json_t *root = profile(CONTROL_SHADOW_PROFILE, 1);
+    EXPECT_NEAR(figure(root, "heavy keys, of the primary's records"), 50, 5);
+    EXPECT(!isnan(figure(root, "work cost of heavy keys, in bursts")));
+    EXPECT(figure(root, "of them, of heavy keys") < 1);
+    json_decref(root);
+    const struct shadow_lane_status *status =
+        shadow_lane_status(node_runtime_shadow_lane(control_runtime(control)));
+    EXPECT_INT(atomic_load(&status->open) + atomic_load(&status->ended), 1); /* itself */
+    EXPECT_INT(sent(about(CONTROL_SHADOW_STOP, 1)), ERR_OK);
+    wait(SECOND_NS);
+    EXPECT_INT(atomic_load(&status->open) + atomic_load(&status->ended), 0);
+    end();
+}
+
+TEST(the_percentage_of_a_candidate_rises_for_both_sides)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct call *start = order(CONTROL_CANDIDATE_START, PARTITION);
+    set(start->request.args.settings, "f.where=n + 0 >= 0");
+    start->request.args.percent = 60;
+    start->request.args.adaptive = true;
+    start->request.args.duration_seconds = 300;
+    EXPECT_INT(row_of(start)->id, 1);
+    feed(300);
+    wait(5 * SECOND_NS);
+    EXPECT(row_of(about(CONTROL_CANDIDATE_GET, 1))->percent > 60);
+    json_t *root = profile(CONTROL_CANDIDATE_PROFILE, 1);
+    EXPECT_MSG(strncmp(answer(root, "are the results the same"), "yes: ", 5) == 0, "%s",
+               answer(root, "are the results the same"));
+    EXPECT(json_array_size(json_object_get(root, "percent_steps")) > 0);
+    json_decref(root);
+    end();
+}
+
+TEST(a_backlog_is_told_against_records_as_they_come)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct call *start = order(CONTROL_SHADOW_START, PARTITION);
+    start->request.args.feed = 1;
+    EXPECT(row_of(start)->twin);
+    feed(100);
+    wait(5 * SECOND_NS);
+    json_t *root = profile(CONTROL_SHADOW_PROFILE, 1);
+    EXPECT(answer(root, "how fast could it be")[0] != 0);
+    EXPECT_STR(str_of(answer(root, "are the results the same")), STR(""));
+    json_decref(root);
+    end();
+}
+
+/* Its lane is not stepped any more, as on a machine whose other work never ends. */
+TEST(a_shadow_without_a_processor_says_so)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct call *start = order(CONTROL_SHADOW_START, PARTITION);
+    start->request.args.duration_seconds = 300;
+    EXPECT_INT(row_of(start)->id, 1);
+    feed(60);
+    wait(5 * SECOND_NS);
+    json_t *root = profile(CONTROL_SHADOW_PROFILE, 1);
+    EXPECT(strstr(answer(root, "how far to trust it"), "starved") == NULL);
+    json_decref(root);
+    world_remove(world, things[--thing_count]); /* the shadow lane was the last to come */
+    wait(60 * SECOND_NS);
+    root = profile(CONTROL_SHADOW_PROFILE, 1);
+    EXPECT_MSG(strstr(answer(root, "how far to trust it"), "starved: for 8") != NULL ||
+                   strstr(answer(root, "how far to trust it"), "starved: for 9") != NULL,
+               "%s", answer(root, "how far to trust it"));
+    json_decref(root);
+    end();
+}
+
 TEST(what_cannot_be_is_refused_with_what_can)
 {
     begin("{automatic: false}");

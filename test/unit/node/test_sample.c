@@ -69,6 +69,33 @@ TEST(sampler_reaches_the_share_it_was_asked_for)
     }
 }
 
+/* Whole groups, spread evenly over the range, whatever it is; of few groups each is thinned. */
+TEST(sample_by_groups_takes_whole_groups_spread_evenly)
+{
+    static const uint32_t widths[] = {4096, 2048, 1000, 600, 64, 1};
+    for (ptrdiff_t w = 0; w < COUNT_OF(widths); w++) {
+        uint32_t lo = 4096 - widths[w] < 333 ? 4096 - widths[w] : 333;
+        struct shadow_sample sample = {.by = SHADOW_BY_KEY, .below = SAMPLE_BUCKETS / 10};
+        struct sampler sampler;
+        int taken = 0, groups = 0;
+        shadow_sample_by_groups(lo, lo + widths[w], &sample);
+        sampler_init(&sampler, &sample);
+        for (uint32_t g = lo; g < lo + widths[w]; g++) {
+            int of_group = 0;
+            for (uint64_t b = 0; b < 1000; b++) {
+                uint64_t hash = (uint64_t)g << 52 | (b * SAMPLE_BUCKETS / 1000) << 32;
+                of_group += sampler_stratum(&sampler, hash, 0) == STRATUM_HASHED;
+            }
+            groups += of_group > 0;
+            taken += of_group;
+            EXPECT(widths[w] < 640 || of_group == 0 || of_group > 990);
+        }
+        double share = (double)taken / 1000 / widths[w];
+        EXPECT_MSG(share > 0.09 && share < 0.11, "%g of %u groups", share, widths[w]);
+        EXPECT(groups <= (int)widths[w] && (groups >= 60 || groups == (int)widths[w]));
+    }
+}
+
 TEST(sampler_by_record_goes_by_offset_alone)
 {
     struct shadow_sample sample;

@@ -354,6 +354,45 @@ TEST(partners_of_one_commit_have_equal_results)
     tear_down(&set);
 }
 
+TEST(partners_take_another_sample_together_and_go_on_comparing)
+{
+    static struct stage_set set;
+    static struct shadow_comparison before, after;
+    set_up(&set, 0);
+    struct shadow_spec spec = spec_of(1, 0);
+    spec.flags = SHADOW_KEEP_RESULTS;
+    EXPECT_INT(open_shadow(&set.rig, &spec), ERR_OK);
+    spec.id = 2;
+    spec.partner = 1;
+    EXPECT_INT(open_shadow(&set.rig, &spec), ERR_OK);
+    scene_produce(&set.scene, &set.rig, 1500);
+    run_to_end(&set.rig, 2);
+    struct shadow_command compare = {.kind = SHADOW_COMPARE};
+    compare.u.compare.id = 2;
+    compare.u.compare.comparison = &before;
+    rig_shadow(&set.rig, &compare);
+    EXPECT_INT(compare.err, ERR_OK);
+    struct shadow_command command = {.kind = SHADOW_RESAMPLE};
+    command.u.resample.last = (struct shadow_measure){.id = 2, .measures = &measures};
+    command.u.resample.sample = (struct shadow_sample){.below = SAMPLE_BUCKETS / 2};
+    rig_shadow(&set.rig, &command);
+    EXPECT_INT(command.err, ERR_OK);
+    produce_rest(&set);
+    run_to_end(&set.rig, 1);
+    EXPECT_INT(measures.generation, 2);
+    EXPECT(measures.reached > 0.3);
+    int64_t commit_at = measures.commit_at;
+    run_to_end(&set.rig, 2);
+    EXPECT_INT(measures.generation, 2);
+    EXPECT_INT(measures.commit_at, commit_at);
+    compare.u.compare.comparison = &after;
+    rig_shadow(&set.rig, &compare);
+    EXPECT_INT(compare.err, ERR_OK);
+    EXPECT_INT(after.equal, before.equal + measures.digest_results);
+    EXPECT_INT(after.differing + after.missing + after.extra, 0);
+    tear_down(&set);
+}
+
 TEST(memory_bound_ends_the_largest_shadow)
 {
     static struct stage_set set;

@@ -152,7 +152,7 @@ TEST(twins_cancel_what_is_common_to_both)
     static struct twin_looks twins;
     struct rng rng;
     rng_init(&rng, test_seed());
-    twin_begin(&twins);
+    twin_init(&twins);
     for (int i = 0; i < 100; i++) {
         double weather = 1 + 0.4 * rng_unit(&rng);
         twin_add(&twins, 1000, 1000 * 300 * weather * (1 + 0.01 * rng_normal(&rng)), 1000,
@@ -164,42 +164,4 @@ TEST(twins_cancel_what_is_common_to_both)
     EXPECT_NEAR(ratio.n, 100000, 0.5);
     twin_begin(&twins);
     EXPECT(isnan(twin_ratio(&twins, 0.95).value));
-}
-
-/* Heavy keys cost a third of the others and are half of the sample, but a tenth of the partition. */
-TEST(profile_weighs_strata_by_what_they_are_of_the_partition)
-{
-    double none[OPERATORS] = {0};
-    int held = 0, plain_held = 0;
-    begin(1, 1, 1);
-    for (int r = 0; r < 400; r++) {
-        profile_looks_init(&looks, memory, OPERATORS);
-        for (int i = 0; i < 60; i++) {
-            double heavy = 300 + (double)rng_below(&run.rng, 400);
-            double rows = heavy + 300 + (double)rng_below(&run.rng, 400);
-            double work = (heavy * 300 + (rows - heavy) * 900) * (1 + 0.05 * rng_normal(&run.rng));
-            profile_add_group(&looks, &(struct profile_group){.rows = rows,
-                                                              .heavy_rows = heavy,
-                                                              .work_ns = work,
-                                                              .operator_rows = none,
-                                                              .operator_ns = none});
-        }
-        double truth = 0.1 * 300 + 0.9 * 900;
-        struct estimate e = profile_weighted(&looks, 0.1), plain;
-        bool clear = true;
-        profile_question(&looks, LOOKS_CONFIDENCE, &plain, &clear);
-        held += e.low <= truth && truth <= e.high;
-        plain_held += plain.low <= truth && truth <= plain.high;
-    }
-    EXPECT_MSG(held >= 400 * 90 / 100, "%d of 400", held);
-    EXPECT_INT(plain_held, 0);
-    profile_looks_init(&looks, memory, OPERATORS);
-    for (int i = 0; i < 20; i++) { /* always half and half: nobody can tell */
-        profile_add_group(&looks, &(struct profile_group){.rows = 200,
-                                                          .heavy_rows = 100,
-                                                          .work_ns = 1000 + i,
-                                                          .operator_rows = none,
-                                                          .operator_ns = none});
-    }
-    EXPECT(isnan(profile_weighted(&looks, 0.1).value));
 }
