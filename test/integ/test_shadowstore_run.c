@@ -229,7 +229,7 @@ static double bytes_a_result(const char *name, const char *settings)
         bytes = stored >= ROWS ? number_in(row, "kept_bytes") / stored : 0;
         clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
     }
-    EXPECT_INT(program_stop(&running, SIGTERM), 0);
+    CHECK(program_stop(&running, SIGTERM) == 0);
     return bytes;
 }
 
