@@ -20,7 +20,7 @@ struct bench_run {
 static struct bench_run run;
 static struct profile_looks looks;
 static struct profile profile;
-static double memory[(LOOKS_BATCHES_MAX + 1) * (2 * (10 + 2 * OPERATORS) + 4)];
+static double memory[(LOOKS_BATCHES_MAX + 1) * (2 * (5 + 2 * OPERATORS) + 4)];
 
 static void begin(double parse, double filter, double window)
 {
