@@ -91,12 +91,13 @@ enum err lane_attach(struct lane *lane, struct partition *part, struct err_info 
 
 void lane_detach(struct lane *lane, struct partition *part)
 {
-    (void)lane; /* its shards stay watched: others are likely to come */
+    (void)lane; /* its shards stay watched, as others are likely to come; but they do not tick */
     for (int32_t i = 0; i < part->stage->plan->input_count; i++) {
         struct lane_shard *shard = part->shards[i];
         for (int32_t k = 0; shard != NULL && k < shard->reader_count; k++) {
             if (shard->readers[k].part == part && shard->readers[k].input == i) {
                 shard->readers[k] = shard->readers[--shard->reader_count];
+                shard->tick_ns = shard->reader_count == 0 ? CLOCK_NEVER : shard->tick_ns;
                 break;
             }
         }
@@ -154,8 +155,11 @@ void lane_look_at_shards(struct lane *lane)
         shard->end_offset = end;
         shard->moved_ns = lane->now_ns;
         note_age(shard, lane->now_ns);
-        schedule_tick(lane, shard);
-        wake_readers(lane, shard);
+        /* Without readers its stream may be gone, too: a queue's goes with its shadow. */
+        if (shard->reader_count > 0) {
+            schedule_tick(lane, shard);
+            wake_readers(lane, shard);
+        }
     }
 }
 

@@ -226,7 +226,8 @@ static double bytes_a_result(const char *name, const char *settings)
         const char *row = strstr(result.out, "\"name\":\"s\"");
         CHECK_MSG(row != NULL, "%s", result.out);
         double stored = number_in(row, "results_stored");
-        bytes = stored >= ROWS ? number_in(row, "kept_bytes") / stored : 0;
+        bytes = stored >= ROWS / 2 ? number_in(row, "kept_bytes") / stored
+                                   : 0;    /* the last page may be open */
         clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
     }
     CHECK(program_stop(&running, SIGTERM) == 0);
