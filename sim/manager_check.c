@@ -499,7 +499,8 @@ static void check_end(struct evidence *e, const struct node_runtime *rt)
 bool manager_check(const struct manager_facts *facts, const struct manager_streams *streams,
                    const struct node_runtime *rt, struct manager_tally *ret_tally, char text[300])
 {
-    struct evidence e = {.facts = facts, .text = text, .roots = json_array()};
+    struct evidence e = {.facts = facts, .roots = json_array()};
+    e.text = text;
     e.decisions = MEM_NEW_ARRAY(struct seen_decision, IDS_MAX);
     e.operations = MEM_NEW_ARRAY(struct seen_operation, IDS_MAX);
     e.audits = MEM_NEW_ARRAY(int32_t, facts->asked_count + 1);

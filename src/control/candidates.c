@@ -237,7 +237,7 @@ enum err candidate_text(struct arena *arena, const struct candidate_place *of, c
 static enum err add_back(struct arena *arena, const struct yaml_node *chain, struct str setting,
                          struct text *back, struct err_info *info)
 {
-    struct setting_place place;
+    struct setting_place place = {0};
     enum err err = find_place(arena, chain, setting, &place, info);
     if (err != ERR_OK) {
         return err;

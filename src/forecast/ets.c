@@ -393,12 +393,10 @@ static void start_like(const struct ets_problem *p, const struct ets *like, doub
     }
 }
 
-/* ets_fit, for a form without season from the parameters of `like` where it is not NULL. */
-static enum err fit_from(const double *y, int n, int m, const struct ets_form *form,
-                         const struct ets *like, struct arena *arena, struct ets *ret,
-                         struct err_info *info)
+/* Whether the form can be fitted to the values; the mean step between them. */
+static enum err check_values(const double *y, int n, int m, const struct ets_form *form,
+                             double *ret_step, struct err_info *info)
 {
-    m = form->season == 'N' ? 1 : m;
     if (form->season != 'N' && (m < 2 || m > STATE_SEASON_MAX)) {
         return err_set(info, ERR_LIMIT, "a season of %d steps; ETS takes 2 to %d", m,
                        STATE_SEASON_MAX);
@@ -407,20 +405,66 @@ static enum err fit_from(const double *y, int n, int m, const struct ets_form *f
     if (n < k + 2 || (m > 1 && n < 2 * m)) {
         return err_set(info, ERR_INVALID, "%d values are too few for %d parameters", n, k);
     }
-    double unit = 0;
+    *ret_step = 0;
     for (int i = 0; i < n; i++) {
         if ((form->error == 'M' || form->season == 'M') && !(y[i] > 0)) {
             return err_set(info, ERR_INVALID, "value %d is not positive: no multiplicative part",
                            i + 1);
         }
-        unit += i > 0 ? fabs(y[i] - y[i - 1]) / (n - 1) : 0;
+        *ret_step += i > 0 ? fabs(y[i] - y[i - 1]) / (n - 1) : 0;
     }
+    return ERR_OK;
+}
+
+/* Searches from each of the starts; the best point, in ret[k], and its value. `u`: [k] to work in. */
+static double search(struct ets_problem *p, const struct optim_problem *problem, double *u,
+                     double *ret, struct arena *arena)
+{
+    const struct ets_form *form = &p->model.form;
+    double best = NUM_INFINITY;
+    for (int s = 0; s < 3; s++) {
+        int at = 0;
+        u[at++] = STARTS[s][0];
+        for (int i = 1; i < 4; i++) {
+            if (i == 1 ? form->trend != 'N' : (i == 2 ? form->season != 'N' : form->damped)) {
+                u[at++] = STARTS[s][i];
+            }
+        }
+        start_states(p, u, at);
+        double value = optim_bfgs(problem, u, arena);
+        if (value < best) {
+            best = value;
+            memcpy(ret, u, sizeof(double) * (size_t)problem->k);
+        }
+    }
+    return best;
+}
+
+/* What is fitted, and from where. */
+struct fit_call {
+    const struct ets_form *form;
+    const struct ets
+        *like; /* a form without season begins at this one's parameters; NULL: at STARTS */
+};
+
+static enum err fit_from(const double *y, int n, int m, const struct fit_call *call,
+                         struct arena *arena, struct ets *ret, struct err_info *info)
+{
+    const struct ets_form *form = call->form;
+    const struct ets *like = call->like;
+    double unit = 0;
+    m = form->season == 'N' ? 1 : m;
+    enum err err = check_values(y, n, m, form, &unit, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    int k = parameter_count(form, m);
     struct arena_mark mark = arena_mark(arena);
     struct ets_problem p = {.y = y, .n = n, .model = {.form = *form, .m = m}};
     p.unit = unit > 0 ? unit : 1;
     p.trace = ARENA_NEW_ARRAY(arena, double, 4L * n);
     p.smoothing = 1 + (form->trend != 'N') + (form->season != 'N') + (form->damped != 0);
-    double *u = ARENA_NEW_ARRAY(arena, double, 2L * k), *best_u = u + k, best = NUM_INFINITY;
+    double *u = ARENA_NEW_ARRAY(arena, double, 2L * k), *best_u = u + k, best;
     /* Without season from each start far enough to tell which is best, then that one to the end. */
     struct optim_problem problem = {.fn = ets_objective,
                                     .context = &p,
@@ -429,22 +473,9 @@ static enum err fit_from(const double *y, int n, int m, const struct ets_form *f
                                     .iterations_max = form->season == 'N' ? FIRST_ITERATIONS : 300,
                                     .tolerance = 1e-9,
                                     .gradient_small = 1e-6};
-    for (int s = 0; s < 3 && like == NULL; s++) {
-        int at = 0;
-        u[at++] = STARTS[s][0];
-        for (int i = 1; i < 4; i++) {
-            if (i == 1 ? form->trend != 'N' : (i == 2 ? form->season != 'N' : form->damped)) {
-                u[at++] = STARTS[s][i];
-            }
-        }
-        start_states(&p, u, at);
-        double value = optim_bfgs(&problem, u, arena);
-        if (value < best) {
-            best = value;
-            memcpy(best_u, u, sizeof(double) * (size_t)k);
-        }
-    }
-    if (like != NULL) {
+    if (like == NULL) {
+        best = search(&p, &problem, u, best_u, arena);
+    } else {
         start_like(&p, like, best_u);
         best = 0; /* it is a start, whatever its value */
     }
@@ -467,7 +498,7 @@ static enum err fit_from(const double *y, int n, int m, const struct ets_form *f
 enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, struct arena *arena,
                  struct ets *ret, struct err_info *info)
 {
-    return fit_from(y, n, m, form, NULL, arena, ret, info);
+    return fit_from(y, n, m, &(struct fit_call){.form = form}, arena, ret, info);
 }
 
 enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets *ret,
@@ -488,8 +519,9 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
         /* multiplied errors come right behind added ones of the same form, and are fitted nearly alike */
         bool near = last && form.error == 'M' && form.season == 'N';
         struct ets start = trial;
-        last = near && fit_from(y, n, m, &form, &start, arena, &trial, &why) == ERR_OK;
-        last = last || fit_from(y, n, m, &form, NULL, arena, &trial, &why) == ERR_OK;
+        struct fit_call call = {.form = &form, .like = &start};
+        last = near && fit_from(y, n, m, &call, arena, &trial, &why) == ERR_OK;
+        last = last || ets_fit(y, n, m, &form, arena, &trial, &why) == ERR_OK;
         if (!last) {
             continue;
         }

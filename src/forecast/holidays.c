@@ -58,7 +58,7 @@ static int by_day(const void *a, const void *b)
 enum err holidays_prepare(const struct holiday *item, int count, struct arena *arena,
                           struct holidays *ret, struct err_info *info)
 {
-    struct column column[HOLIDAY_COLUMNS_MAX];
+    struct column *column = ARENA_NEW_ARRAY(arena, struct column, HOLIDAY_COLUMNS_MAX);
     *ret = (struct holidays){0};
     enum err err = count >= 0 && count <= HOLIDAYS_MAX
                        ? check(item, count, info)

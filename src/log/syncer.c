@@ -426,20 +426,29 @@ enum err syncer_make_segment(const struct fs *fs, uint64_t segment, int64_t byte
 
 /* ---- Syncing shards */
 
-/* Journal segments that the shards are synced past go, the oldest first; one may be kept to make the next spare of. */
+/* Keeps a journal segment that nobody needs, to make the next spare of; false: there is one, or it cannot be. */
+static bool keep_old(struct syncer *s, const char *path)
+{
+    if (s->old_there || removal_has_journal(&s->removal) ||
+        fs_rename(s->engine->fs, path, JOURNAL_OLD, NULL) != ERR_OK) {
+        return false;
+    }
+    s->old_there = true;
+    CRASHPOINT("log.round.journal_unlinked");
+    return true;
+}
+
+/* Journal segments that the shards are synced past go, the oldest first. */
 static void remove_journal(struct syncer *s, const struct sync_round *job)
 {
     CRASHPOINT("log.round.shards_synced");
     for (uint64_t n = job->journal_first; n < job->journal_below; n++) {
         char path[JOURNAL_PATH_MAX];
         journal_path(path, n);
-        if (!s->old_there && !removal_has_journal(&s->removal) &&
-            fs_rename(s->engine->fs, path, JOURNAL_OLD, NULL) == ERR_OK) {
-            s->old_there = true;
-            CRASHPOINT("log.round.journal_unlinked");
-            continue;
+        if (!keep_old(s, path)) {
+            removal_add(&s->removal,
+                        (struct garbage){.kind = GARBAGE_JOURNAL, .number = (int64_t)n});
         }
-        removal_add(&s->removal, (struct garbage){.kind = GARBAGE_JOURNAL, .number = (int64_t)n});
     }
 }
 

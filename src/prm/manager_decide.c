@@ -247,24 +247,26 @@ static struct plan_options options_of(const struct manager *m, enum decision_cau
                                  .may_split = true};
 }
 
-void manager_planning(const struct manager *m, enum decision_cause cause, struct planning *p)
+void manager_planning(const struct manager *m, enum decision_cause cause, struct planning *ret)
 {
     int32_t failed_count = 0;
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
         const struct pipe *pipe = &m->pipes[c];
-        p->growth[c] = (struct plan_growth){.view = manager_planned(m, c),
-                                            .now = pipe->rate,
-                                            .fixed = pipe->fixed,
-                                            .part_cores = pipe->part_cores};
+        ret->growth[c] = (struct plan_growth){.view = manager_planned(m, c),
+                                              .now = pipe->rate,
+                                              .fixed = pipe->fixed,
+                                              .part_cores = pipe->part_cores};
     }
     for (int32_t i = 0; i < MANAGER_FAILED_MAX; i++) {
         if (m->failed[i].until_ns > m->now_ns && m->failed[i].signature != 0) {
-            p->failed[failed_count++] = m->failed[i].signature;
+            ret->failed[failed_count++] = m->failed[i].signature;
         }
     }
-    p->input = (struct plan_input){
-        .load = &m->load, .growth = p->growth, .failed = p->failed, .failed_count = failed_count};
-    p->options = options_of(m, cause);
+    ret->input = (struct plan_input){.load = &m->load,
+                                     .growth = ret->growth,
+                                     .failed = ret->failed,
+                                     .failed_count = failed_count};
+    ret->options = options_of(m, cause);
 }
 
 static bool plan(struct manager *m, enum decision_cause cause, struct plan *ret_plan)
