@@ -561,14 +561,18 @@ static int32_t fill_twos(const struct record_form *form, const uint8_t *at,
 }
 
 /* Records behind the one that gave the form, written alike: up to `count` into the arrays, from entry `first` on. Returns
- * how many. `wide`: the processor has AVX2. */
+ * how many. */
 static int32_t read_alike(const struct record_batch_header *header, const struct record_form *form,
                           const uint8_t *at, const uint8_t *end, const struct record_arrays *to,
-                          int32_t first, int32_t count, bool wide)
+                          int32_t first, int32_t count)
 {
+    bool wide = __builtin_cpu_supports("avx2") != 0;
     int64_t rest = header->last_offset_delta - (to->offset[first - 1] - header->base_offset);
     rest = rest < (end - at) / form->whole ? rest : (end - at) / form->whole;
     count = rest < count ? (int32_t)rest : count;
+    if (count <= 0) {
+        return 0; /* nothing is left, or the form is none */
+    }
     uint64_t want = record_form_step(form, form->head_want);
     int64_t *time_ms = to->timestamp_ms + first;
     int64_t base_ms = header->base_timestamp_ms;
@@ -606,7 +610,6 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
     int64_t last_delta = reader->last_delta;
     int32_t count = reader->left < cap ? reader->left : cap;
     int32_t i = 0;
-    bool wide = __builtin_cpu_supports("avx2") != 0;
     // Tries in a row that found no record like the one before; where times are not the records' own, none is made.
     int32_t in_vain = (header.attributes & LOG_APPEND_TIME) != 0 ? ALIKE_TRIES : 0;
     while (i < count) {
@@ -618,7 +621,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
         arrays_set(&to, i++, &record);
         if (in_vain < ALIKE_TRIES) {
             struct record_form form = record_form_learn(record_at, at, &record);
-            int32_t alike = read_alike(&header, &form, at, end, &to, i, count - i, wide);
+            int32_t alike = read_alike(&header, &form, at, end, &to, i, count - i);
             at += alike * form.whole;
             i += alike;
             last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;
