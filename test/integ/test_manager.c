@@ -179,10 +179,12 @@ TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
     json_decref(modes);
     EXPECT_INT(program_stop(&run, SIGKILL), 128 + SIGKILL);
     program_start("manager.yaml", "manager-recommend", "", &run); /* set by hand, it stays */
-    for (int i = 0; i < 100 && reply.status != 200; i++) {
-        json_decref(get("/api/v1/manager"));
-    }
     modes = get("/api/v1/manager");
+    for (int i = 0; i < 100 && reply.status != 200; i++) {
+        IGNORE_RESULT(poll(NULL, 0, 50)); /* it is coming up */
+        json_decref(modes);
+        modes = get("/api/v1/manager");
+    }
     EXPECT_STR(str_of(word(json_array_get(json_object_get(modes, "items"), 0), "mode")),
                STR("observe"));
     json_decref(modes);
