@@ -190,7 +190,7 @@ struct choice online_choose(const struct online *online, const struct point *poi
                point->loss_naive.mean <= point->loss_median.mean) {
         choice.basis = ONLINE_NAIVE;
         choice.member = naive;
-    } else if (choice.count == 1) {
+    } else if (choice.count == 1 && best_kind >= 0) {
         choice.basis = best_kind == naive ? ONLINE_NAIVE : ONLINE_ONE;
         choice.member = best_kind;
     }
