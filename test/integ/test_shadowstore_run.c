@@ -111,6 +111,23 @@ static bool becomes(const struct server *server, bool redis, bool empty)
     return false;
 }
 
+/* Whether the program has found the server again: it looks now and then, less often the longer it was gone. */
+static bool found_again(const char *name)
+{
+    char line[256];
+    IGNORE_RESULT(snprintf(line, sizeof(line), "\"$SC\" shadow stores -o json --data %s", name));
+    for (int ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
+        sh(line);
+        const char *row = strstr(result.out, "\"name\":\"s\"");
+        if (row != NULL && strstr(row, "\"state\":\"up\"") != NULL &&
+            strstr(row, "\"state\":\"up\"") < strchr(row, '}')) {
+            return true;
+        }
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    return false;
+}
+
 static void run_once(const char *name, bool redis, enum harm harm, bool shadow, char *ret_text,
                      size_t cap)
 {
@@ -148,6 +165,7 @@ static void run_once(const char *name, bool redis, enum harm harm, bool shadow, 
         produce(name, round);
     }
     outputs(name, ret_text, cap);
+    CHECK_MSG(!shadow || harm == HARM_STOP || found_again(name), "the server is not found again");
     CHECK(program_stop(&running, SIGTERM) == 0);
     CHECK_MSG(harm == HARM_STOP || becomes(&server, redis, true), "something is left");
     server_kill(&server);
