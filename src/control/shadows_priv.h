@@ -68,8 +68,8 @@ struct primary_detail {
     struct control *control;
     struct shadow_entry *entry;
     bool out, known;
-    struct partition_detail detail;
-    uint32_t group_counts[KEY_GROUP_COUNT];
+    struct partition_detail detail, fresh; /* as last told; what the lane fills while it is out */
+    uint32_t group_counts[KEY_GROUP_COUNT], fresh_counts[KEY_GROUP_COUNT];
 };
 
 struct shadow_run {

@@ -154,7 +154,8 @@ const struct partition_report *shadow_primary_report(const struct control *contr
 {
     for (int32_t l = 0; l < control->lane_count; l++) {
         const struct lane_view *view = &control->lanes[l];
-        for (int32_t p = 0; p < view->report_count; p++) {
+        int32_t count = view->out ? 0 : view->report_count; /* out: the lane is filling them */
+        for (int32_t p = 0; p < count; p++) {
             const struct partition_report *report = &view->reports[p];
             if (report->stage == run->stage && report->shard == run->place.shard &&
                 report->group_lo == run->place.group_lo) {
@@ -173,10 +174,10 @@ void shadow_ask_primary(struct control *control, struct shadow_entry *entry)
         return;
     }
     primary->out = true;
-    primary->detail.group_counts = primary->group_counts;
+    primary->fresh.group_counts = primary->fresh_counts;
     primary->command =
         (struct lane_command){.kind = LANE_SNAPSHOT, .reply = &control->shadow_details};
-    primary->command.u.snapshot = (struct lane_snapshot){.detail = &primary->detail,
+    primary->command.u.snapshot = (struct lane_snapshot){.detail = &primary->fresh,
                                                          .detail_stage = entry->run->stage,
                                                          .detail_shard = place->shard,
                                                          .detail_group_lo = place->group_lo};

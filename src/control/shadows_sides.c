@@ -241,6 +241,9 @@ static void detail_reply(struct control *control, struct primary_detail *primary
                     entry->life.state == LIFE_WANTED ? LIFE_EVENT_REFUSED : LIFE_EVENT_LAYOUT);
         return;
     }
+    primary->detail = primary->fresh;
+    primary->detail.group_counts = primary->group_counts;
+    memcpy(primary->group_counts, primary->fresh_counts, sizeof(primary->group_counts));
     primary->known = true;
 }
 
