@@ -149,16 +149,6 @@ static int32_t find_trials(struct control *control, struct tuner *tuner, const j
 
 /* --- which shadow begins a round --- */
 
-static int32_t pipeline_of(const struct control *control, struct str name)
-{
-    for (int32_t p = 0; p < control->config->pipeline_count; p++) {
-        if (str_equal(control->config->pipelines[p]->name, name)) {
-            return p;
-        }
-    }
-    return -1;
-}
-
 /* The partition of a shadow, if it is still there. */
 static bool find_partition(const struct control *control, const struct shadow_entry *entry,
                            struct tuner *tuner)
@@ -193,7 +183,7 @@ static bool is_answer(const struct shadow_entry *entry)
 static void begin_round(struct control *control, struct tuner *tuner,
                         const struct shadow_entry *entry)
 {
-    int32_t pipeline = pipeline_of(control, str_of(entry->pipeline));
+    int32_t pipeline = config_pipeline_index(control->config, str_of(entry->pipeline));
     if (pipeline < 0 || control->manager->modes[pipeline] == CONFIG_OBSERVE ||
         !find_partition(control, entry, tuner)) {
         return;
@@ -281,23 +271,22 @@ static void begin_trial(struct control *control, struct tuner *tuner)
     }
 }
 
-/* "no: ..." is what the profile answers when results differ; "nothing to compare yet" is no difference. */
-static bool results_are_same(const struct shadow_entry *entry)
+/* How the profile answers whether the results are the same: "yes", "no: ...", or that there was nothing to compare. */
+static void read_results(const struct shadow_entry *entry, struct tune_reading *reading)
 {
     json_t *root = entry->profile != NULL ? json_loads(entry->profile, 0, NULL) : NULL;
     const json_t *answers = json_object_get(root, "answers");
-    bool same = true;
     for (size_t i = 0; i < json_array_size(answers); i++) {
         const json_t *row = json_array_get(answers, i);
         const char *question = json_string_value(json_object_get(row, "question"));
         const char *answer = json_string_value(json_object_get(row, "answer"));
         if (question != NULL && answer != NULL &&
             strcmp(question, "are the results the same") == 0) {
-            same = strncmp(answer, "no:", 3) != 0;
+            reading->equal_output = strcmp(answer, "yes") == 0;
+            reading->compared = reading->equal_output || strncmp(answer, "no:", 3) == 0;
         }
     }
     json_decref(root);
-    return same;
 }
 
 static void judge(struct control *control, struct tuner *tuner, const struct shadow_entry *entry)
@@ -307,9 +296,9 @@ static void judge(struct control *control, struct tuner *tuner, const struct sha
                                    .low = entry->ratio.low,
                                    .high = entry->ratio.high,
                                    .stretches = stretches_least,
-                                   .equal_output = results_are_same(entry),
                                    .tried = tuner->trial_count};
-    struct tune_result result = tune_judge_ratio(&reading, least_gain);
+    read_results(entry, &reading);
+    struct tune_result result = tune_judge(&reading, least_gain);
     char text[ERR_TEXT_MAX];
     bool refused = result.verdict == TUNE_REFUSE_OUTPUT || result.verdict == TUNE_REFUSE_USELESS ||
                    result.verdict == TUNE_REFUSE_WORSE;
@@ -378,12 +367,12 @@ static void end_round(struct control *control, struct tuner *tuner)
         }
         const char *text = arena_printf(&tuner->arena, "%.*s: %s", STR_ARG(place), trial->setting);
         const char *undo = arena_printf(&tuner->arena, "%.*s: %.*s", STR_ARG(place), STR_ARG(back));
-        tunings[count++] =
-            (struct plan_tuning){.pipeline = pipeline_of(control, tuner->plan->pipeline),
-                                 .text = str_of(text),
-                                 .back = str_of(undo),
-                                 .work_ratio = fmin(1, tuner->best[i].ratio_high),
-                                 .signature = trial->signature};
+        tunings[count++] = (struct plan_tuning){
+            .pipeline = config_pipeline_index(control->config, tuner->plan->pipeline),
+            .text = str_of(text),
+            .back = str_of(undo),
+            .work_ratio = fmin(1, tuner->best[i].ratio_high),
+            .signature = trial->signature};
     }
     if (count > 0) {
         core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_TUNINGS,

@@ -16,7 +16,7 @@
 /* Chance that any trial of a round is promoted though it is of no use. */
 #define LEVEL 0.05
 
-enum { BLOCKS_MAX = 32, BLOCKS_MIN = 6, VALUES_MAX = 3 };
+enum { STRETCHES_MIN = 6, VALUES_MAX = 3 };
 
 const char *tune_verdict_text(enum tune_verdict verdict)
 {
@@ -117,57 +117,7 @@ int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t
     return n;
 }
 
-static double expected_cost(const struct tune_filter *filters, const int32_t *order, int32_t count)
-{
-    double reach = 1, cost = 0;
-    for (int32_t i = 0; i < count; i++) {
-        const struct tune_filter *f = &filters[order != NULL ? order[i] : i];
-        cost += reach * f->cost_s;
-        reach *= f->pass;
-    }
-    return cost;
-}
-
-/* Cost for each record that it keeps from those behind it. */
-static double rank_of(const struct tune_filter *f)
-{
-    return f->pass < 1 ? f->cost_s / (1 - f->pass) : (double)INFINITY;
-}
-
-double tune_filter_order(const struct tune_filter *filters, int32_t count, int32_t *ret_order)
-{
-    for (int32_t i = 0; i < count; i++) {
-        int32_t at = i;
-        while (at > 0 && rank_of(&filters[ret_order[at - 1]]) > rank_of(&filters[i])) {
-            ret_order[at] = ret_order[at - 1];
-            at--;
-        }
-        ret_order[at] = i;
-    }
-    double now = expected_cost(filters, NULL, count);
-    return now > 0 ? expected_cost(filters, ret_order, count) / now : 1;
-}
-
 /* --- whether --- */
-
-/* Means of consecutive batches are nearly independent where single batches are not: the interval is made on blocks. */
-static int32_t block_ratios(const struct tune_measure *m, double *logs)
-{
-    int32_t blocks = m->count / 2 < BLOCKS_MAX ? m->count / 2 : BLOCKS_MAX, used = 0;
-    for (int32_t b = 0; b < blocks; b++) {
-        int32_t from = (int32_t)((int64_t)m->count * b / blocks);
-        int32_t to = (int32_t)((int64_t)m->count * (b + 1) / blocks);
-        double baseline = 0, candidate = 0;
-        for (int32_t i = from; i < to; i++) {
-            baseline += m->baseline_s[i];
-            candidate += m->candidate_s[i];
-        }
-        if (isfinite(baseline) && isfinite(candidate) && baseline > 0 && candidate > 0) {
-            logs[used++] = log(candidate / baseline);
-        }
-    }
-    return used;
-}
 
 static enum tune_verdict verdict_of(const struct tune_result *r, double least_gain)
 {
@@ -180,44 +130,16 @@ static enum tune_verdict verdict_of(const struct tune_result *r, double least_ga
     return r->ratio_low > 1 - least_gain ? TUNE_REFUSE_USELESS : TUNE_MORE;
 }
 
-struct tune_result tune_judge(const struct tune_measure *m, double least_gain)
+struct tune_result tune_judge(const struct tune_reading *reading, double least_gain)
 {
     struct tune_result r = {
         .verdict = TUNE_MORE, .ratio = NAN, .ratio_low = 0, .ratio_high = INFINITY};
-    double logs[BLOCKS_MAX], mean = 0, squares = 0;
-    if (!m->equal_output) {
-        r.verdict = TUNE_REFUSE_OUTPUT;
-        return r;
-    }
-    int32_t n = block_ratios(m, logs);
-    if (n < BLOCKS_MIN) {
-        return r;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        mean += logs[i] / n;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        squares += (logs[i] - mean) * (logs[i] - mean);
-    }
-    double level = LEVEL / (m->tried > 1 ? m->tried : 1);
-    double half = num_t_quantile(1 - level / 2, n - 1) * sqrt(squares / (n - 1) / n);
-    r.ratio = exp(mean);
-    r.ratio_low = exp(mean - half);
-    r.ratio_high = exp(mean + half);
-    r.verdict = verdict_of(&r, least_gain);
-    return r;
-}
-
-struct tune_result tune_judge_ratio(const struct tune_reading *reading, double least_gain)
-{
-    struct tune_result r = {
-        .verdict = TUNE_MORE, .ratio = NAN, .ratio_low = 0, .ratio_high = INFINITY};
-    if (!reading->equal_output) {
+    if (reading->compared && !reading->equal_output) {
         r.verdict = TUNE_REFUSE_OUTPUT;
         return r;
     }
     if (!(reading->low > 0 && reading->low <= reading->value && reading->value <= reading->high) ||
-        !isfinite(reading->high) || reading->stretches < BLOCKS_MIN) {
+        !isfinite(reading->high) || reading->stretches < STRETCHES_MIN) {
         return r;
     }
     double level = LEVEL / (reading->tried > 1 ? reading->tried : 1);
@@ -226,6 +148,6 @@ struct tune_result tune_judge_ratio(const struct tune_reading *reading, double l
     r.ratio = reading->value;
     r.ratio_low = reading->value * pow(reading->low / reading->value, wider);
     r.ratio_high = reading->value * pow(reading->high / reading->value, wider);
-    r.verdict = verdict_of(&r, least_gain);
+    r.verdict = reading->compared ? verdict_of(&r, least_gain) : TUNE_MORE;
     return r;
 }

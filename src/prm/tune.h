@@ -26,26 +26,11 @@ struct tune_knob {
         hint; /* what the profile says about it, 0..1: misses of a cache, share of equal keys in a batch, ...; NaN: nothing */
 };
 
-/* A filter of a commuting run, as measured. */
-struct tune_filter {
-    double cost_s; /* CPU seconds a record that reaches it */
-    double pass;   /* share of records that it lets through, 0..1 */
-};
-
 /* Settings to try: one knob at another value. */
 struct tune_trial {
     int32_t knob;
     double value;
     double bound; /* most that it can save: the share of work of what it touches */
-};
-
-/* What a candidate and its baseline twin measured on the same sample, batch by batch. */
-struct tune_measure {
-    const double *baseline_s, *candidate_s; /* [count] CPU seconds of the same batches */
-    int32_t count;
-    bool equal_output; /* the candidate's output was the same */
-    int32_t
-        tried; /* how many trials were made in this round: the test is corrected for them, >= 1 */
 };
 
 enum tune_verdict {
@@ -68,24 +53,20 @@ struct tune_result {
 int32_t tune_trials(const struct tune_knob *knobs, int32_t count, const uint64_t *useless,
                     int32_t useless_count, struct tune_trial *ret_trials, int32_t cap);
 
-/* Order of commuting filters that costs least: ascending cost / (1 - pass). ret_order[count] indices; returns expected cost a
- * record with it / as it is. Source: Hellerstein and Stonebraker 1993 (predicate migration). */
-double tune_filter_order(const struct tune_filter *filters, int32_t count, int32_t *ret_order);
-
-/* Whether a candidate is promoted: only if the ratio's upper end lies below 1 - least_gain at the corrected level.
- * Interval of the ratio of means by a paired t on log ratios of blocks of batches. */
-struct tune_result tune_judge(const struct tune_measure *measure, double least_gain);
-
-/* The same decision on a ratio that a shadow told with its interval of 95 % (prm/profile.h, twin_ratio) on `stretches` of the
- * input: the interval is widened for the number of trials.
- *   ratio   low <= value <= high, > 0; NaN: MORE */
+/* What a shadow has told of a candidate beside its baseline: the ratio of their costs on the same sample with its interval of
+ * 95 % (prm/profile.h, twin_ratio). */
 struct tune_reading {
     double value, low, high;
-    int32_t stretches;
+    int32_t stretches; /* of the input, that the interval was made on */
+    bool compared;     /* results were; false: MORE, whatever the ratio says */
     bool equal_output;
-    int32_t tried;
+    int32_t
+        tried; /* how many trials were made in this round: the interval is widened for them, >= 1 */
 };
-struct tune_result tune_judge_ratio(const struct tune_reading *reading, double least_gain);
+
+/* Whether a candidate is promoted: only if the ratio's upper end lies below 1 - least_gain at the level divided by the number of
+ * trials. A ratio that is not low <= value <= high, > 0: MORE. */
+struct tune_result tune_judge(const struct tune_reading *reading, double least_gain);
 
 uint64_t tune_signature(const struct tune_knob *knob, double value);
 const char *tune_verdict_text(enum tune_verdict verdict);
