@@ -318,19 +318,21 @@ static const struct param replace_params[] = {
         .offset = ARG(operation), .min = 1, .max = INT64_MAX, .help = "number of the operation" \
     }
 
+#define NEWEST_LIMIT \
+    { \
+        .name = "limit", .source = PARAM_QUERY, .type = PARAM_I64, .offset = ARG(limit), .min = 1, \
+        .max = 1000, .help = "newest ones first, at most (default 100)" \
+    }
+
+#define ONLY_ACTIVE(are) \
+    { \
+        .name = "active", .source = PARAM_QUERY, .type = PARAM_FLAG, .offset = ARG(active), \
+        .help = "true: only those that " are \
+    }
+
 static const struct param operation_list_params[] = {
-    {.name = "active",
-     .source = PARAM_QUERY,
-     .type = PARAM_FLAG,
-     .offset = ARG(active),
-     .help = "true: only those that are not final"},
-    {.name = "limit",
-     .source = PARAM_QUERY,
-     .type = PARAM_I64,
-     .offset = ARG(limit),
-     .min = 1,
-     .max = 1000,
-     .help = "newest ones first, at most (default 100)"},
+    ONLY_ACTIVE("are not final"),
+    NEWEST_LIMIT,
     PARAM_END,
 };
 
@@ -534,18 +536,8 @@ static const struct param shadow_get_params[] = {
 static const struct param shadow_params[] = {SHADOW_IN_PATH, PARAM_END};
 
 static const struct param shadow_list_params[] = {
-    {.name = "active",
-     .source = PARAM_QUERY,
-     .type = PARAM_FLAG,
-     .offset = ARG(active),
-     .help = "true: only those that have not ended"},
-    {.name = "limit",
-     .source = PARAM_QUERY,
-     .type = PARAM_I64,
-     .offset = ARG(limit),
-     .min = 1,
-     .max = 1000,
-     .help = "newest ones first, at most (default 100)"},
+    ONLY_ACTIVE("have not ended"),
+    NEWEST_LIMIT,
     PARAM_END,
 };
 
@@ -631,29 +623,13 @@ static const struct param mode_params[] = {
 };
 
 static const struct param decision_list_params[] = {
-    {.name = "limit",
-     .source = PARAM_QUERY,
-     .type = PARAM_I64,
-     .offset = ARG(limit),
-     .min = 1,
-     .max = 1000,
-     .help = "newest ones first, at most (default 100)"},
+    NEWEST_LIMIT,
     PARAM_END,
 };
 
 static const struct param plan_list_params[] = {
-    {.name = "active",
-     .source = PARAM_QUERY,
-     .type = PARAM_FLAG,
-     .offset = ARG(active),
-     .help = "true: only those that are not final"},
-    {.name = "limit",
-     .source = PARAM_QUERY,
-     .type = PARAM_I64,
-     .offset = ARG(limit),
-     .min = 1,
-     .max = 1000,
-     .help = "newest ones first, at most (default 100)"},
+    ONLY_ACTIVE("are not final"),
+    NEWEST_LIMIT,
     PARAM_END,
 };
 

@@ -15,6 +15,7 @@
 #include "base/real/temp_dir.h"
 #include "base/rng.h"
 #include "base/sketch.h"
+#include "bench/loop_told.h"
 #include "control/forecaster.h"
 #include "control/history.h"
 #include "log/embedded.h"
@@ -59,7 +60,7 @@ static const char config_yaml[] =
     "    commit: %lldms\n"
     "    shadowing: {sustain: 60s}\n"
     "    stages:\n"
-    "      - {name: work, from: in, partitions: %d, chain: [%s], to: out}\n";
+    "      - {name: words, from: in, partitions: %d, chain: [%s], to: out}\n";
 
 static const char chain_work[] =
     "{parse: {name: p, format: json, fields: {user: string, due: int, words: string}}}, "
@@ -625,107 +626,6 @@ static enum err wait_manager(struct replay_process *p, struct err_info *info)
     return ERR_OK;
 }
 
-static void count_operations(const struct control_rows *rows, struct replay_result *r)
-{
-    const struct operation_row *all = rows->rows;
-    for (int32_t i = 0; i < rows->count; i++) {
-        if (!str_is(all[i].state, "done")) {
-            continue;
-        }
-        r->changes++;
-        r->splits += str_is(all[i].kind, "split");
-        r->migrations += str_is(all[i].kind, "migrate");
-        r->nodes_added += str_is(all[i].kind, "node_add");
-        r->nodes_drained += str_is(all[i].kind, "node_drain");
-    }
-}
-
-static void count_shadows(const struct control_rows *rows, struct replay_result *r)
-{
-    const struct shadow_row *all = rows->rows;
-    r->shadows = rows->count;
-    for (int32_t i = 0; i < rows->count; i++) {
-        bool told = str_is(all[i].outcome, "answered") || str_is(all[i].outcome, "duration");
-        r->shadows_answered += told;
-        if (told && r->limits[0] == 0) {
-            IGNORE_RESULT(snprintf(r->limits, sizeof(r->limits), "%.*s",
-                                   STR_ARG(all[i].limits))); /* cut is fine */
-            r->limits_share = all[i].limits_share_ratio;
-        }
-    }
-}
-
-static void count_decisions(const struct control_rows *rows, struct replay_result *r)
-{
-    const struct decision_row *all = rows->rows;
-    r->decisions = rows->count;
-    for (int32_t i = rows->count - 1; i >= 0; i--) {
-        bool measured = str_is(all[i].state, "measured") || str_is(all[i].state, "rolled_back");
-        r->plans += measured;
-        r->came_true += measured && all[i].benefit > 0;
-        if (all[i].answer.len > 0 && r->answer[0] == 0) {
-            IGNORE_RESULT(snprintf(r->answer, sizeof(r->answer), "%.*s",
-                                   STR_ARG(all[i].answer))); /* cut is fine */
-        }
-        bool changed = measured || str_is(all[i].state, "done") || str_is(all[i].state, "failed");
-        if (changed && isnan(r->demand_at_change)) {
-            r->demand_at_change = all[i].utilisation_ratio;
-        }
-        if (changed && r->sentence_count < REPLAY_SENTENCES_MAX) {
-            IGNORE_RESULT(snprintf(r->sentences[r->sentence_count++], REPLAY_SENTENCE_MAX, "%.*s",
-                                   STR_ARG(all[i].sentence))); /* cut is fine */
-        }
-    }
-}
-
-/* Lanes that the load asked for, mean over the later half of the samples. */
-static double mean_demand(const struct control_rows *samples)
-{
-    const struct sample_row *rows = samples->rows;
-    double sum = 0;
-    int32_t count = 0, all = 0, at = 0;
-    for (int32_t i = 0; i < samples->count; i++) {
-        all += str_is(rows[i].kind, "pipeline");
-    }
-    for (int32_t i = 0; i < samples->count; i++) { /* the newest first */
-        if (str_is(rows[i].kind, "pipeline") && at++ < all / 2) {
-            sum += rows[i].demand_ratio;
-            count++;
-        }
-    }
-    return count > 0 ? sum / count : 0;
-}
-
-/* Of all intervals together. */
-static double record_cost(const struct control_rows *samples)
-{
-    const struct sample_row *rows = samples->rows;
-    double cpu_s = 0, records = 0;
-    for (int32_t i = 0; i < samples->count; i++) {
-        if (str_is(rows[i].kind, "pipeline")) {
-            cpu_s += rows[i].read_per_second * rows[i].read_cost_seconds +
-                     rows[i].arrival_per_second * rows[i].work_cost_seconds;
-            records += rows[i].arrival_per_second;
-        }
-    }
-    return records > 0 ? cpu_s / records : 0;
-}
-
-/* Share of reading in what records cost. */
-static double read_ratio(const struct control_rows *samples)
-{
-    const struct sample_row *rows = samples->rows;
-    double read_s = 0, all_s = 0;
-    for (int32_t i = 0; i < samples->count; i++) {
-        if (str_is(rows[i].kind, "pipeline")) {
-            double read = rows[i].read_per_second * rows[i].read_cost_seconds;
-            read_s += read;
-            all_s += read + rows[i].arrival_per_second * rows[i].work_cost_seconds;
-        }
-    }
-    return all_s > 0 ? read_s / all_s : 0;
-}
-
 static void read_result(struct replay_process *p, const struct replay_feed *feed,
                         struct replay_result *r)
 {
@@ -739,12 +639,12 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
     if (manager.count > 0) {
         r->lane_hours = ((const struct manager_row *)manager.rows)[0].lane_seconds / 3600;
     }
-    count_operations(&operations, r);
-    count_decisions(&decisions, r);
-    count_shadows(&shadows, r);
-    r->record_cost_s = record_cost(&samples);
-    r->demand = mean_demand(&samples);
-    r->read_ratio = read_ratio(&samples);
+    loop_count_operations(&operations, r);
+    loop_count_decisions(&decisions, r);
+    loop_count_shadows(&shadows, r);
+    r->record_cost_s = loop_record_cost(&samples);
+    r->demand = loop_mean_demand(&samples);
+    r->read_ratio = loop_read_ratio(&samples);
     r->records = feed->sent;
     r->missing = feed->due - atomic_load(&p->sink.seen);
     for (int64_t s = 0; s < p->sink.late_count; s++) {

@@ -45,12 +45,7 @@ static int32_t pipeline_of(const struct control *control, struct str series)
 {
     struct str rest = series;
     struct str name = str_cut(&rest, ' ');
-    for (int32_t p = 0; p < control->config->pipeline_count && str_is(rest, "arrival"); p++) {
-        if (str_equal(control->config->pipelines[p]->name, name)) {
-            return p;
-        }
-    }
-    return -1;
+    return str_is(rest, "arrival") ? config_pipeline_index(control->config, name) : -1;
 }
 
 static struct lead_pair *slot(struct leads *leads, int32_t leader, int32_t follower)

@@ -339,16 +339,6 @@ const struct pipeline_plan *pipeline_named(const struct control *control, const 
     return plan;
 }
 
-static int32_t pipeline_index(const struct config *config, struct str name)
-{
-    for (int32_t i = 0; i < config->pipeline_count; i++) {
-        if (str_equal(config->pipelines[i]->name, name)) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 static enum err read_pipeline(const struct control *control, const struct control_request *request,
                               struct operation *op, struct err_info *info)
 {
@@ -372,7 +362,7 @@ static enum err read_pipeline(const struct control *control, const struct contro
     if (err != ERR_OK) {
         return err;
     }
-    int32_t index = pipeline_index(text->config, plan->name);
+    int32_t index = config_pipeline_index(text->config, plan->name);
     if (index < 0) {
         return err_set(info, ERR_INVALID, "the text has no pipeline '%.80s'", args->pipeline);
     }

@@ -40,16 +40,6 @@ static const struct shadow_entry *named(struct job *job)
     return entry;
 }
 
-static int32_t pipeline_of(const struct control *control, const char *name)
-{
-    for (int32_t p = 0; p < control->config->pipeline_count; p++) {
-        if (str_is(control->config->pipelines[p]->name, name)) {
-            return p;
-        }
-    }
-    return -1;
-}
-
 void candidate_promote_begin(struct job *job)
 {
     struct control *control = job->control;
@@ -62,7 +52,7 @@ void candidate_promote_begin(struct job *job)
     if (entry == NULL) {
         return;
     }
-    int32_t index = pipeline_of(control, entry->pipeline);
+    int32_t index = config_pipeline_index(control->config, str_of(entry->pipeline));
     if (index < 0 ||
         !partition_id_parse(str_of(entry->partition), &pipeline, &stage, &shard, &lo, &hi)) {
         job_failf(job, ERR_CONFLICT, "its pipeline '%.80s' is not there any more", entry->pipeline);

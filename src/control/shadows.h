@@ -92,9 +92,7 @@ struct shadowing {
 struct watched {
     uint64_t id; /* hash of what it is */
     struct shadow_trigger trigger;
-    double forecast;     /* of a use of it, as a ratio */
-    int64_t forecast_ns; /* when; 0: never */
-    bool seen;           /* in this look */
+    bool seen; /* in this look */
 };
 
 struct shadow_watch {

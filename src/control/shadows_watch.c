@@ -13,7 +13,6 @@
 enum { WATCHED_FIRST = 64 };
 #define BUDGET_STEP 0.05 /* of a budget: smaller changes are not told */
 #define GUARD_NS    1000000000LL
-#define FORECAST_NS (120 * 1000000000LL) /* an older one is none */
 #define QUIET_NS    (600 * 1000000000LL) /* between two automatic shadows of a partition */
 
 void shadows_watch_init(struct control *control)
@@ -98,15 +97,6 @@ static void forget_unseen(struct shadow_watch *watch)
     watch->part_count = kept;
 }
 
-void shadows_forecast(struct control *control, int32_t stage, const struct partition_place *place,
-                      double ratio)
-{
-    struct watched *watched = find_watched(
-        &control->watch, watched_id(stage, place->shard, place->group_lo, place->group_hi));
-    watched->forecast = ratio;
-    watched->forecast_ns = control->now_ns;
-}
-
 /* Casts one of its own accord; a refusal is an event, not a failure. */
 static void cast(struct control *control, struct shadowing *shadowing, int32_t stage,
                  const struct partition_place *place, enum life_cause cause)
@@ -160,12 +150,11 @@ static void look_at_part(struct control *control, const struct monitored *part)
         &control->watch, watched_id(part->stage, part->shard, part->group_lo, part->group_hi));
     const struct partition_place *place = place_of(control, part);
     enum life_cause cause = LIFE_CAUSE_PERSON;
-    bool fresh = watched->forecast_ns != 0 && control->now_ns - watched->forecast_ns < FORECAST_NS;
     struct shadow_load load = {.lane = control->monitor->lanes[part->lane].m.utilisation,
                                .demand = part->m.demand,
                                .memory = part->m.memory,
                                .io = part->m.io_ratio,
-                               .forecast = fresh ? watched->forecast : (double)NAN};
+                               .forecast = (double)NAN}; /* on forecasts the core casts itself */
     watched->seen = true;
     if (shadowing == NULL || place == NULL || !part->running ||
         !shadow_trigger_look(&watched->trigger, &shadowing->settings, &load, control->now_ns,

@@ -160,11 +160,6 @@ ATTR_NODISCARD enum err change_start(struct node_runtime *rt, const struct chang
                                      struct mailbox *done, struct change **ret_change,
                                      uint64_t *ret_conflict, struct err_info *info);
 
-/* What of its state a pipeline would lose by another text: fills `text` with a line for each; returns how many. 0 too if it
- * cannot be said (change_start will say why). */
-int32_t change_losses(struct node_runtime *rt, const struct config *config, int32_t pipeline,
-                      char *text, ptrdiff_t cap);
-
 /* Asks it to stop and undo. CONFLICT: it is past its commit point, or final. */
 ATTR_NODISCARD enum err change_cancel(struct change *change, struct err_info *info);
 

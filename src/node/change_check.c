@@ -293,20 +293,6 @@ static int32_t losses_of(struct node_runtime *rt, const struct pipeline_plan *ne
     return lost;
 }
 
-int32_t change_losses(struct node_runtime *rt, const struct config *config, int32_t pipeline,
-                      char *text, ptrdiff_t cap)
-{
-    bool affected[STAGES_MAX] = {0};
-    int32_t first = 0;
-    CHECK(cap > 0);
-    text[0] = 0;
-    if (pipeline < 0 || pipeline >= config->pipeline_count ||
-        text_compare(rt, config->pipelines[pipeline], affected, &first, NULL) != ERR_OK) {
-        return 0;
-    }
-    return losses_of(rt, config->pipelines[pipeline], affected, first, text, cap);
-}
-
 /* All partitions of the stages that change stop and open as they are. */
 static void close_stages(struct node_runtime *rt, struct change *change, int32_t stage_count)
 {

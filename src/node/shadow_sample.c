@@ -71,11 +71,6 @@ void shadow_sample_records(double percent, struct shadow_sample *ret_sample)
         .by = SHADOW_BY_RECORD, .below = below_of(percent / 100), .requested = percent / 100};
 }
 
-void shadow_sample_one_key(uint64_t hash, struct shadow_sample *ret_sample)
-{
-    *ret_sample = (struct shadow_sample){.by = SHADOW_BY_KEY, .heavy_count = 1, .heavy = {hash}};
-}
-
 static bool same_names(const uint64_t *a, const uint64_t *b, int32_t count)
 {
     for (int32_t i = 0; i < count; i++) {

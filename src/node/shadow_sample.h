@@ -56,9 +56,6 @@ void shadow_sample_by_groups(uint32_t group_lo, uint32_t group_hi, struct shadow
 /* `percent` of the records, by record. */
 void shadow_sample_records(double percent, struct shadow_sample *ret_sample);
 
-/* A burst: one key, nothing else. */
-void shadow_sample_one_key(uint64_t hash, struct shadow_sample *ret_sample);
-
 bool shadow_sample_equal(const struct shadow_sample *a, const struct shadow_sample *b);
 
 /* --- the sample, ready to be asked for each record --- */

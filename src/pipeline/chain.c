@@ -647,11 +647,6 @@ void chain_free(struct chain *chain)
     mem_free(chain);
 }
 
-int chain_operator_count(const struct chain *chain)
-{
-    return chain->link_count;
-}
-
 struct operator_stats chain_operator_stats(const struct chain *chain, int index)
 {
     CHECK(index >= 0 && index < chain->link_count);

@@ -103,7 +103,6 @@ struct operator_stats {
     int64_t rows_in, rows_out, rejected, late;
     int64_t cpu_ns; /* with a probe clock: time between two looks at it, once a batch; else 0 */
 };
-int chain_operator_count(const struct chain *chain);
 struct operator_stats chain_operator_stats(const struct chain *chain, int index);
 
 #endif

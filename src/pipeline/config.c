@@ -348,14 +348,20 @@ enum err config_load_set(struct arena *arena, const char *file, struct str text,
     return ERR_OK;
 }
 
-const struct pipeline_plan *config_pipeline(const struct config *config, struct str name)
+int32_t config_pipeline_index(const struct config *config, struct str name)
 {
     for (int32_t i = 0; i < config->pipeline_count; i++) {
         if (str_equal(config->pipelines[i]->name, name)) {
-            return config->pipelines[i];
+            return i;
         }
     }
-    return NULL;
+    return -1;
+}
+
+const struct pipeline_plan *config_pipeline(const struct config *config, struct str name)
+{
+    int32_t index = config_pipeline_index(config, name);
+    return index >= 0 ? config->pipelines[index] : NULL;
 }
 
 const struct stream_spec *config_stream(const struct config *config, struct str name)

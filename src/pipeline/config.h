@@ -234,6 +234,7 @@ ATTR_NODISCARD enum err config_load_set(struct arena *arena, const char *file, s
                                         const struct config **ret_config, struct err_info *info);
 
 const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
+int32_t config_pipeline_index(const struct config *config, struct str name); /* -1: none */
 const struct stream_spec *config_stream(const struct config *config, struct str name);
 const struct shadow_store_spec *config_shadow_store(const struct config *config, struct str name);
 

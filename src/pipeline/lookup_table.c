@@ -253,11 +253,6 @@ int64_t lookup_table_count(const struct lookup_table *table)
     return table->count;
 }
 
-int64_t lookup_table_bytes(const struct lookup_table *table)
-{
-    return table->block_len + (table->map.mask + 1) * (int64_t)sizeof(struct lookup_row);
-}
-
 /* --- files --- */
 
 /* One file being read. */

@@ -52,6 +52,5 @@ void lookup_table_unref(struct lookup_table *table);
 struct str lookup_table_find(const struct lookup_table *table, uint64_t hash, struct str key);
 
 int64_t lookup_table_count(const struct lookup_table *table);
-int64_t lookup_table_bytes(const struct lookup_table *table);
 
 #endif

@@ -350,22 +350,6 @@ char *state_tail_resize(struct state_space *space, uint64_t hash, void *payload,
     return tail;
 }
 
-enum err state_set_tail(struct state_space *space, uint64_t hash, struct str key, int64_t time,
-                        struct str tail)
-{
-    if (tail.len > STATE_TAIL_MAX) {
-        return ERR_LIMIT;
-    }
-    struct slot *slot = space_find(space, hash, key, time);
-    CHECK(slot != NULL);
-    space_mark_dirty(space, key_group_of(hash), slot);
-    char *to = state_tail_resize(space, hash, slot_payload(slot), tail.len);
-    if (tail.len != 0) {
-        memcpy(to, tail.ptr, (size_t)tail.len);
-    }
-    return ERR_OK;
-}
-
 struct str state_composite_key(char *buffer, uint64_t key_hash, struct str key, struct str more,
                                uint64_t *ret_hash)
 {

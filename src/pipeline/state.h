@@ -97,10 +97,6 @@ const void *state_find(struct state_space *space, uint64_t hash, struct str key,
 /* The entry's tail; empty view if none. */
 struct str state_tail(struct state_space *space, uint64_t hash, struct str key, int64_t time);
 
-/* Replaces the tail of an existing entry and marks it dirty. LIMIT over STATE_TAIL_MAX. */
-ATTR_NODISCARD enum err state_set_tail(struct state_space *space, uint64_t hash, struct str key,
-                                       int64_t time, struct str tail);
-
 /* Removes; false if it was not there. */
 bool state_delete(struct state_space *space, uint64_t hash, struct str key, int64_t time);
 

@@ -111,14 +111,3 @@ TEST(sampler_by_record_goes_by_offset_alone)
     EXPECT(taken > 19300 && taken < 20700);
     EXPECT(!sampler_keeps_key(&sampler, 0));
 }
-
-TEST(burst_is_one_key)
-{
-    struct shadow_sample sample;
-    shadow_sample_one_key(77, &sample);
-    struct sampler sampler;
-    sampler_init(&sampler, &sample);
-    EXPECT_INT(sampler_stratum(&sampler, 77, 0), STRATUM_HEAVY);
-    EXPECT_INT(sampler_stratum(&sampler, 78, 0), STRATUM_NONE);
-    EXPECT_INT(sampler_stratum(&sampler, 0, 0), STRATUM_NONE);
-}

@@ -172,7 +172,7 @@ static void begin(const struct scenario *s, double begin_s)
     int32_t each = s->parts / SHARDS;
     for (int32_t i = 0; i < SHARDS * each; i++) {
         uint32_t at = (uint32_t)(i % each);
-        f.parts[i] = (struct load_part){.name = STR("loop/work/0/0-4096"),
+        f.parts[i] = (struct load_part){.name = STR("loop/words/0/0-4096"),
                                         .shard = i / each,
                                         .lane = i % open,
                                         .group_lo = at * LOAD_GROUPS / (uint32_t)each,
