@@ -9,6 +9,7 @@
 
 #define SECOND_NS 1000000000LL
 #define MS_NS     1000000LL
+#define HOUR_NS   (3600LL * SECOND_NS)
 #define DAY_NS    (86400LL * SECOND_NS)
 
 enum { DEFAULT_PORT = 8080, PORT_MAX = 65535 };
@@ -93,7 +94,7 @@ static enum err read_nodes(struct loader *loader, const struct yaml_node *node)
     }
     const struct yaml_node *startup = yaml_get(node, "startup");
     if (err == ERR_OK && startup != NULL) {
-        err = yaml_duration_ns(startup, 0, DAY_NS, &nodes->startup_ns, info);
+        err = yaml_duration_ns(startup, 0, HOUR_NS, &nodes->startup_ns, info);
     }
     return err;
 }
@@ -111,7 +112,7 @@ static enum err read_shadowing(struct loader *loader, const struct yaml_node *no
     }
     const struct yaml_node *threshold = yaml_get(node, "threshold");
     if (err == ERR_OK && threshold != NULL) {
-        err = yaml_ratio(threshold, 0.01, 10, &spec->threshold, info);
+        err = yaml_ratio(threshold, 0.05, 10, &spec->threshold, info);
     }
     const struct yaml_node *sustain = yaml_get(node, "sustain");
     if (err == ERR_OK && sustain != NULL) {

@@ -83,7 +83,7 @@ static enum err read_prices(const struct yaml_node *node, struct manager_spec *s
     for (int i = 0; known[i] != NULL && err == ERR_OK; i++) {
         const struct yaml_node *value = yaml_get(node, known[i]);
         if (value != NULL) {
-            err = yaml_f64(value, i == 0 ? 1e-6 : 0, 1e9, values[i], info);
+            err = yaml_f64(value, i < 2 ? 1e-6 : 0, 1e9, values[i], info);
         }
     }
     return err;
@@ -142,6 +142,9 @@ static enum err read_window(const struct yaml_node *node, struct window_spec *wi
         return yaml_fail(info, node, "a window wants 'from' and 'until', times of the day in UTC");
     }
     err = err == ERR_OK ? read_minute(from, &window->from_minute, info) : err;
+    if (err == ERR_OK && window->from_minute == MINUTES_A_DAY) {
+        return yaml_fail(info, from, "a window does not begin at 24:00; the next day's 00:00 does");
+    }
     err = err == ERR_OK ? read_minute(until, &window->until_minute, info) : err;
     return err == ERR_OK && which != NULL ? read_days(which, &window->days, info) : err;
 }
@@ -193,8 +196,8 @@ static enum err read_numbers(const struct yaml_node *node, struct manager_spec *
         const char *key;
         double min, max;
         ptrdiff_t offset;
-    } ratios[] = {{"margin", 0, 1, offsetof(struct manager_spec, margin)},
-                  {"urgent", 0.1, 10, offsetof(struct manager_spec, urgent)},
+    } ratios[] = {{"margin", 0, 0.99, offsetof(struct manager_spec, margin)},
+                  {"urgent", 0.1, 1, offsetof(struct manager_spec, urgent)},
                   {"target", 0.1, 1, offsetof(struct manager_spec, target)}};
     static const struct {
         const char *key;
@@ -217,6 +220,26 @@ static enum err read_numbers(const struct yaml_node *node, struct manager_spec *
                             : ERR_OK;
     }
     return err;
+}
+
+/* What the core asks of its settings together (prm/manager.h): it would refuse them, and nobody would decide. */
+static enum err check_together(const struct yaml_node *node, const struct manager_spec *spec,
+                               struct err_info *info)
+{
+    const struct yaml_node *target = yaml_get(node, "target");
+    const struct yaml_node *urgent = yaml_get(node, "urgent");
+    if (DAY_NS % spec->interval_ns != 0) {
+        return yaml_fail(info, yaml_get(node, "interval"),
+                         "'interval' must divide a day evenly (1s, 2s, 5s, 10s, 15s, 30s, 60s)");
+    }
+    if (spec->target > spec->urgent) {
+        return yaml_fail(info, target != NULL ? target : urgent,
+                         "'target' (%g%%%s) must be at most 'urgent' (%g%%%s): a plan fills a lane "
+                         "up to the one, and the other calls a lane full",
+                         spec->target * 100, target != NULL ? "" : " unless set",
+                         spec->urgent * 100, urgent != NULL ? "" : " unless set");
+    }
+    return ERR_OK;
 }
 
 static enum err read_count(const struct yaml_node *node, int64_t min, int64_t max, int32_t *ret,
@@ -255,6 +278,7 @@ enum err config_read_manager(struct loader *loader, const struct yaml_node *node
     err = err == ERR_OK && scale != NULL ? yaml_f64(scale, 1, 1000, &spec->time_scale, info) : err;
     err = err == ERR_OK && prices != NULL ? read_prices(prices, spec, info) : err;
     err = err == ERR_OK ? read_numbers(node, spec, info) : err;
+    err = err == ERR_OK ? check_together(node, spec, info) : err;
     err =
         err == ERR_OK ? read_count(yaml_get(node, "budget"), 0, 100000, &spec->budget, info) : err;
     err = err == ERR_OK ? read_count(yaml_get(node, "step"), 1, NODES_MAX, &spec->step, info) : err;
