@@ -8,7 +8,14 @@
 #include "base/mem.h"
 #include "bench/row_loop.h"
 
-enum { STORY_S = 3600, STORY_NODES = 6, STORY_SHARDS = 3, STORY_STARTUP_S = 60 };
+enum {
+    STORY_S = 3600,
+    STORY_LEAD_S = 180,
+    STORY_NODES = 6,
+    STORY_SHARDS = 3,
+    STORY_PARTITIONS = 2,
+    STORY_STARTUP_S = 60
+};
 static const double capacity = 0.08;
 
 static void show_progress(void *ctx, double share, const char *text)
@@ -27,11 +34,15 @@ static void print_outcome(const char *policy, const struct replay_result *r)
 
 static void print_decisions(const struct replay_result *r)
 {
+    int32_t changes = 0;
     printf("\nWhat the manager decided (its ledger, as `decision list` shows it):\n");
     for (int32_t i = 0; i < r->sentence_count; i++) {
-        printf("  - %s\n", r->sentences[i]);
+        if (r->changed[i]) {
+            printf("  - %s\n", r->sentences[i]);
+            changes++;
+        }
     }
-    if (r->sentence_count == 0) {
+    if (changes == 0) {
         printf("  nothing: no change was worth its price\n");
     }
     printf("%lld shadows were cast, %lld of them answered", (long long)r->shadows,
@@ -56,16 +67,20 @@ enum err demo_story(const struct trace *trace, double scale, bool terminal, stru
     struct replay_options options = {.trace = trace,
                                      .from_s = replay_find_rise(trace, STORY_S),
                                      .length_s = STORY_S,
+                                     .lead_s = STORY_LEAD_S,
                                      .scale = scale,
                                      .nodes = STORY_NODES,
                                      .capacity = capacity,
                                      .startup_ns = STORY_STARTUP_S * INT64_C(1000000000),
                                      .shards = STORY_SHARDS,
+                                     .partitions = STORY_PARTITIONS,
                                      .seed = 1,
                                      .progress = terminal ? show_progress : NULL};
     struct replay_result *manager = MEM_NEW(struct replay_result);
     struct replay_result *reactive = MEM_NEW(struct replay_result);
-    enum err err = replay_calibrate(&options, &options.record_cost_s, info);
+    struct replay_calibration calibration = {.record_cost_s = 0};
+    enum err err = replay_calibrate(&options, &calibration, info);
+    options.record_cost_s = calibration.record_cost_s;
     if (err == ERR_OK) {
         printf(
             "\nThe hour of the trace in which the load rises most, again: %d nodes at the peak, %g %% "
@@ -88,7 +103,7 @@ enum err demo_story(const struct trace *trace, double scale, bool terminal, stru
             "(*) of the wall; the objective is %.0f ms of it. A thread that sleeps 1 ms was late by "
             "up to %.1f and %.1f ms (99 %%)\nin the two runs: where that is near the objective, the "
             "machine was too busy to tell them apart.\n",
-            fmax(10, 1000 / scale), manager->hiccup_ms, reactive->hiccup_ms);
+            fmax(10, 1000 / scale), manager->machine.hiccup_ms, reactive->machine.hiccup_ms);
     }
     mem_free(manager);
     mem_free(reactive);

@@ -15,6 +15,8 @@
 #include "base/real/temp_dir.h"
 #include "base/rng.h"
 #include "base/sketch.h"
+#include "bench/loop_machine.h"
+#include "bench/loop_sink.h"
 #include "bench/loop_told.h"
 #include "control/forecaster.h"
 #include "control/history.h"
@@ -33,6 +35,7 @@ enum {
     WORDS = 100, /* in a record: what makes it dear */
     RECORD_BYTES = 1024,
     ANSWER_ARENA_MAX = 64 << 20,
+    LEAD_ARENA_MAX = 1 << 20,
     LATE_SLACK_S = 3600
 };
 
@@ -71,108 +74,6 @@ static const char chain_work[] =
 static const char chain_read[] = "{filter: {name: f, where: \"key < 'u00050'\"}}";
 enum { READ_PASSES = 50 }; /* of KEYS */
 
-/* --- the sink's consumer: a thread --- */
-
-struct sink {
-    const struct replay_options *options;
-    struct log *log;
-    struct log_reader *reader;
-    struct shard_id shard;
-    struct waker waker;
-    struct mailbox done;
-    struct log_op op;
-    struct record_reader records;
-    char *buf;
-    int64_t offset, begin_ns, objective_ns;
-    _Atomic int64_t seen;
-    uint8_t *late; /* [late_count] by second of the load's time */
-    int64_t late_count;
-    struct histogram latency;
-};
-
-/* A record that was due at `due_ns` and is seen at `now_ns` was older than the objective in between: those seconds are late. */
-static void note_record(struct sink *sink, int64_t due_ns, int64_t now_ns)
-{
-    int64_t latency_ns = now_ns - due_ns;
-    histogram_add(&sink->latency, latency_ns > 0 ? latency_ns : 0, 1);
-    if (latency_ns <= sink->objective_ns) {
-        return;
-    }
-    double scale = sink->options->scale;
-    int64_t from = (int64_t)((double)(due_ns + sink->objective_ns - sink->begin_ns) * 1e-9 * scale);
-    int64_t to = (int64_t)((double)(now_ns - sink->begin_ns) * 1e-9 * scale);
-    for (int64_t s = from > 0 ? from : 0; s <= to && s < sink->late_count; s++) {
-        sink->late[s] = 1;
-    }
-}
-
-static int64_t number_of(struct str value)
-{
-    ptrdiff_t at = str_find(value, STR("\"due\":"));
-    return at < 0 ? 0 : strtoll(value.ptr + at + 6, NULL, 10);
-}
-
-static void consume(struct sink *sink, const char *bytes, ptrdiff_t total, int64_t now_ns)
-{
-    struct record record;
-    int64_t count = 0;
-    CHECK(record_reader_begin(&sink->records, bytes, total, NULL) == ERR_OK);
-    while (record_reader_next(&sink->records, &record, NULL) == ERR_OK) {
-        int64_t due_ns = number_of(record.value);
-        if (due_ns > 0) {
-            note_record(sink, due_ns, now_ns);
-            count++;
-        }
-    }
-    atomic_fetch_add_explicit(&sink->seen, count, memory_order_relaxed);
-}
-
-static int64_t sink_step(void *ctx, int64_t now_ns)
-{
-    struct sink *sink = ctx;
-    struct record_batch_header header;
-    ptrdiff_t total = 0;
-    if (log_end_offset(sink->log, sink->shard) <= sink->offset) {
-        return CLOCK_NEVER;
-    }
-    sink->op = (struct log_op){.kind = LOG_OP_READ, .done = &sink->done};
-    sink->op.u.read = (struct log_read_op){.reader = sink->reader,
-                                           .shard = sink->shard,
-                                           .offset = sink->offset,
-                                           .buf = sink->buf,
-                                           .cap = LOG_BATCH_BYTES_MAX};
-    log_submit(sink->log, &sink->op);
-    CHECK(mailbox_take_all(&sink->done) != NULL &&
-          sink->op.err == ERR_OK); /* reads of this engine are at once */
-    for (ptrdiff_t at = 0; at < sink->op.u.read.ret_bytes; at += total) {
-        CHECK(record_batch_parse(sink->buf + at, sink->op.u.read.ret_bytes - at, &header, &total,
-                                 NULL) == ERR_OK);
-        consume(sink, sink->buf + at, total, now_ns);
-    }
-    sink->offset = sink->op.u.read.ret_next_offset;
-    return now_ns;
-}
-
-/* --- how late this machine is: a thread that sleeps a millisecond --- */
-
-struct hiccups {
-    struct waker waker;
-    int64_t due_ns;
-    struct histogram late;
-};
-
-static int64_t hiccup_step(void *ctx, int64_t now_ns)
-{
-    struct hiccups *h = ctx;
-    if (h->due_ns > 0 && now_ns >= h->due_ns) {
-        histogram_add(&h->late, now_ns - h->due_ns, 1);
-    }
-    if (now_ns >= h->due_ns) {
-        h->due_ns = now_ns + TICK_NS;
-    }
-    return h->due_ns;
-}
-
 /* --- the process, but for its API --- */
 
 struct replay_process {
@@ -190,14 +91,20 @@ struct replay_process {
     struct control_past past;
     struct loop *loops[LOOPS_MAX]; /* the log's first */
     int32_t loop_count;
-    struct sink sink;
-    struct hiccups hiccups;
-    struct loop *sink_loop, *hiccup_loop;
+    struct loop_sink sink;
+    int64_t begin_unix_ms; /* of the stretch, of the wall */
+    struct loop_machine machine;
+    struct loop *sink_loop, *machine_loop;
     /* of shadows, where the policy casts them */
     struct shadowstore *store;
     struct control_store named_store;
     struct loop *store_loop, *shadow_loop;
     struct mailbox done;
+    /* what control says as the stretch begins */
+    bool lead_asked;
+    struct control_request lead;
+    struct mailbox lead_done;
+    struct arena lead_arena;
 };
 
 /* The shadow lane's, to begin with: control sets both by what runs. */
@@ -254,19 +161,36 @@ static double records_for(const struct replay_options *o, double peak, double va
     return peak > 0 ? value / peak * 0.8 * o->nodes * o->capacity / o->record_cost_s : 0;
 }
 
+double replay_objective_ms(const struct replay_options *options)
+{
+    return (double)ms_at_least(1000 / options->scale, 10);
+}
+
+/* The fewest nodes on which no lane is above 80 % as the run begins: partitions are whole, so a lane may have one more of them
+ * than the next. */
+static int32_t first_nodes(const struct replay_options *o)
+{
+    double load = value_at(o->trace, (double)(o->from_s - o->lead_s)) / peak_of(o) * 0.8 * o->nodes;
+    int32_t parts = o->partitions * o->shards, nodes = 1;
+    for (; nodes < o->nodes; nodes++) {
+        int32_t most = (parts + nodes - 1) / nodes;
+        if (load * most / parts <= 0.8) {
+            break;
+        }
+    }
+    return strcmp(o->policy, "static-peak") == 0 ? o->nodes : nodes;
+}
+
 static enum err open_config(struct replay_process *p, struct err_info *info)
 {
     const struct replay_options *o = p->options;
     char text[YAML_MAX];
-    bool peak = strcmp(o->policy, "static-peak") == 0;
-    double first = value_at(o->trace, (double)o->from_s) / peak_of(o) * 0.8 * o->nodes;
-    int32_t begin = peak ? o->nodes : (int32_t)ceil(first / 0.8);
-    begin = begin < 1 ? 1 : begin > o->nodes ? o->nodes : begin;
-    int64_t objective_ms = ms_at_least(1000 / o->scale, 10);
+    int32_t begin = first_nodes(o);
+    int64_t objective_ms = (int64_t)replay_objective_ms(o);
     int len = snprintf(text, sizeof(text), config_yaml, begin, o->nodes, o->capacity,
                        (long long)(o->startup_ns / 1000000), o->scale, o->policy, o->shards,
                        (long long)objective_ms, (long long)ms_at_least(200 / o->scale, 2),
-                       (o->nodes + o->shards - 1) / o->shards, o->reads ? chain_read : chain_work);
+                       o->partitions, o->reads ? chain_read : chain_work);
     CHECK(len > 0 && len < YAML_MAX);
     p->sink.objective_ns = objective_ms * 1000000;
     return config_load(&p->arena, "loop", (struct str){text, len}, &p->config, info);
@@ -276,12 +200,12 @@ static enum err open_config(struct replay_process *p, struct err_info *info)
 static void fill_past(struct replay_process *p)
 {
     const struct replay_options *o = p->options;
-    int64_t count = o->from_s / PAST_STEP_S;
+    int64_t until_s = o->from_s - o->lead_s, count = until_s > 0 ? until_s / PAST_STEP_S : 0;
     count = count < PAST_MAX ? count : PAST_MAX;
     double *rates = ARENA_NEW_ARRAY(&p->arena, double, count + 1);
     double peak = peak_of(o);
     for (int64_t i = 0; i < count; i++) {
-        double middle = (double)(o->from_s - (count - i) * PAST_STEP_S) + PAST_STEP_S / 2.0;
+        double middle = (double)(until_s - (count - i) * PAST_STEP_S) + PAST_STEP_S / 2.0;
         rates[i] = records_for(o, peak, value_at(o->trace, middle));
     }
     p->past = (struct control_past){.rate_per_s = rates, .count = count, .step_s = PAST_STEP_S};
@@ -410,15 +334,13 @@ static enum err wait_running(struct replay_process *p, struct err_info *info)
 static void close_process(struct replay_process *p)
 {
     loop_stop(p->sink_loop);
-    loop_stop(p->hiccup_loop);
+    loop_stop(p->machine_loop);
     loop_stop(p->shadow_loop);
     loop_stop(p->store_loop);
     while (p->loop_count > 0) { /* the log's last */
         loop_stop(p->loops[--p->loop_count]);
     }
-    if (p->sink.reader != NULL) {
-        log_reader_free(p->log, p->sink.reader);
-    }
+    loop_sink_close(&p->sink);
     shadowstore_free(p->store); /* before those whose ops it gives back */
     control_free(p->control);
     forecaster_free(p->forecaster);
@@ -430,10 +352,56 @@ static void close_process(struct replay_process *p)
     if (p->dir[0] != 0) {
         temp_dir_remove(p->dir);
     }
-    record_reader_release(&p->sink.records);
-    mem_free(p->sink.buf);
-    mem_free(p->sink.late);
+    arena_release(&p->lead_arena);
     arena_release(&p->arena);
+}
+
+/* --- what control says of it --- */
+
+static enum err ask_for(struct replay_process *p, enum control_kind kind, struct arena *arena,
+                        struct control_rows *ret_rows)
+{
+    struct control_request request = {.kind = kind, .done = &p->done, .arena = arena};
+    control_args_init(&request.args);
+    text_init(&request.text, arena);
+    request.args.limit = kind == CONTROL_SAMPLE_LIST ? CONTROL_SAMPLES_MAX : 1000;
+    mailbox_push(control_mailbox(p->control), &request.msg);
+    while (mailbox_take_all(&p->done) == NULL) {
+        clock_real_sleep(TICK_NS);
+    }
+    *ret_rows = request.err == ERR_OK ? request.rows : (struct control_rows){.count = 0};
+    return request.err;
+}
+
+static struct control_rows ask(struct replay_process *p, enum control_kind kind,
+                               struct arena *arena)
+{
+    struct control_rows rows;
+    IGNORE_RESULT(ask_for(p, kind, arena, &rows)); /* then there are none */
+    return rows;
+}
+
+/* What was reserved before the stretch began: asked for once, read at the end. */
+static void ask_lead(struct replay_process *p)
+{
+    if (p->lead_asked) {
+        return;
+    }
+    p->lead_asked = true;
+    p->lead = (struct control_request){
+        .kind = CONTROL_MANAGER_GET, .done = &p->lead_done, .arena = &p->lead_arena};
+    control_args_init(&p->lead.args);
+    text_init(&p->lead.text, &p->lead_arena);
+    mailbox_push(control_mailbox(p->control), &p->lead.msg);
+}
+
+static double lead_lane_seconds(struct replay_process *p)
+{
+    while (p->lead_asked && mailbox_take_all(&p->lead_done) == NULL) {
+        clock_real_sleep(TICK_NS);
+    }
+    bool there = p->lead_asked && p->lead.err == ERR_OK && p->lead.rows.count > 0;
+    return there ? ((const struct manager_row *)p->lead.rows.rows)[0].lane_seconds : 0;
 }
 
 /* --- the generator: the calling thread --- */
@@ -552,7 +520,7 @@ static void play(struct replay_process *p, struct replay_feed *feed)
 {
     const struct replay_options *o = p->options;
     double peak = peak_of(o), owed = 0, told = 0;
-    int64_t begin_ns = p->sink.begin_ns, last_ns = begin_ns, sent_ns = begin_ns;
+    int64_t begin_ns = p->sink.begin_ns, last_ns = clock_now_ns(&p->clock), sent_ns = last_ns;
     int64_t end_ns = begin_ns + (int64_t)((double)o->length_s / o->scale * 1e9);
     while (last_ns < end_ns) {
         int64_t now_ns = clock_now_ns(&p->clock);
@@ -571,6 +539,9 @@ static void play(struct replay_process *p, struct replay_feed *feed)
             sent_ns = now_ns;
             send_waiting(feed, p->log, o->shards);
         }
+        if (now_ns >= begin_ns) {
+            ask_lead(p);
+        }
         double done = (double)(now_ns - begin_ns) / (double)(end_ns - begin_ns);
         if (o->progress != NULL && done - told > 0.01) {
             told = done;
@@ -585,31 +556,6 @@ static void play(struct replay_process *p, struct replay_feed *feed)
         }
         clock_real_sleep(5 * TICK_NS);
     }
-}
-
-/* --- what control says of it --- */
-
-static enum err ask_for(struct replay_process *p, enum control_kind kind, struct arena *arena,
-                        struct control_rows *ret_rows)
-{
-    struct control_request request = {.kind = kind, .done = &p->done, .arena = arena};
-    control_args_init(&request.args);
-    text_init(&request.text, arena);
-    request.args.limit = kind == CONTROL_SAMPLE_LIST ? CONTROL_SAMPLES_MAX : 1000;
-    mailbox_push(control_mailbox(p->control), &request.msg);
-    while (mailbox_take_all(&p->done) == NULL) {
-        clock_real_sleep(TICK_NS);
-    }
-    *ret_rows = request.err == ERR_OK ? request.rows : (struct control_rows){.count = 0};
-    return request.err;
-}
-
-static struct control_rows ask(struct replay_process *p, enum control_kind kind,
-                               struct arena *arena)
-{
-    struct control_rows rows;
-    IGNORE_RESULT(ask_for(p, kind, arena, &rows)); /* then there are none */
-    return rows;
 }
 
 /* Until the manager has learned the days before. */
@@ -631,16 +577,22 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
 {
     struct arena arena;
     arena_init(&arena, ANSWER_ARENA_MAX);
+    loop_stop(p->machine_loop); /* what it has measured is read now */
+    p->machine_loop = NULL;
+    r->machine = loop_machine_end(&p->machine);
     struct control_rows manager = ask(p, CONTROL_MANAGER_GET, &arena);
     struct control_rows operations = ask(p, CONTROL_OPERATION_LIST, &arena);
     struct control_rows decisions = ask(p, CONTROL_DECISION_LIST, &arena);
     struct control_rows samples = ask(p, CONTROL_SAMPLE_LIST, &arena);
     struct control_rows shadows = ask(p, CONTROL_SHADOW_LIST, &arena);
     if (manager.count > 0) {
-        r->lane_hours = ((const struct manager_row *)manager.rows)[0].lane_seconds / 3600;
+        r->lane_hours =
+            (((const struct manager_row *)manager.rows)[0].lane_seconds - lead_lane_seconds(p)) /
+            3600;
     }
-    loop_count_operations(&operations, r);
-    loop_count_decisions(&decisions, r);
+    loop_count_operations(&operations, p->begin_unix_ms, r);
+    loop_count_decisions(&decisions, p->begin_unix_ms, p->options->scale, r);
+    loop_fill_minutes(&samples, p->options->lead_s, p->options->length_s, r);
     loop_count_shadows(&shadows, r);
     r->record_cost_s = loop_record_cost(&samples);
     r->demand = loop_mean_demand(&samples);
@@ -648,51 +600,50 @@ static void read_result(struct replay_process *p, const struct replay_feed *feed
     r->records = feed->sent;
     r->missing = feed->due - atomic_load(&p->sink.seen);
     for (int64_t s = 0; s < p->sink.late_count; s++) {
+        int64_t minute = s / 60 < r->minute_count ? s / 60 : r->minute_count - 1;
         r->late_s += p->sink.late[s];
+        if (minute >= 0) {
+            r->minutes[minute].late_s += p->sink.late[s];
+        }
     }
     r->p50_ms = (double)histogram_quantile(&p->sink.latency, 0.5) * 1e-6;
     r->p99_ms = (double)histogram_quantile(&p->sink.latency, 0.99) * 1e-6;
     r->max_ms = (double)histogram_quantile(&p->sink.latency, 1) * 1e-6;
-    r->hiccup_ms = (double)histogram_quantile(&p->hiccups.late, 0.99) * 1e-6;
     r->lane_hours_peak = (double)p->options->nodes * (double)p->options->length_s / 3600;
     arena_release(&arena);
 }
 
 static enum err begin_sink(struct replay_process *p, struct err_info *info)
 {
-    struct sink *sink = &p->sink;
+    struct loop_sink *sink = &p->sink;
+    const struct replay_options *o = p->options;
     const struct stage_stream *out = node_runtime_stream(control_runtime(p->control), STR("out"));
     CHECK(out != NULL);
-    sink->options = p->options;
-    sink->log = p->log;
-    sink->reader = log_reader_new(p->log);
-    sink->shard = stage_shard(out, 0);
-    sink->buf = mem_new(LOG_BATCH_BYTES_MAX, 1);
-    sink->late_count = p->options->length_s + LATE_SLACK_S;
-    sink->late = MEM_NEW_ARRAY(uint8_t, sink->late_count);
-    waker_init(&sink->waker);
-    mailbox_init(&sink->done, NULL);
-    sink->begin_ns = clock_now_ns(&p->clock);
+    int64_t lead_ns = (int64_t)((double)o->lead_s / o->scale * 1e9);
+    loop_sink_open(sink, p->log, stage_shard(out, 0), o->length_s + LATE_SLACK_S, o->scale);
+    sink->begin_ns = clock_now_ns(&p->clock) + lead_ns;
+    p->begin_unix_ms = clock_wall_unix_ms(&p->clock) + lead_ns / 1000000;
     enum err err = log_watch(p->log, sink->shard, &sink->waker);
     if (err != ERR_OK) {
         return err_set(info, err, "the sink cannot be watched");
     }
-    waker_init(&p->hiccups.waker);
-    p->sink_loop = start_loop(p, "sink", sink_step, sink, &sink->waker);
-    p->hiccup_loop = start_loop(p, "hiccup", hiccup_step, &p->hiccups, &p->hiccups.waker);
+    loop_machine_begin(&p->machine, &p->clock);
+    p->sink_loop = start_loop(p, "sink", loop_sink_step, sink, &sink->waker);
+    p->machine_loop = start_loop(p, "machine", loop_machine_step, &p->machine, &p->machine.waker);
     return ERR_OK;
 }
 
 static enum err options_check(const struct replay_options *o, struct err_info *info)
 {
-    if (o->nodes < 2 || o->nodes > REPLAY_NODES_MAX || o->shards < 1 || o->shards > SHARDS_MAX ||
+    if (o->partitions < 1 || o->partitions > REPLAY_PARTITIONS_MAX || o->nodes < 2 ||
+        o->nodes > REPLAY_NODES_MAX || o->shards < 1 || o->shards > SHARDS_MAX ||
         !(o->scale >= 1 && o->scale <= 1000) || !(o->record_cost_s > 0) || o->length_s < 60 ||
-        o->from_s < 0 || !(peak_of(o) > 0)) {
+        o->from_s < 0 || o->lead_s < 0 || !(peak_of(o) > 0)) {
         return err_set(
             info, ERR_INVALID,
-            "a loop wants 2 to %d nodes, 1 to %d shards, a scale of 1 to 1000, a minute or "
-            "more of the trace, and some load in it",
-            REPLAY_NODES_MAX, SHARDS_MAX);
+            "a loop wants 2 to %d nodes, 1 to %d shards with 1 to %d partitions each, a scale of 1 "
+            "to 1000, a minute or more of the trace, and some load in it",
+            REPLAY_NODES_MAX, SHARDS_MAX, REPLAY_PARTITIONS_MAX);
     }
     return ERR_OK;
 }
@@ -705,8 +656,9 @@ enum err replay_run(const struct replay_options *options, struct replay_result *
     p->options = options;
     p->clock = clock_real();
     arena_init(&p->arena, ANSWER_ARENA_MAX);
+    arena_init(&p->lead_arena, LEAD_ARENA_MAX);
     mailbox_init(&p->done, NULL);
-    record_reader_init(&p->sink.records);
+    mailbox_init(&p->lead_done, NULL);
     *ret_result = (struct replay_result){.demand_at_change = (double)NAN};
     enum err err = options_check(options, info);
     err = err == ERR_OK ? open_process(p, info) : err;
@@ -752,30 +704,32 @@ int64_t replay_find_rise(const struct trace *trace, int64_t length_s)
 
 /* The load's peak is to fill all lanes to 80 %, with what lanes need beside records and what each reads for itself. What a record
  * costs depends on how many come together: so it is measured at that rate, on those lanes. */
-enum err replay_calibrate(const struct replay_options *options, double *ret_cost_s,
-                          struct err_info *info)
+enum err replay_calibrate(const struct replay_options *options,
+                          struct replay_calibration *ret_calibration, struct err_info *info)
 {
     enum { CALIBRATE_S = 4, ROUNDS = 3 };
-    double values[3] = {1, 1, 1}, cost_s = FIRST_COST_S;
+    double values[3] = {1, 1, 1};
+    struct replay_calibration calibration = {.record_cost_s = FIRST_COST_S};
     struct trace flat = {.count = 3, .step_ms = 3600000, .values = values};
     struct replay_options o = *options;
     struct replay_result *result = MEM_NEW(struct replay_result);
     enum err err = ERR_OK;
     o.trace = &flat;
-    o.from_s = 0;
+    o.from_s = o.lead_s = 0;
     o.length_s = (int64_t)ceil(fmax(60, CALIBRATE_S * o.scale));
     o.policy = "static-peak";
     o.progress = NULL;
     for (int i = 0; i < ROUNDS && err == ERR_OK; i++) {
-        o.record_cost_s = cost_s;
+        o.record_cost_s = calibration.record_cost_s;
         err = replay_run(&o, result, info);
         if (err == ERR_OK && !(result->demand > 0)) {
             err =
                 err_set(info, ERR_INTERNAL, "no record was processed while the cost was measured");
         }
-        cost_s *= err == ERR_OK ? result->demand / (0.8 * o.nodes) : 1;
+        calibration.record_cost_s *= err == ERR_OK ? result->demand / (0.8 * o.nodes) : 1;
+        calibration.yardstick_us = result->machine.yardstick_us;
     }
-    *ret_cost_s = cost_s;
+    *ret_calibration = calibration;
     mem_free(result);
     return err;
 }

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "bench/loop_machine.h"
 #include "control/control.h"
 #include "load/trace.h"
 
@@ -16,19 +17,35 @@
 enum {
     REPLAY_POLICIES_MAX = 8,
     REPLAY_NODES_MAX = 32,
+    REPLAY_PARTITIONS_MAX = 64,
     REPLAY_SENTENCES_MAX = 64,
-    REPLAY_SENTENCE_MAX = 600
+    REPLAY_SENTENCE_MAX = 640,
+    REPLAY_MINUTES_MAX = 360
+};
+
+/* A minute of the load's time. */
+struct replay_minute {
+    double rate;    /* records a second of the wall, mean */
+    double demand;  /* lanes, mean */
+    double hottest; /* demand of the busiest node of one lane, the most of its samples */
+    double lag_s;   /* age of the oldest record that waited, of the wall, the most */
+    int32_t nodes;  /* that were on, mean */
+    int32_t samples;
+    double late_s;
 };
 
 struct replay_options {
     const struct trace *trace;
     int64_t from_s, length_s; /* the stretch, of the trace's time */
-    double scale;             /* 1..1000 */
+    int64_t
+        lead_s; /* of the trace before it, played so that policies find their layout; not counted */
+    double scale; /* 1..1000 */
     int32_t
         nodes; /* of one lane each, at the peak of the stretch 80 % loaded; 2..REPLAY_NODES_MAX */
     double capacity;    /* of a core, a lane */
     int64_t startup_ns; /* of a node, the load's time */
     int32_t shards;
+    int32_t partitions; /* of each shard at first, 1..REPLAY_PARTITIONS_MAX */
     bool reads; /* the chain looks at keys alone: reading is nearly all that a record costs */
     const char *policy;
     const struct policy_params *rival_params; /* NULL: usual ones */
@@ -53,20 +70,32 @@ struct replay_result {
     int64_t decisions, plans, came_true; /* plans measured; those that saved something */
     double record_cost_s;                /* CPU of a record, measured: reading and work */
     double read_ratio;                   /* share of reading in it */
-    double demand;    /* lanes that were asked for, mean over the later half of the stretch */
-    double hiccup_ms; /* a thread that sleeps 1 ms: 99 % of its sleeps are longer by less */
+    double demand; /* lanes that were asked for, mean over the later half of the stretch */
+    struct machine_figures machine;
     double
         demand_at_change; /* highest demand of a node when the first change had ended; NaN: none */
     char answer[REPLAY_SENTENCE_MAX]; /* the first that no layout cures; "": none */
     int32_t sentence_count;
-    /* of the decisions that changed something, the first ones */
+    /* of the decisions, the first ones, each with the time at which it was made: "+12:30 ..."; whether it changed something */
+    bool changed[REPLAY_SENTENCES_MAX];
     char sentences[REPLAY_SENTENCES_MAX][REPLAY_SENTENCE_MAX];
+    int32_t minute_count;
+    struct replay_minute minutes[REPLAY_MINUTES_MAX];
 };
 
-/* CPU seconds of a record, all told, at the rate that fills the options' lanes to 80 %: static-peak under a flat load. Their
- * trace, policy and cost do not count. Takes some seconds. */
-ATTR_NODISCARD enum err replay_calibrate(const struct replay_options *options, double *ret_cost_s,
+struct replay_calibration {
+    double record_cost_s; /* CPU seconds of a record, all told */
+    double yardstick_us;  /* what the machine's yardstick cost meanwhile */
+};
+
+/* What a record costs at the rate that fills the options' lanes to 80 %: static-peak under a flat load. Their trace, policy and
+ * cost do not count. Takes some seconds. */
+ATTR_NODISCARD enum err replay_calibrate(const struct replay_options *options,
+                                         struct replay_calibration *ret_calibration,
                                          struct err_info *info);
+
+/* How old a record may become, of the wall. */
+double replay_objective_ms(const struct replay_options *options);
 
 /* One policy. Takes length_s / scale, and some seconds. */
 ATTR_NODISCARD enum err replay_run(const struct replay_options *options,
