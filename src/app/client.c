@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/client.h"
 
-#include <curl/curl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #include "api/answer.h"
+#include "app/curl_lib.h"
 #include "app/read_file.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -14,6 +14,7 @@
 enum { ADDRESS_MAX = 256, TOKEN_MAX = 256, PATH_BYTES_MAX = 4096 };
 
 struct client {
+    const struct curl_lib *lib;
     CURL *curl;
     const struct cli *cli;
     char address[ADDRESS_MAX];
@@ -99,7 +100,10 @@ enum err client_new(const struct cli *cli, struct client **ret_client, struct er
         err = read_token(client, info);
     }
     if (err == ERR_OK) {
-        client->curl = curl_easy_init();
+        err = curl_lib_load(&client->lib, info);
+    }
+    if (err == ERR_OK) {
+        client->curl = client->lib->easy_init();
         CHECK(client->curl != NULL);
         *ret_client = client;
         return ERR_OK;
@@ -114,7 +118,7 @@ void client_free(struct client *client)
         return;
     }
     if (client->curl != NULL) {
-        curl_easy_cleanup(client->curl);
+        client->lib->easy_cleanup(client->curl);
     }
     explicit_bzero(client->authorization, sizeof(client->authorization));
     mem_free(client);
@@ -180,24 +184,25 @@ static void set_options(struct client *client, const struct client_call *call, c
                         struct curl_slist *headers, struct incoming *in)
 {
     CURL *curl = client->curl;
-    curl_easy_reset(curl); /* keeps the connection */
-    bool good = curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+    const struct curl_lib *lib = client->lib;
+    lib->easy_reset(curl); /* keeps the connection */
+    bool good = lib->easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_TIMEOUT_MS,
                                  (long)(cli_i64(client->cli, "timeout") / 1000000)) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_WRITEDATA, in) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_HEADERDATA, in) == CURLE_OK;
+                lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_WRITEDATA, in) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
+                lib->easy_setopt(curl, CURLOPT_HEADERDATA, in) == CURLE_OK;
     CHECK(good);
     if (call->body.ptr != NULL) {
-        CHECK(curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len) ==
+        CHECK(lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len) ==
                   CURLE_OK &&
-              curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.ptr) == CURLE_OK);
+              lib->easy_setopt(curl, CURLOPT_POSTFIELDS, call->body.ptr) == CURLE_OK);
     }
 }
 
@@ -232,29 +237,31 @@ static enum err problem_err(const struct client_answer *answer, const char *url,
     return err;
 }
 
-static enum err curl_err(CURLcode code, const struct incoming *in, const char *address,
+static enum err curl_err(const struct client *client, CURLcode code, const struct incoming *in,
                          struct err_info *info)
 {
     if (in->over) {
         return err_set(info, ERR_LIMIT, "the answer is larger than %d bytes", CLIENT_ANSWER_MAX);
     }
     if (code == CURLE_OPERATION_TIMEDOUT) {
-        return err_set(info, ERR_TIMEOUT, "no answer from %s in time (--timeout)", address);
+        return err_set(info, ERR_TIMEOUT, "no answer from %s in time (--timeout)", client->address);
     }
-    return err_set(info, ERR_UNAVAILABLE, "cannot reach %s: %s", address, curl_easy_strerror(code));
+    return err_set(info, ERR_UNAVAILABLE, "cannot reach %s: %s", client->address,
+                   client->lib->easy_strerror(code));
 }
 
 static struct curl_slist *header_list(const struct client *client, const struct client_call *call)
 {
     char type[128];
-    struct curl_slist *list = curl_slist_append(NULL, client->authorization);
-    list = curl_slist_append(list, "Expect:"); /* no round trip before a body */
+    const struct curl_lib *lib = client->lib;
+    struct curl_slist *list = lib->slist_append(NULL, client->authorization);
+    list = lib->slist_append(list, "Expect:"); /* no round trip before a body */
     for (int i = 0; i < CLIENT_HEADERS_MAX && call->headers[i] != NULL; i++) {
-        list = curl_slist_append(list, call->headers[i]);
+        list = lib->slist_append(list, call->headers[i]);
     }
     if (call->body.ptr != NULL) {
         IGNORE_RESULT(snprintf(type, sizeof(type), "Content-Type: %s", call->body_type)); /* fits */
-        list = curl_slist_append(list, type);
+        list = lib->slist_append(list, type);
     }
     CHECK(list != NULL);
     return list;
@@ -268,15 +275,15 @@ enum err client_call(struct client *client, const struct client_call *call, stru
     struct curl_slist *headers = header_list(client, call);
     const char *url = arena_printf(arena, "%s%s", client->address, call->path);
     set_options(client, call, url, headers, &in);
-    CURLcode code = curl_easy_perform(client->curl);
+    CURLcode code = client->lib->easy_perform(client->curl);
     long status = 0;
-    CHECK(curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
+    CHECK(client->lib->easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
     answer.status = (int)status;
     answer.body = (struct str){arena_dup(arena, in.bytes, in.len), in.len};
     mem_free(in.bytes);
-    curl_slist_free_all(headers);
+    client->lib->slist_free_all(headers);
     if (code != CURLE_OK) {
-        return curl_err(code, &in, client->address, info);
+        return curl_err(client, code, &in, info);
     }
     if (status < 200 || status > 299) {
         ret_answer->retry_after_s = answer.retry_after_s;
@@ -288,11 +295,21 @@ enum err client_call(struct client *client, const struct client_call *call, stru
 
 const char *client_escape(struct arena *arena, const char *text)
 {
-    char *escaped = curl_easy_escape(NULL, text, 0);
-    CHECK(escaped != NULL);
-    const char *copy = arena_dup(arena, escaped, (ptrdiff_t)strlen(escaped));
-    curl_free(escaped);
-    return copy;
+    static const char hex[] = "0123456789ABCDEF";
+    char *escaped = arena_new(arena, (ptrdiff_t)strlen(text) * 3 + 1, 1), *out = escaped;
+    for (; *text != 0; text++) {
+        unsigned char byte = (unsigned char)*text;
+        bool unreserved = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                          (byte >= '0' && byte <= '9') || strchr("-._~", byte) != NULL;
+        if (unreserved) {
+            *out++ = (char)byte;
+        } else {
+            *out++ = '%';
+            *out++ = hex[byte >> 4];
+            *out++ = hex[byte & 15];
+        }
+    }
+    return escaped;
 }
 
 int client_fail(const struct err_info *info)

@@ -47,8 +47,9 @@ enum { SHADOW_MEMORY_BYTES = 256 << 20 };
 
 /* --- files of the folder --- */
 
-enum err process_write_file(const struct fs *fs, const char *name, struct str text,
-                            struct err_info *info)
+/* `synced`: it stays through a power cut. */
+static enum err write_file(const struct fs *fs, const char *name, struct str text, bool synced,
+                           struct err_info *info)
 {
     char temporary[64];
     struct fs_file file = {-1};
@@ -59,10 +60,16 @@ enum err process_write_file(const struct fs *fs, const char *name, struct str te
     }
     err = fs_truncate(fs, file, 0, info);
     err = err == ERR_OK ? fs_write(fs, file, text.ptr, text.len, 0, info) : err;
-    err = err == ERR_OK ? fs_sync(fs, file, info) : err;
+    err = err == ERR_OK && synced ? fs_sync(fs, file, info) : err;
     fs_close(fs, file);
     err = err == ERR_OK ? fs_rename(fs, temporary, name, info) : err;
-    return err == ERR_OK ? fs_sync_dir(fs, ".", info) : err;
+    return err == ERR_OK && synced ? fs_sync_dir(fs, ".", info) : err;
+}
+
+enum err process_write_file(const struct fs *fs, const char *name, struct str text,
+                            struct err_info *info)
+{
+    return write_file(fs, name, text, true, info);
 }
 
 /* The text of a small file into `buf`, 0 behind it. */
@@ -247,7 +254,8 @@ static enum err start_api(struct process *process, const struct process_options 
     bool v6 = strchr(address, ':') != NULL;
     int n = snprintf(url, sizeof(url), "http://%s%s%s:%d\n", v6 ? "[" : "", address, v6 ? "]" : "",
                      api_port(process->api));
-    return process_write_file(&process->fs, "api", (struct str){url, n}, info);
+    /* Behind a power cut nobody listens there: it need not be synced. */
+    return write_file(&process->fs, "api", (struct str){url, n}, false, info);
 }
 
 /* The stores of the configuration, and their names for control. */

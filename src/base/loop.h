@@ -14,8 +14,11 @@ typedef int64_t (*loop_step)(void *ctx, int64_t now_ns);
 
 enum loop_class { LOOP_NORMAL, LOOP_IDLE /* SCHED_IDLE: shadows */ };
 
+enum { LOOP_NAME_MAX = 15 };
+
 struct loop_options {
-    const char *name; /* <= 15 bytes, shown by ps */
+    const char *
+        name; /* shown by ps; what is over LOOP_NAME_MAX bytes is cut. Copied. NULL: the process' */
     const struct clock *clock;
     struct waker *waker; /* the caller's; outlives the loop */
     loop_step step;

@@ -144,7 +144,8 @@ static int32_t schema_number(void)
     return (int32_t)(number & 0x7fffffff);
 }
 
-static enum err schema_check(struct history *history, struct err_info *info)
+/* `*ret_made`: the tables are there. */
+static enum err schema_check(struct history *history, bool *ret_made, struct err_info *info)
 {
     sqlite3_stmt *stmt = NULL;
     enum err err = prepare(history, "PRAGMA user_version", &stmt, info);
@@ -160,10 +161,12 @@ static enum err schema_check(struct history *history, struct err_info *info)
     if (found != 0 && found != schema_number()) {
         return err_set(info, ERR_CORRUPT, FILE_NAME " has another version's tables");
     }
+    *ret_made = found != 0;
     return ERR_OK;
 }
 
-static enum err make_tables(struct history *history, struct err_info *info)
+/* Writes nothing where they are: a write at each start would be two syncs that the start waits for. */
+static enum err make_tables(struct history *history, bool made, struct err_info *info)
 {
     char sql[SQL_MAX];
     enum err err = run(
@@ -176,7 +179,7 @@ static enum err make_tables(struct history *history, struct err_info *info)
     }
     IGNORE_RESULT(
         snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", schema_number())); /* fits */
-    return err == ERR_OK ? run(history, sql, info) : err;
+    return err == ERR_OK && !made ? run(history, sql, info) : err;
 }
 
 static void db_close(struct history *history)
@@ -197,8 +200,9 @@ static enum err db_open(struct history *history, struct err_info *info)
     }
     enum err err = run(history, "PRAGMA journal_mode = WAL", info);
     err = err == ERR_OK ? run(history, "PRAGMA synchronous = NORMAL", info) : err;
-    err = err == ERR_OK ? schema_check(history, info) : err;
-    return err == ERR_OK ? make_tables(history, info) : err;
+    bool made = false;
+    err = err == ERR_OK ? schema_check(history, &made, info) : err;
+    return err == ERR_OK ? make_tables(history, made, info) : err;
 }
 
 /* V2. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "log/embedded_priv.h"
 #include "log/record_batch.h"
+#include "log/scan.h"
 
 /* Batches of `len` bytes, each checked whole; in the caller's thread, so that the committer need not. */
 static enum err check_batches(const void *bytes, ptrdiff_t len, int64_t *count,
@@ -233,8 +234,16 @@ static enum err take_folder(struct embedded *engine, struct err_info *info)
         }
         return err;
     }
-    err = fs_sync_dir(fs, "log", info);
-    return err == ERR_OK ? fs_sync_dir(fs, "", info) : err;
+    /* A journal has its first file only when the folders' names have been made durable. */
+    char *names = NULL;
+    ptrdiff_t bytes = 0;
+    err = list_folder(fs, "log/journal", &names, &bytes, info);
+    mem_free(names);
+    if (err == ERR_OK && bytes == 0) {
+        err = fs_sync_dir(fs, "log", info);
+        err = err == ERR_OK ? fs_sync_dir(fs, "", info) : err;
+    }
+    return err;
 }
 
 enum err log_embedded_open(const struct log_embedded_options *options, struct log **ret_log,

@@ -80,8 +80,10 @@ enum err restore_open(struct embedded *engine, struct log_restore_op *op, struct
     restore->file.fd = -1;
     restore->from = restore->next_offset = from;
     restore->at = at;
-    restore->reader = embedded_reader_new(&engine->log);
-    embedded_reader_fill(restore->reader); /* the engine's, which may outlive who restores */
+    if (from < at) { /* a partition that never had a record has nothing to read: a start has many */
+        restore->reader = embedded_reader_new(&engine->log);
+        embedded_reader_fill(restore->reader); /* the engine's, which may outlive who restores */
+    }
     restore->next = shard->restores;
     shard->restores = restore;
     restore_register(engine, restore);
@@ -108,7 +110,9 @@ static void restore_free(struct embedded *engine, struct log_restore *restore)
     if (restore->file.fd >= 0) {
         fs_close(engine->fs, restore->file);
     }
-    embedded_reader_free(restore->reader);
+    if (restore->reader != NULL) {
+        embedded_reader_free(restore->reader);
+    }
     mem_free(restore->checkpoints);
     mem_free(restore);
 }

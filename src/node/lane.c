@@ -551,7 +551,8 @@ static void retry_stalled(struct lane *lane)
 static bool ops_in_flight(const struct lane *lane)
 {
     bool any = lane->owner_op.in_flight || lane->commit_op.in_flight ||
-               lane->checkpoint_op.in_flight || lane->size_op.in_flight || lane_reading(lane);
+               lane->checkpoint_op.in_flight || lane->size_op.in_flight ||
+               lane->reads_in_flight > 0;
     for (int i = 0; i < LANE_FLOOR_OPS; i++) {
         any |= lane->floor_ops[i].in_flight;
     }
@@ -581,8 +582,9 @@ static void publish(struct lane *lane)
     struct lane_status *status = &lane->status;
     const int32_t *count = lane->state_count;
     bool quiet = lane->ready.first == NULL && lane->to_open.first == NULL && lane->dirty == NULL &&
-                 lane->filling->claim_count == 0 && lane->flying == NULL && !lane_reading(lane) &&
-                 !lane_opening_busy(lane) && count[PARTITION_STALLED] == 0;
+                 lane->filling->claim_count == 0 && lane->flying == NULL &&
+                 lane->reads_in_flight == 0 && !lane_opening_busy(lane) &&
+                 count[PARTITION_STALLED] == 0;
     atomic_store_explicit(&status->ended, lane->ended, memory_order_relaxed);
     atomic_store_explicit(&status->opening, count[PARTITION_OPENING], memory_order_relaxed);
     atomic_store_explicit(&status->running, count[PARTITION_RUNNING], memory_order_relaxed);

@@ -102,6 +102,8 @@ struct lane {
 
     struct lane_shard *shards;
     struct lane_shard *wanting; /* with reads to be submitted at the end of the turn */
+    int32_t reads_in_flight;    /* shards with `reading` */
+    int64_t shards_due_ns;      /* no tick_ns or retry_ns of a shard is earlier */
     struct decode_cache cache;
     struct work work;
 
@@ -175,7 +177,6 @@ void lane_want(struct lane *lane, struct lane_shard *shard, int64_t offset);
 void lane_submit_reads(struct lane *lane);
 void lane_read_done(struct lane *lane, struct lane_shard *shard);
 int64_t lane_idle_ticks(struct lane *lane); /* returns the next deadline */
-bool lane_reading(const struct lane *lane);
 /* Age of the oldest record at or behind `committed`; 0: there is none. */
 int64_t lane_shard_lag_ns(const struct lane_shard *shard, int64_t committed, int64_t now_ns);
 void lane_shards_free(struct lane *lane);

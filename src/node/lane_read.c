@@ -57,6 +57,12 @@ static struct lane_shard *shard_get(struct lane *lane, const struct stage_stream
     return shard;
 }
 
+/* A lane may watch a thousand shards: they are gone through when one is due, not in each step. */
+static void shard_due(struct lane *lane, int64_t at_ns)
+{
+    lane->shards_due_ns = at_ns < lane->shards_due_ns ? at_ns : lane->shards_due_ns;
+}
+
 static void schedule_tick(struct lane *lane, struct lane_shard *shard)
 {
     int64_t after = shard->stream->spec->idle_after_ns;
@@ -64,6 +70,7 @@ static void schedule_tick(struct lane *lane, struct lane_shard *shard)
         shard->tick_ns = CLOCK_NEVER;
     } else {
         shard->tick_ns = lane->now_ns + after;
+        shard_due(lane, shard->tick_ns);
     }
 }
 
@@ -203,6 +210,7 @@ static void submit_read(struct lane *lane, struct lane_shard *shard, int64_t off
     void *buf;
     decode_passed(&lane->cache, &shard->entries, lowest_wanted(shard));
     shard->reading = decode_begin(&lane->cache, shard->read_bytes, &buf);
+    lane->reads_in_flight++;
     shard->retry_ns = 0;
     shard->read->op.u.read = (struct log_read_op){.reader = shard->reader,
                                                   .shard = shard->id,
@@ -272,6 +280,7 @@ void lane_read_done(struct lane *lane, struct lane_shard *shard)
     struct log_op *op = &shard->read->op;
     struct decoded *entry = shard->reading;
     shard->reading = NULL;
+    lane->reads_in_flight--;
     if (op->err == ERR_OK && op->u.read.ret_next_offset > op->u.read.offset) {
         if (decode_put(&lane->cache, &shard->entries, entry, op->u.read.ret_bytes,
                        op->u.read.offset, op->u.read.ret_next_offset, &op->info) != ERR_OK) {
@@ -291,21 +300,12 @@ void lane_read_done(struct lane *lane, struct lane_shard *shard)
             reader_behind(lane, shard, op);
         } else if (op->err == ERR_OK || err_may_retry(op->err)) {
             shard->retry_ns = lane->now_ns + lane->tuning.again_backoff_ns;
+            shard_due(lane, shard->retry_ns);
         } else {
             fail_readers(lane, shard, op);
         }
     }
     wake_readers(lane, shard);
-}
-
-bool lane_reading(const struct lane *lane)
-{
-    for (const struct lane_shard *shard = lane->shards; shard != NULL; shard = shard->next) {
-        if (shard->reading != NULL) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* Silence as it is seen by each reader of a shard: those that have not come to its end are asked again later. */
@@ -332,6 +332,9 @@ static void tick_shard(struct lane *lane, struct lane_shard *shard)
 
 int64_t lane_idle_ticks(struct lane *lane)
 {
+    if (lane->now_ns < lane->shards_due_ns) {
+        return lane->shards_due_ns;
+    }
     int64_t next = CLOCK_NEVER;
     for (struct lane_shard *shard = lane->shards; shard != NULL; shard = shard->next) {
         if (shard->tick_ns <= lane->now_ns) {
@@ -344,6 +347,7 @@ int64_t lane_idle_ticks(struct lane *lane)
         }
         next = shard->retry_ns > 0 && shard->retry_ns < next ? shard->retry_ns : next;
     }
+    lane->shards_due_ns = next;
     return next;
 }
 

@@ -99,8 +99,10 @@ static void make_pages(struct shadowstore *store)
         page_list_push(&store->pool, &store->pages[i]);
     }
     store->shadows = MEM_NEW_ARRAY(struct shadow, SHADOWSTORE_SHADOWS_MAX);
+    store->entries = MEM_NEW_ARRAY(struct page_entry,
+                                   (ptrdiff_t)SHADOWSTORE_SHADOWS_MAX * SHADOWSTORE_PAGES_MAX);
     for (int32_t i = 0; i < SHADOWSTORE_SHADOWS_MAX; i++) {
-        store->shadows[i].pages = MEM_NEW_ARRAY(struct page_entry, SHADOWSTORE_PAGES_MAX);
+        store->shadows[i].pages = store->entries + (ptrdiff_t)i * SHADOWSTORE_PAGES_MAX;
     }
     store->graves = MEM_NEW_ARRAY(struct grave, GRAVES_MAX);
     store->flights = MEM_NEW_ARRAY(struct flight, WINDOW);
@@ -180,12 +182,12 @@ void shadowstore_free(struct shadowstore *store)
             cancel(shadow->waiting);
             cancel(shadow->close);
         }
-        mem_free(shadow->pages);
     }
     mem_free(store->keeper->value);
     mem_free(store->keeper);
     mem_free(store->flights);
     mem_free(store->graves);
+    mem_free(store->entries);
     mem_free(store->shadows);
     mem_free(store->pages);
     mem_free(store->slab);

@@ -132,7 +132,9 @@ struct shadowstore {
     int64_t now_ns;         /* of this step */
 
     struct shadow *shadows; /* [SHADOWSTORE_SHADOWS_MAX] */
-    struct grave *graves;   /* [GRAVES_MAX], oldest first */
+    struct page_entry
+        *entries; /* of all of them, one block: the kernel gives zeroed pages as they are written */
+    struct grave *graves; /* [GRAVES_MAX], oldest first */
     int32_t grave_count;
     struct page_list pool, queue;
     struct page *pages;   /* all of them */

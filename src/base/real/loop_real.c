@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/check.h"
 #include "base/loop.h"
@@ -11,7 +12,8 @@
 struct loop {
     struct loop_options options;
     pthread_t thread;
-    _Atomic bool stop; /* set by the stopper, read by the thread */
+    char name[LOOP_NAME_MAX + 1]; /* the caller's may be gone when the thread begins */
+    _Atomic bool stop;            /* set by the stopper, read by the thread */
 };
 
 /* Refusals are no reason to fail: containers forbid both calls, and without them the loop is merely less apart. */
@@ -28,7 +30,7 @@ static void take_place(const struct loop_options *options)
         IGNORE_RESULT(sched_setaffinity(0, sizeof(cpus), &cpus));
     }
     if (options->name != NULL) {
-        IGNORE_RESULT(pthread_setname_np(pthread_self(), options->name)); /* longer ones: no name */
+        CHECK(pthread_setname_np(pthread_self(), options->name) == 0);
     }
 }
 
@@ -72,6 +74,10 @@ struct loop *loop_start(const struct loop_options *options)
 {
     struct loop *loop = MEM_NEW(struct loop);
     loop->options = *options;
+    if (options->name != NULL) {
+        IGNORE_RESULT(snprintf(loop->name, sizeof(loop->name), "%s", options->name)); /* or cut */
+        loop->options.name = loop->name;
+    }
     sigset_t all, before;
     CHECK(sigfillset(&all) == 0);
     /* Signals are the main thread's. */
