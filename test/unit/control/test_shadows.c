@@ -309,7 +309,7 @@ TEST(a_shadow_ends_at_its_duration)
 
 TEST(a_sustained_threshold_casts_one_shadow)
 {
-    begin_costly("{threshold: 1%, sustain: 2s, duration: 10s, percent: 50}", 1000000);
+    begin_costly("{threshold: 5%, sustain: 2s, duration: 10s, percent: 50}", 1000000);
     struct control_rows rows = {0};
     for (int i = 0; i < 40 && rows.count == 0; i++) {
         feed(4);
