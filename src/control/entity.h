@@ -291,6 +291,8 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(F64, pause_seconds, NONE, WIDE, "longest pause of a partition, measured") \
     X(F64, work_ratio, NONE, WIDE, "measured load / predicted for those arrivals") \
     X(F64, arrivals_ratio, NONE, WIDE, "arrivals / the forecast's median") \
+    X(F64, freed_lanes, NONE, WIDE, "lanes that its setting has freed, measured") \
+    X(F64, freed_predicted_lanes, NONE, WIDE, "... and was to free") \
     X(BOOL, layout_failed, NONE, WIDE, "the layout did not do what was predicted of it") \
     X(BOOL, forecast_failed, NONE, WIDE, "arrivals lay outside of what was forecast") \
     X(TEXT, reason, NONE, WIDE, "why it failed or expired") \

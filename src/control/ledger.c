@@ -116,6 +116,8 @@ static void add_outcome(struct decision_row *row, const struct decision *d)
     row->pause_seconds = measured ? o->pause_s : (double)NAN;
     row->work_ratio = measured ? o->work_ratio : (double)NAN;
     row->arrivals_ratio = measured ? o->arrivals_ratio : (double)NAN;
+    row->freed_lanes = measured ? o->freed_lanes : (double)NAN;
+    row->freed_predicted_lanes = measured ? o->freed_predicted : (double)NAN;
     row->layout_failed = measured && o->layout_failed;
     row->forecast_failed = measured && o->forecast_failed;
 }
@@ -461,6 +463,8 @@ static void outcome_back(struct decision *d, const struct decision_row *row)
                                            .pause_s = row->pause_seconds,
                                            .work_ratio = row->work_ratio,
                                            .arrivals_ratio = row->arrivals_ratio,
+                                           .freed_lanes = row->freed_lanes,
+                                           .freed_predicted = row->freed_predicted_lanes,
                                            .layout_failed = row->layout_failed,
                                            .forecast_failed = row->forecast_failed};
 }

@@ -112,7 +112,7 @@ static enum err read_shadowing(struct loader *loader, const struct yaml_node *no
     }
     const struct yaml_node *threshold = yaml_get(node, "threshold");
     if (err == ERR_OK && threshold != NULL) {
-        err = yaml_ratio(threshold, 0.05, 10, &spec->threshold, info);
+        err = yaml_ratio(threshold, 0.01, 10, &spec->threshold, info);
     }
     const struct yaml_node *sustain = yaml_get(node, "sustain");
     if (err == ERR_OK && sustain != NULL) {

@@ -138,6 +138,11 @@ static const char *choice(const struct decision *d, struct arena *arena)
 static const char *came(const struct decision *d, struct arena *arena)
 {
     const struct decision_outcome *o = &d->outcome;
+    const char *freed = "";
+    if (d->setting[0] != 0) {
+        freed = arena_printf(arena, "; the setting freed %.2f lanes, %.2f were predicted",
+                             o->freed_lanes, o->freed_predicted);
+    }
     switch (d->state) {
     case DECISION_STATE_RECOMMENDED:
         return "recommended; nothing moves until it is applied";
@@ -154,8 +159,8 @@ static const char *came(const struct decision *d, struct arena *arena)
         return arena_printf(
             arena,
             "measured: it cost %.0f where the old layout would have cost %.0f (%.0f was "
-            "predicted to be saved, %.0f was)%s%s%s",
-            o->cost_new, o->cost_old, o->predicted, o->benefit,
+            "predicted to be saved, %.0f was)%s%s%s%s",
+            o->cost_new, o->cost_old, o->predicted, o->benefit, freed,
             o->forecast_failed ? "; the forecast was wrong" : "",
             o->layout_failed ? "; the layout did not do what was predicted of it" : "",
             d->state == DECISION_STATE_ROLLED_BACK ? "; rolled back" : "");

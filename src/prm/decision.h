@@ -88,6 +88,7 @@ struct decision_option {
     enum plan_verdict verdict;
     double cost, lane_seconds, late_seconds, moved_bytes, changes;
     double max_after;
+    double freed_lanes; /* by its setting; not kept in the ledger */
     char text[PLAN_TEXT_MAX];
 };
 
@@ -101,7 +102,9 @@ struct decision_outcome {
     double
         work_ratio; /* measured load of the new layout / predicted for the arrivals that came; 1: as predicted */
     double arrivals_ratio; /* arrivals / the forecast's median */
-    bool layout_failed;    /* the layout's own prediction failed: its load or its pause */
+    double freed_lanes,
+        freed_predicted; /* by a setting, for the arrivals that came; 0: none was set */
+    bool layout_failed;  /* the layout's own prediction failed: its load or its pause */
     bool
         forecast_failed; /* the arrivals lay outside the paths: counts against the forecast, not the layout */
 };

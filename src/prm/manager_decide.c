@@ -141,7 +141,8 @@ static void put_option(struct decision *d, int32_t at, const struct plan_option 
                                    .late_seconds = o->usage.late_seconds,
                                    .moved_bytes = o->usage.moved_bytes,
                                    .changes = o->usage.changes,
-                                   .max_after = o->max_after};
+                                   .max_after = o->max_after,
+                                   .freed_lanes = o->freed_lanes};
     memcpy(to->text, o->text, sizeof to->text);
 }
 

@@ -107,21 +107,52 @@ static double latest_on(const struct manager *m, const double *cells, double sca
     return latest;
 }
 
+static bool has_setting(const struct held *held)
+{
+    for (int32_t i = 0; i < held->decision.step_count; i++) {
+        if (held->steps[i].kind == PLAN_STEP_TUNE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Work a record, measured now / then: the old layout would have it, too, unless a setting is what has changed. */
 static double cost_ratio(const struct manager *m, const struct held *held)
 {
     const struct trial *t = &m->trial;
     double then = 0, now = 0;
-    for (int32_t i = 0; i < held->decision.step_count; i++) {
-        if (held->steps[i].kind == PLAN_STEP_TUNE) {
-            return 1;
-        }
+    if (has_setting(held)) {
+        return 1;
     }
     for (int32_t i = 0; i < cells_of(m); i++) {
         then += t->before[i];
         now += t->after[i] / t->count;
     }
     return then > 0 ? now / then : 1;
+}
+
+static double mean_rate(const struct manager *m, int32_t pipeline)
+{
+    const struct trial *t = &m->trial;
+    double came = 0;
+    for (int32_t s = 0; s < t->count; s++) {
+        came += t->rates[s * m->pipelines_max + pipeline] / t->count;
+    }
+    return came;
+}
+
+/* What a setting has freed of the lanes, for the arrivals that came; `after` holds means. */
+static double freed_by(const struct manager *m, const struct held *held)
+{
+    const struct trial *t = &m->trial;
+    double freed = 0;
+    for (int32_t i = 0; has_setting(held) && i < cells_of(m); i++) {
+        double saved = t->before[i] - t->after[i];
+        freed += saved * mean_rate(m, i % m->load.pipeline_count) /
+                 m->load.lanes[i / m->load.pipeline_count].capacity;
+    }
+    return freed;
 }
 
 static void measure(struct manager *m, struct held *held, struct decision_outcome *o)
@@ -138,9 +169,10 @@ static void measure(struct manager *m, struct held *held, struct decision_outcom
     for (int32_t i = 0; i < cells_of(m); i++) {
         t->after[i] /= t->count;
     }
+    o->freed_lanes = freed_by(m, held);
     struct usage was = {.lane_seconds = open_then * seconds,
                         .late_seconds = latest_on(m, t->before, ratio)};
-    struct usage is = {.lane_seconds = open_now * seconds,
+    struct usage is = {.lane_seconds = (open_now - o->freed_lanes) * seconds,
                        .late_seconds = latest_on(m, t->after, 1),
                        .moved_bytes = chosen->moved_bytes,
                        .changes = chosen->changes};
@@ -150,9 +182,7 @@ static void measure(struct manager *m, struct held *held, struct decision_outcom
     o->predicted = d->options[0].cost - chosen->cost;
     double came = 0, then = 0, low = 0, high = 0;
     for (int32_t c = 0; c < m->load.pipeline_count; c++) {
-        for (int32_t s = 0; s < t->count; s++) {
-            came += t->rates[s * m->pipelines_max + c] / t->count;
-        }
+        came += mean_rate(m, c);
         then += t->rate[c];
         low += t->rate_low[c];
         high += t->rate_high[c];
@@ -162,6 +192,7 @@ static void measure(struct manager *m, struct held *held, struct decision_outcom
     o->arrivals_ratio = median > 0 ? came / median : 1;
     o->forecast_failed = d->forecast.there && (came > high || came < low);
     double predicted = then > 0 ? chosen->max_after * came / then : 0;
+    o->freed_predicted = then > 0 ? chosen->freed_lanes * came / then : 0;
     double max = t->max_sum / t->count;
     o->work_ratio = predicted > 0 ? max / predicted : 1;
     bool heavier = o->work_ratio > m->options.work_factor && max - predicted > 0.1;

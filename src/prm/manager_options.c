@@ -54,7 +54,7 @@ const char *manager_options_wrong(const struct manager_options *o, struct arena 
         double value, min, max;
     } ranges[] = {{"interval", o->interval_s, 0.1, 3600},
                   {"start-up", o->startup_s, 0, 3600},
-                  {"threshold", o->threshold, 0.05, 1},
+                  {"threshold", o->threshold, 0.01, 1},
                   {"second threshold", o->threshold_now, o->threshold, 1},
                   {"target", o->target, 0.05, o->threshold_now},
                   {"sustained time", o->sustain_s, 0, 86400},

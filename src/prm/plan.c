@@ -119,8 +119,8 @@ static void write_text(const struct deciding *d, struct plan_option *option)
 {
     const char *begin = "", *what = "";
     if (option->tuning >= 0) {
-        begin =
-            arena_printf(d->arena, "set %.*s; ", STR_ARG(d->input->tunings[option->tuning].text));
+        begin = arena_printf(d->arena, "set %.*s (frees %.2f lanes); ",
+                             STR_ARG(d->input->tunings[option->tuning].text), option->freed_lanes);
     }
     if (option->nodes != 0) {
         int32_t n = abs(option->nodes);
@@ -175,6 +175,27 @@ static uint64_t signature_of(const struct deciding *d, const struct plan_option 
     return sum;
 }
 
+/* --- settings --- */
+
+/* A setting changes the work of its stage ("pipeline/stage: ..."); of its pipeline's work that is a share. */
+static double pipeline_ratio(const struct deciding *d, const struct plan_tuning *tuning)
+{
+    const struct planner *p = d->planner;
+    struct str rest = tuning->text, stage = str_cut(&rest, ':');
+    double all = 0, own = 0;
+    for (int32_t i = 0; i < p->in->part_count; i++) {
+        const struct load_part *part = &p->in->parts[i];
+        if (p->in->shards[part->shard].pipeline != tuning->pipeline) {
+            continue;
+        }
+        bool of_stage = part->name.len > stage.len && part->name.ptr[stage.len] == '/' &&
+                        str_starts_with(part->name, stage);
+        all += p->parts[i].work;
+        own += of_stage ? p->parts[i].work : 0;
+    }
+    return all > 0 ? 1 - own / all * (1 - tuning->work_ratio) : 1;
+}
+
 /* --- options --- */
 
 /* What an option is made of. */
@@ -202,7 +223,8 @@ static struct plan_option *add_option(struct deciding *d, const struct wish *wis
         return NULL;
     }
     if (tuning >= 0) {
-        d->ratio[d->input->tunings[tuning].pipeline] = d->input->tunings[tuning].work_ratio;
+        const struct plan_tuning *set = &d->input->tunings[tuning];
+        d->ratio[set->pipeline] = pipeline_ratio(d, set);
     }
     bool there = sketch_begin(&sketch, nodes);
     if (there && kind != PLAN_NOTHING && !(kind == PLAN_TUNE && splits_max < 0)) {
@@ -406,7 +428,8 @@ static int32_t tuning_of(struct deciding *d, const struct plan_given *given)
         int32_t at = given->steps[i].node;
         if (given->steps[i].kind == PLAN_STEP_TUNE && at >= 0 && at < d->input->tuning_count) {
             tuning = at;
-            d->ratio[d->input->tunings[at].pipeline] = d->input->tunings[at].work_ratio;
+            const struct plan_tuning *set = &d->input->tunings[at];
+            d->ratio[set->pipeline] = pipeline_ratio(d, set);
         }
     }
     return tuning;

@@ -12,7 +12,8 @@
  * drained (neighbours fused where that saves reading); tuned operators. Each is priced by design's formula: every lane is a
  * fluid queue under each sample path of the forecast, before and after the change takes effect; what is moved stands still
  * for the pause; a second is late if it is late on any lane of the pipeline. The cheapest wins only if it beats *nothing*
- * by the margin.
+ * by the margin. What a setting frees of the lanes counts as lane-seconds that are not reserved: it is capacity for what
+ * comes, or to be given back, and without a price a setting that saves no whole lane would never be worth setting.
  *
  * Pure. Nothing is chosen by chance: equal input, equal plan. */
 
@@ -106,7 +107,9 @@ struct plan_option {
     int32_t nodes;  /* added (> 0) or drained (< 0) */
     int32_t tuning; /* TUNE: index; else -1 */
     struct usage
-        usage; /* expected over the horizon; late_seconds summed over pipelines, weighted by their lanes / lanes */
+        usage; /* expected over the horizon; late_seconds summed over pipelines, weighted by their lanes / lanes;
+                * lane_seconds less what a setting frees */
+    double freed_lanes;           /* share of lanes that a setting frees, at the load now */
     double cost;                  /* in units of prices */
     double max_before, max_after; /* utilisation of the busiest open lane, at the load now */
     double mean_after;
@@ -130,7 +133,7 @@ struct plan_tuning {
     int32_t pipeline;
     struct str text;   /* "pipeline/stage: operator.knob=value", at most PLAN_SETTING_MAX bytes */
     struct str back;   /* what sets it back, in the same words */
-    double work_ratio; /* work cost with / without, upper end of its interval, (0, 1) */
+    double work_ratio; /* the stage's work cost with / without, upper end of its interval, (0, 1) */
     uint64_t signature;
 };
 

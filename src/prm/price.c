@@ -439,6 +439,18 @@ static void tell_utilisation(const struct pricing *p, struct plan_option *option
     option->mean_after = capacity > 0 ? all / capacity : 0;
 }
 
+/* What a setting saves of what is measured now, in lanes. */
+static double freed_lanes(const struct pricing *p)
+{
+    const struct planner *planner = p->s->planner;
+    double freed = 0;
+    for (int32_t i = 0; i < p->lanes * p->pipes; i++) {
+        double saved = planner->cell_work[i] * (1 - p->s->ratio[i % p->pipes]);
+        freed += saved / input_of(p)->lanes[i / p->pipes].capacity;
+    }
+    return freed;
+}
+
 static struct usage use_of(struct pricing *p, const struct paths *paths)
 {
     const struct sketch *s = p->s;
@@ -478,6 +490,8 @@ void price_sketch(const struct sketch *s, struct plan_option *option)
     find_queued(&p);
     find_transfers(&p);
     option->usage = use_of(&p, &paths);
+    option->freed_lanes = freed_lanes(&p);
+    option->usage.lane_seconds -= option->freed_lanes * paths.window_s;
     for (int32_t l = 0; l < p.lanes; l++) {
         open += in->lanes[l].open;
     }

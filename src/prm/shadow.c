@@ -163,8 +163,8 @@ enum err shadow_settings_check(const struct shadow_settings *settings, struct er
     if (err != ERR_OK) {
         return err;
     }
-    if (!(settings->threshold >= 0.05 && settings->threshold <= 10)) {
-        return err_set(info, ERR_INVALID, "the threshold is a utilisation of 0.05 to 10, not %g",
+    if (!(settings->threshold >= 0.01 && settings->threshold <= 10)) {
+        return err_set(info, ERR_INVALID, "the threshold is a utilisation of 0.01 to 10, not %g",
                        settings->threshold);
     }
     if (settings->sustain_ns < 0 || settings->sustain_ns > SHADOW_DURATION_NS_MAX) {

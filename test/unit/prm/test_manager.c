@@ -711,7 +711,7 @@ TEST(manager_refuses_options_out_of_range)
     o.threshold = NAN;
     struct manager *none = NULL;
     EXPECT_INT(manager_new(&w.arena, &o, 4, 4, 1, &none, &info), ERR_INVALID);
-    EXPECT(strstr(info.text, "threshold is nan; 0.05 to 1 is allowed") != NULL);
+    EXPECT(strstr(info.text, "threshold is nan; 0.01 to 1 is allowed") != NULL);
     o = quick();
     o.windows[0] = (struct manager_window){7200, 3600};
     o.window_count = 1;
@@ -838,6 +838,42 @@ TEST(manager_moves_nothing_across_a_gap)
     EXPECT_INT(w.applies + w.casts + w.logs, 0);
     run(13500, 8); /* without a gap it is */
     EXPECT(w.logs > 0);
+    end();
+}
+
+/* Lanes are at 44 %, nothing is late: a setting that halves the work is set, and what it frees is what was predicted. */
+TEST(manager_sets_what_trials_have_found_better_and_measures_what_it_frees)
+{
+    struct plan_tuning good = {.text = STR("per_user/count: l.cache=4096"),
+                               .back = STR("per_user/count: l.cache=0"),
+                               .work_ratio = 0.5,
+                               .signature = 77};
+    struct manager_event event = {.kind = MANAGER_EVENT_TUNINGS, .tunings = {&good, 1}};
+    struct manager_options o = quick();
+    o.nodes_min = 2;
+    begin(&o, 2);
+    mode(MANAGER_ACT);
+    run(8000, 50);
+    send(&event);
+    run(8000, 20);
+    EXPECT_INT(w.applies, 1);
+    EXPECT_INT(w.judged.state, DECISION_STATE_MEASURED);
+    EXPECT_STR(str_of(w.judged.setting), good.text);
+    EXPECT_NEAR(w.judged.outcome.freed_predicted, 0.4,
+                1e-9); /* half of 0.4 s of work a second, twice */
+    EXPECT_NEAR(w.judged.outcome.freed_lanes, 0.4, 1e-9);
+    EXPECT(w.judged.outcome.benefit > 0);
+    EXPECT(strstr(decision_sentence(&w.judged, &w.arena),
+                  "the setting freed 0.40 lanes, 0.40 were predicted") != NULL);
+    end();
+    good.work_ratio = 0.99; /* of no use: it would free a hundredth of a lane of two */
+    begin(&o, 2);
+    mode(MANAGER_ACT);
+    run(8000, 50);
+    send(&event);
+    run(8000, 20);
+    EXPECT_INT(w.applies, 0);
+    EXPECT(w.last.option_count > 1 && w.last.chosen == 0); /* it was weighed, and lost */
     end();
 }
 

@@ -304,7 +304,7 @@ TEST(plan_drains_and_fuses_when_little_is_left)
 
 TEST(plan_prefers_a_setting_that_is_enough)
 {
-    struct plan_tuning tuning = {.text = STR("w.cache=4096"), .work_ratio = 0.6};
+    struct plan_tuning tuning = {.text = STR("p/s: w.cache=4096"), .work_ratio = 0.6};
     struct load_input in = cluster(4, 1, 1);
     struct plan_options options = options_of();
     part(0, 0, 1.2, 0.01);
@@ -316,6 +316,42 @@ TEST(plan_prefers_a_setting_that_is_enough)
         0.99; /* of hardly any use: nodes are added, and the setting is told to have lost */
     plan = plan_with(&in, &options, &tuning, 1);
     EXPECT(chosen(&plan)->nodes > 0);
+}
+
+/* No lane is hot and nothing is late: what a setting frees is worth its share of the lanes, and no more. */
+TEST(plan_sets_what_frees_enough_though_nothing_is_late)
+{
+    struct plan_tuning tuning = {.text = STR("p/s: l.cache=4096"), .work_ratio = 0.5};
+    struct load_input in = cluster(4, 2, 2);
+    struct plan_options options = options_of();
+    options.may_shrink = false;
+    part(0, 0, 0.4, 0.01);
+    part(1, 1, 0.2, 0.01);
+    struct plan plan = plan_with(&in, &options, &tuning, 1);
+    EXPECT_INT(chosen(&plan)->kind, PLAN_TUNE);
+    EXPECT_NEAR(chosen(&plan)->freed_lanes, 0.3, 1e-9);
+    EXPECT_NEAR(plan.options[0].cost - chosen(&plan)->cost,
+                options.prices.node * 0.3 * options.horizon_s - options.prices.change, 1e-6);
+    EXPECT(strstr(chosen(&plan)->text, "frees 0.30 lanes") != NULL);
+    tuning.work_ratio = 0.9; /* 0.06 of two lanes: less than the margin of 5 % */
+    plan = plan_with(&in, &options, &tuning, 1);
+    EXPECT_INT(plan.chosen, 0);
+    EXPECT_INT(option(&plan, PLAN_TUNE)->verdict, PLAN_VERDICT_MARGIN);
+}
+
+/* What is measured of a stage says nothing of the pipeline's other stages. */
+TEST(plan_counts_a_setting_for_its_stage_alone)
+{
+    struct plan_tuning tuning = {.text = STR("p/s: l.cache=4096"), .work_ratio = 0.5};
+    struct load_input in = cluster(4, 2, 2);
+    struct plan_options options = options_of();
+    options.may_shrink = false;
+    part(0, 0, 0.4, 0.01);
+    part(1, 1, 0.2, 0.01);
+    parts[1].name = STR("p/s2/0/0-4096");
+    struct plan plan = plan_with(&in, &options, &tuning, 1);
+    EXPECT_INT(chosen(&plan)->kind, PLAN_TUNE);
+    EXPECT_NEAR(chosen(&plan)->freed_lanes, 0.2, 1e-9);
 }
 
 TEST(plan_does_not_try_again_what_has_failed)
