@@ -214,7 +214,10 @@ enum err forecast_backtest(const struct cli *cli, const struct series *series, i
                            const double *level, int level_count, struct arena *arena,
                            struct err_info *info)
 {
-    struct backtest spec = {.h = h, .level_count = level_count, .keep = BACKTEST_AUTO};
+    struct backtest spec = {.h = h,
+                            .level_count = level_count,
+                            .keep = BACKTEST_AUTO,
+                            .auto_season = cli_given(cli, "season") ? series->season : 0};
     const char *format = cli_text(cli, "output"), *wanted = cli_text(cli, "model");
     int only = BACKTEST_MODELS;
     for (int m = 0; m < BACKTEST_MODELS && cli_given(cli, "model"); m++) {
@@ -301,7 +304,8 @@ enum err forecast_online(const struct cli *cli, const struct series *series, int
     struct online *online;
     spec.start_s = series->start_s;
     spec.holidays = series->holidays;
-    spec.season = series->season <= spec.history / 2 ? series->season : 0;
+    spec.season =
+        cli_given(cli, "season") && series->season <= spec.history / 2 ? series->season : 0;
     spec.level_count = level_count;
     memcpy(spec.level, level, sizeof(double) * (size_t)level_count);
     enum err err = online_new(&spec, arena, &online, info);

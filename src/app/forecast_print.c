@@ -29,8 +29,8 @@ static void print_time(const struct forecast_result *r, int i)
 
 static void print_json(const struct forecast_result *r)
 {
-    printf("{\"model\":\"%s\",\"season_steps\":%d,\"values\":%d", r->model, r->series->season,
-           r->series->n);
+    printf("{\"model\":\"%s\",\"season_steps\":%d,\"values\":%d", r->model,
+           r->report != NULL ? r->report->season : r->series->season, r->series->n);
     if (r->report != NULL) {
         printf(",\"beats_naive\":%s,\"points\":[", r->report->beats_naive ? "true" : "false");
         for (int p = 0; p < r->report->point_count; p++) {

@@ -176,7 +176,7 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
     return set_season(cli, arena, call, info);
 }
 
-static enum err run_auto(struct call *call, struct arena *arena, double *out,
+static enum err run_auto(const struct cli *cli, struct call *call, struct arena *arena, double *out,
                          struct online_report *ret_report, struct err_info *info)
 {
     struct online_spec spec = online_defaults(call->series.step_s, call->h);
@@ -188,7 +188,7 @@ static enum err run_auto(struct call *call, struct arena *arena, double *out,
                        ONLINE_LEVELS_MAX, ONLINE_HORIZON_MAX);
     }
     spec.start_s = call->series.start_s;
-    spec.season = call->series.season;
+    spec.season = cli_given(cli, "season") ? call->series.season : 0;
     spec.holidays = call->series.holidays;
     spec.history = call->series.n > ONLINE_FEW ? call->series.n : ONLINE_FEW;
     spec.level_count = call->count;
@@ -236,7 +236,7 @@ static enum err run_model(const struct cli *cli, struct arena *arena, struct cal
         model = strcmp(wanted, model_name((enum model)m)) == 0 ? (enum model)m : model;
     }
     double *out = ARENA_NEW_ARRAY(arena, double, (long)call->h * call->count);
-    enum err err = model == MODEL_COUNT ? run_auto(call, arena, out, &report, info)
+    enum err err = model == MODEL_COUNT ? run_auto(cli, call, arena, out, &report, info)
                                         : model_forecast(model, &call->series, call->h, call->q,
                                                          call->count, arena, out, info);
     call->usage = false;

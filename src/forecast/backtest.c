@@ -53,7 +53,7 @@ static enum err run_auto(const struct series *past, const struct backtest *spec,
     struct online_spec o = online_defaults(past->step_s, spec->h);
     struct online *online;
     o.start_s = past->start_s;
-    o.season = past->season;
+    o.season = spec->auto_season;
     o.holidays = past->holidays;
     o.history = past->n;
     o.level_count = spec->level_count;

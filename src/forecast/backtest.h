@@ -10,9 +10,10 @@
 enum { BACKTEST_ORIGINS_MAX = 1000, BACKTEST_AUTO = MODEL_COUNT, BACKTEST_MODELS };
 
 struct backtest {
-    int train;   /* values before an origin, >= ONLINE_FEW */
-    int h;       /* 1..ONLINE_HORIZON_MAX */
-    int origins; /* 1..BACKTEST_ORIGINS_MAX, evenly from train to n - h */
+    int train;       /* values before an origin, >= ONLINE_FEW */
+    int h;           /* 1..ONLINE_HORIZON_MAX */
+    int origins;     /* 1..BACKTEST_ORIGINS_MAX, evenly from train to n - h */
+    int auto_season; /* of the online forecaster: steps; 0: it finds its own before each origin */
     int level_count;
     double level[ONLINE_LEVELS_MAX];
     int keep;     /* model whose forecasts are handed out, or BACKTEST_AUTO */

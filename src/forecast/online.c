@@ -90,6 +90,7 @@ enum err online_new(const struct online_spec *spec, struct arena *arena, struct 
     online->history = ARENA_NEW_ARRAY(arena, double, spec->history);
     online->season = spec->season > 0 ? spec->season : 1;
     online->least = NUM_INFINITY;
+    online->still = NUM_NAN;
     online->cursor = -1;
     online->suspect_at = online->shift_at = -1;
     arena_init(&online->store[0], MEMBER_BYTES_MAX);
@@ -112,9 +113,31 @@ double online_at(const struct online *online, long index)
     return online->history[index % online->spec.history];
 }
 
+long online_sight(const struct online *online)
+{
+    long oldest = online->seen - online->spec.history;
+    return oldest > online->oldest ? oldest : online->oldest;
+}
+
+long online_first(const struct online *online)
+{
+    long first = online_sight(online);
+    bool begun = online->begin > 0 && online->seen - online->begin >= BEGUN_LEAST;
+    return begun && online->begin - 1 > first ? online->begin - 1 : first;
+}
+
+bool online_begins(const struct online *online)
+{
+    return online->begin > 1 && online->seen - online->begin == BEGUN_LEAST;
+}
+
 void online_keep(struct online *online, double y)
 {
     bool known = isfinite(y) && fabs(y) <= ONLINE_VALUE_MAX;
+    if (known && online->begin == 0) {
+        online->begin = fabs(y - online->still) > 0 ? online->seen : 0;
+        online->still = y;
+    }
     online->history[online->seen % online->spec.history] = known ? y : NUM_NAN;
     online->seen++;
     online->missing += !known;
@@ -140,8 +163,9 @@ void online_sample(struct online *online, double y, struct arena *scratch)
     long at = online->seen;
     online->refit_due = online->refit_due || at == ONLINE_FEW ||
                         (spec->refit_every > 0 && at % spec->refit_every == spec->stagger);
+    online->anew = online->anew || online_begins(online);
     online->search_due =
-        online->search_due || at == ONLINE_FEW ||
+        online->search_due || at == ONLINE_FEW || online->anew ||
         (online->season > 1 && online->rehearsed == false && at == 2L * online->season + 1) ||
         (spec->search_every > 0 && at % spec->search_every == spec->stagger);
     if (at >= ONLINE_FEW) {
@@ -153,7 +177,7 @@ void online_sample(struct online *online, double y, struct arena *scratch)
 static int known_last(const struct online *online, double *ret_last)
 {
     int known = 0;
-    long first = online->seen > online->spec.history ? online->seen - online->spec.history : 0;
+    long first = online_sight(online);
     *ret_last = NUM_NAN;
     for (long i = online->seen - 1; i >= first; i--) {
         double y = online_at(online, i);
@@ -170,7 +194,7 @@ void online_few(const struct online *online, int steps, double *row, struct aren
     struct arena_mark mark = arena_mark(scratch);
     double last, widen = 1;
     int known = known_last(online, &last), count = 0, lag = steps;
-    long first = online->seen > online->spec.history ? online->seen - online->spec.history : 0;
+    long first = online_sight(online);
     double *change = ARENA_NEW_ARRAY(scratch, double, known + 1);
     for (;;) {
         count = 0;

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which models there are, their fits within a bound of work, and the rehearsal over the end of a history.
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "forecast/num.h"
 #include "forecast/online_priv.h"
+#include "forecast/season.h"
 
-enum { REHEARSAL_MAX = 400, REHEARSAL_MIN = 24, DAY_S = 86400, SEARCH_LEAST = 4 };
-
-static long first_in_sight(const struct online *online)
-{
-    return online->seen > online->spec.history ? online->seen - online->spec.history : 0;
-}
+enum {
+    REHEARSAL_MAX = 400,
+    REHEARSAL_MIN = 24,
+    DAY_S = 86400,
+    SEARCH_LEAST = 4,
+    NEAR = 20,
+    DAYS = 7
+};
 
 static bool is_level_model(enum model model)
 {
@@ -29,15 +33,20 @@ static struct member *add_member(struct online *online, enum model model, bool k
     return member;
 }
 
+static bool has_week(const struct online *online, long end)
+{
+    bool day = fabs(online->season * online->spec.step_s - DAY_S) < 1e-6 * DAY_S;
+    return day && end - online_first(online) > 2L * DAYS * online->season;
+}
+
 /* Beside a day, the week where it fits twice. */
 static void add_week(struct online *online, long end, bool logs)
 {
-    int week = 7 * online->season;
-    bool day = fabs(online->season * online->spec.step_s - DAY_S) < 1e-6 * DAY_S;
-    if (!day || end - first_in_sight(online) <= 2L * week) {
+    int week = DAYS * online->season;
+    if (!has_week(online, end)) {
         return;
     }
-    add_member(online, MODEL_SEASONAL, false, false)->season = week;
+    add_member(online, MODEL_SEASONAL, online->week_leads, false)->season = week;
     add_member(online, MODEL_STL, true, false)->season = week;
     if (logs) {
         add_member(online, MODEL_STL, true, true)->season = week;
@@ -47,7 +56,7 @@ static void add_week(struct online *online, long end, bool logs)
 static bool mostly_zero(const struct online *online)
 {
     int zero = 0, known = 0;
-    for (long i = first_in_sight(online); i < online->seen; i++) {
+    for (long i = online_first(online); i < online->seen; i++) {
         double y = online_at(online, i);
         known += isfinite(y) != 0;
         zero += num_is_zero(y);
@@ -75,9 +84,11 @@ static void set_members(struct online *online, bool seasonal, long end, bool log
         add_member(online, MODEL_THETA, false, false);
     }
     for (int i = 0; i < count; i++) {
-        add_member(online, kinds[i], true, false);
+        bool days = kinds[i] == MODEL_SEASONAL || kinds[i] == MODEL_STL;
+        bool kind = !(days && online->week_leads && has_week(online, end));
+        add_member(online, kinds[i], kind, false);
         if (logs && kinds[i] != MODEL_SEASONAL && kinds[i] != MODEL_THETA) {
-            add_member(online, kinds[i], true, true);
+            add_member(online, kinds[i], kind, true);
         }
     }
     if (seasonal) {
@@ -156,7 +167,7 @@ static bool plan_fit(struct online *online, int m, long end, struct fit_how *how
 {
     const struct member *member = &online->member[m];
     double most = online->spec.fit_work_max > 0 ? online->spec.fit_work_max : NUM_INFINITY;
-    long first = first_in_sight(online);
+    long first = online_first(online);
     int season = online->season, n = (int)(end - first);
     *ret_work = fitted_work(member->fit.model, n, season, how);
     if (*ret_work > most && member->there) {
@@ -205,13 +216,25 @@ static double fit_member(struct online *online, int m, long end, bool search, st
     return work;
 }
 
-/* The season: given, or found; a day where nothing can be told. */
+/* A season that was found within a few per cent of a day or a week is that: the peak of a correlation is blunt. A week has its
+ * day, and the week's models come with it. */
+static int calendar_season(int found, const int *candidates, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (found > 1 && abs(found - candidates[i]) * NEAR <= candidates[i]) {
+            return candidates[0] >= 4 ? candidates[0] : candidates[i];
+        }
+    }
+    return found;
+}
+
+/* The season: given, or found, a day and a week first; a day where nothing can be told: load has one, noise or not. */
 static int find_season(const struct online *online, struct arena *scratch)
 {
     if (online->spec.season > 0) {
         return online->spec.season;
     }
-    long first = first_in_sight(online);
+    long first = online_first(online);
     int n = (int)(online->seen - first), candidates[2], count = 0;
     const double lengths[2] = {DAY_S / online->spec.step_s, 7 * DAY_S / online->spec.step_s};
     for (int i = 0; i < 2; i++) {
@@ -225,15 +248,36 @@ static int find_season(const struct online *online, struct arena *scratch)
     for (int i = 0; i < n; i++) {
         y[i] = online_at(online, first + i);
     }
-    int season = model_season(y, n, candidates, count);
+    struct season_found found = {.steps = model_season(y, n, candidates, count)};
+    if (found.steps == 1 && season_find(y, n, 1, scratch, &found) == 0) {
+        found.steps = count > 0 && candidates[0] >= 4 ? candidates[0] : 1;
+    }
     arena_rewind(scratch, mark);
-    /* a week that is found has its day, and the week's models come with it; load has a day where noise hides all */
-    return count > 0 && (season == 1 || candidates[0] >= 4) ? candidates[0] : season;
+    return calendar_season(found.steps, candidates, count);
+}
+
+/* Whether the days of the week differ so much that models of a day alone are no equals of those of the week: the series
+ * before `end` is more like itself a week ago than a day ago. */
+static bool week_leads(const struct online *online, long end, struct arena *scratch)
+{
+    long first = online_first(online);
+    int n = (int)(end - first), lengths[2] = {online->season, DAYS * online->season};
+    if (!has_week(online, end)) {
+        return false;
+    }
+    struct arena_mark mark = arena_mark(scratch);
+    double *y = ARENA_NEW_ARRAY(scratch, double, n);
+    for (int i = 0; i < n; i++) {
+        y[i] = online_at(online, first + i);
+    }
+    int leads = model_season(y, n, lengths, 2);
+    arena_rewind(scratch, mark);
+    return leads == lengths[1];
 }
 
 static bool has_season(const struct online *online, long end)
 {
-    return online->season >= 4 && end - first_in_sight(online) > 2L * online->season;
+    return online->season >= 4 && end - online_first(online) > 2L * online->season;
 }
 
 static bool is_seasonal(const struct online *online)
@@ -253,10 +297,11 @@ static void search_season(struct online *online, struct arena *scratch)
         online->rise = online->fall = 0;
         online->alarm = false;
     }
-    if (other || online->member_count == 0 ||
+    if (other || online->anew || online->member_count == 0 ||
         has_season(online, online->seen) != is_seasonal(online)) {
         set_members(online, has_season(online, online->seen), online->seen, false);
     }
+    online->anew = false;
 }
 
 enum online_refit_state online_refit(struct online *online, double work, struct arena *scratch)
@@ -281,7 +326,7 @@ enum online_refit_state online_refit(struct online *online, double work, struct 
         struct member *member = &online->member[online->cursor];
         struct fit_how how = {.like = online->searching || !member->there ? NULL : &member->fit,
                               .horizon = online->spec.horizon};
-        double next = fitted_work(member->fit.model, (int)(online->seen - first_in_sight(online)),
+        double next = fitted_work(member->fit.model, (int)(online->seen - online_first(online)),
                                   online->season, &how);
         if (next > left && left < work) {
             return ONLINE_REFIT_MORE; /* a later call begins with it */
@@ -454,20 +499,27 @@ static void rehearse(struct online *online, int back, struct arena *scratch)
 void online_load(struct online *online, const double *y, int n, struct arena *scratch)
 {
     CHECK(online->seen == 0 && n >= 0);
-    for (int i = 0; i < n; i++) {
+    int skip = n > online->spec.history ? n - online->spec.history : 0;
+    online->oldest = online->seen = skip;
+    for (int i = skip; i < n; i++) {
         online_keep(online, y[i]);
+    }
+    online->oldest = online_first(online);
+    online->season = n - skip >= ONLINE_FEW ? find_season(online, scratch) : online->season;
+    for (long i = online->oldest; i < n; i++) {
+        online->seen = i + 1;
         IGNORE_RESULT(online_watch_shift(online, scratch)); /* the fits come below */
     }
-    long sight = online->seen - first_in_sight(online);
+    long sight = online->seen - online_first(online);
     if (sight < ONLINE_FEW) {
         return;
     }
-    online->season = find_season(online, scratch);
     long back = sight / 4 < REHEARSAL_MAX ? sight / 4 : REHEARSAL_MAX;
     long season = 2L * online->season + 1;
     if (sight > season && sight - back < season) {
         back = sight - season;
     }
+    online->week_leads = week_leads(online, online->seen - back, scratch);
     if (back >= REHEARSAL_MIN && sight - back >= ONLINE_FEW) {
         rehearse(online, (int)back, scratch);
     } else {

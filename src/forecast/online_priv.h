@@ -10,6 +10,8 @@ enum {
     MATURED_MIN = 20,   /* scores below which nothing is chosen by them */
     SCORE_WINDOW = 400, /* matured forecasts that recent means look back over */
     SHIFT_WAIT = 12,    /* samples from its start after which a suspected shift is judged */
+    BEGUN_LEAST =
+        96, /* samples since a series began to live that are enough without those before */
 };
 
 struct member {
@@ -54,9 +56,13 @@ struct online {
     struct online_spec spec;
     double *history; /* [spec.history] by index % spec.history */
     long seen;       /* samples so far */
+    long oldest;     /* index of the first one that was kept */
+    double still;    /* the one value that the series has had from the first on */
+    long begin;      /* index of the first other value; 0: none yet */
     int missing;
     double least; /* of the samples in sight */
     int season;
+    bool week_leads; /* the week's models are in the median in place of the day's */
     struct member member[MEMBERS_MAX];
     int member_count;
     struct arena store[2]; /* the members' memory, and where the next fit moves it */
@@ -67,6 +73,7 @@ struct online {
     bool rehearsed;
     /* refits */
     bool refit_due, search_due, searching;
+    bool anew;  /* the series has begun: at the search the scores begin, too */
     int cursor; /* next member to fit; -1: no refit under way */
     int fits, fits_failed, fits_shortened, outliers;
     double work;
@@ -81,6 +88,16 @@ struct online {
 
 /* Sample of an index in sight. */
 double online_at(const struct online *online, long index);
+
+/* Index of the oldest sample that is still kept. */
+long online_sight(const struct online *online);
+
+/* Index of the first sample that models are fitted to: of those in sight, without the one value that a series repeats until
+ * it begins to live (as leading zeros are left out in the M5 competition: they say nothing of what came then). */
+long online_first(const struct online *online);
+
+/* Whether with the newest sample those before the series began have ceased to count. */
+bool online_begins(const struct online *online);
 
 /* Takes a sample into the history. */
 void online_keep(struct online *online, double y);

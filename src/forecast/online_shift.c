@@ -23,8 +23,8 @@ static double median_of(const double *y, int from, int to)
     return count > 0 ? num_quantile(v, count, 0.5) : NUM_NAN;
 }
 
-/* Values far from the median of those around, in short runs, whose like was not there a season before or after either. The
- * newest few are left: what they begin is not known yet. */
+/* Values far from the median of those around, in short runs, whose like was not there a season before or after either. A run
+ * that reaches the end is left: what it begins is not known yet. */
 int online_clean(double *y, int n, int season, struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
@@ -38,7 +38,7 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
         known += isfinite(off[i]) != 0;
     }
     double bound = known > 0 ? OUTLIER * 1.4826 * num_quantile(sorted, known, 0.5) : 0;
-    for (int i = 0; i < n - RUN_MAX && bound > 0; i++) {
+    for (int i = 0; i < n - 1 && bound > 0; i++) {
         bool far = fabs(off[i]) > bound;
         for (int k = -1; k <= 1 && far && season > 1; k += 2) {
             int j = i + k * season;
@@ -48,7 +48,8 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
         if (run > RUN_MAX) {
             continue;
         }
-        bool ends = i + 1 >= n - RUN_MAX || !(fabs(off[i + 1]) > bound);
+        bool back = fabs(off[i + 1]) <= bound;
+        bool ends = back || (i + 1 < n - RUN_MAX && !isfinite(off[i + 1]));
         for (int k = 0; k < run && ends; k++) {
             y[i - k] = NUM_NAN;
             removed++;
@@ -63,14 +64,13 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
  * suspect. NaN where there is none. */
 static double reference(const struct online *online, long index)
 {
-    long seen = online->seen, m = online->season;
+    long first = online_first(online), m = online->season;
     if (m > 1) {
         static const int seasons[] = {1, 2, 7};
         double y = online_at(online, index), best = NUM_NAN;
         for (int k = 0; k < COUNT_OF(seasons); k++) {
             long at = index - (long)seasons[k] * m;
-            double before =
-                at >= 0 && at >= seen - online->spec.history ? online_at(online, at) : NUM_NAN;
+            double before = at >= first ? online_at(online, at) : NUM_NAN;
             if (isfinite(before) && !(fabs(y - before) >= fabs(y - best))) {
                 best = before;
             }
@@ -81,9 +81,7 @@ static double reference(const struct online *online, long index)
     long from = online->suspect_at >= 0 ? online->suspect_at : index;
     int count = 0;
     for (int k = 1; k <= AROUND; k++) {
-        double before = from - k >= 0 && from - k >= seen - online->spec.history
-                            ? online_at(online, from - k)
-                            : NUM_NAN;
+        double before = from - k >= first ? online_at(online, from - k) : NUM_NAN;
         v[count] = before;
         count += isfinite(before) != 0;
     }
@@ -93,8 +91,7 @@ static double reference(const struct online *online, long index)
 /* Adds `shift` to, or multiplies by `factor`, all samples before the suspect. */
 static void adjust_history(struct online *online, double shift, double factor)
 {
-    long first = online->seen > online->spec.history ? online->seen - online->spec.history : 0;
-    for (long i = first; i < online->suspect_at; i++) {
+    for (long i = online_first(online); i < online->suspect_at; i++) {
         double *y = &online->history[i % online->spec.history];
         *y = factor > 0 ? *y * factor : *y + shift;
     }
@@ -117,7 +114,7 @@ static double level_over(const struct online *online, long from, long to, bool h
 static bool moved_itself(const struct online *online)
 {
     long at = online->suspect_at, first = at - AROUND;
-    if (online->season <= 1 || first < online->seen - online->spec.history) {
+    if (online->season <= 1 || first < online_first(online)) {
         return true;
     }
     double own = level_over(online, at, online->seen, false) - level_over(online, first, at, false);
@@ -171,6 +168,11 @@ static void calm_down(struct online *online)
 bool online_watch_shift(struct online *online, struct arena *scratch)
 {
     long now = online->seen - 1;
+    if (online_begins(online)) {
+        /* what was usual before the series began is not now */
+        calm_down(online);
+        online->shift_pairs = 0;
+    }
     double d = online_at(online, now) - reference(online, now);
     if (!isfinite(d)) {
         return false;
