@@ -159,7 +159,7 @@ static void declare_spaces(struct compile_context *ctx, struct operator_plan *pl
     if (window->block_panes != 0) {
         struct state_space_options block_space = cell_space;
         block_space.payload_bytes = window_block_bytes(window);
-        block_space.timed = cell_space.timed = true;
+        block_space.listed = cell_space.timed = true;
         add_space(ctx, plan, "cells", text, block_space);
         add_space(ctx, plan, "late", text, cell_space);
         return;

@@ -46,7 +46,7 @@ static void space_free(struct state_space *space)
     mem_free(space->group_loose);
     mem_free((char *)(uintptr_t)space->name.ptr);
     due_list_release(&space->due);
-    mem_free(space->shown);
+    ref_list_release(space);
     arena_release(&space->taken);
     mem_free(space);
 }
@@ -88,6 +88,8 @@ struct state_space *state_space_open(struct state *state, const struct state_spa
                                .len = options->name.len};
     space->payload_bytes = options->payload_bytes;
     space->composite = options->composite;
+    CHECK(!(options->timed && options->listed));
+    space->listed = options->listed;
     int32_t end = (int32_t)sizeof(struct slot) + round_up_8(options->payload_bytes);
     space->shape = (struct table_shape){.payload_bytes = round_up_8(options->payload_bytes),
                                         .tail_offset = options->tails ? end : 0,
@@ -204,6 +206,9 @@ void space_adopt_table(struct state_space *space, uint32_t group, struct table *
     space->tables[g] = table;
     space_table_changed(space, group, 0);
     space->state->entry_count += table->count;
+    if (space->listed) {
+        ref_list_add_table(space, group, table);
+    }
     if (space->shape.timed) {
         space->group_min[g] = table_min_time(table);
         space->group_loose[g] = 0;
@@ -262,6 +267,8 @@ ATTR_COLD struct slot *space_add(struct state_space *space, uint32_t group, uint
     if (space->shape.timed) {
         table_index_time(table, tag, time);
         space_note_time(space, group, time);
+    } else if (space->listed) {
+        ref_list_add(space, group, tag, time);
     }
     space_table_changed(space, group, bytes_before);
     space->state->entry_count++;
@@ -492,109 +499,6 @@ int32_t state_take_due(struct state_space *space, int64_t until, struct state_en
     return taken;
 }
 
-/* Fetches what a look at group `g` will need: tables are visited in an order that no cache foresees. */
-static void fetch_ahead(const struct state_space *space, uint32_t g, int64_t until)
-{
-    enum { AHEAD = 8, LINES_MAX = 10 };
-    uint32_t ahead = g + AHEAD;
-    if (ahead >= state_group_count(space->state) || space->group_min[ahead] > until) {
-        return;
-    }
-    const struct table *table = space->tables[ahead];
-    const struct table_ref *ref = &space->refs[ahead];
-    PREFETCH(table);
-    PREFETCH((const char *)table + offsetof(struct table, times));
-    ptrdiff_t bytes = ((ptrdiff_t)ref->mask + 1) * ref->stride_bytes;
-    for (ptrdiff_t at = 0; at < bytes && at < LINES_MAX * TABLE_LINE_BYTES;
-         at += TABLE_LINE_BYTES) {
-        PREFETCH(ref->slots + at);
-    }
-}
-
-/* Lists what group `g` has and shows it. */
-static int32_t show_group(struct state_space *space, uint32_t g, int64_t until)
-{
-    struct table *table = space->tables[g];
-    struct due_list *due = &space->due;
-    table_list_due(&space->shape, table, until, due);
-    if (due->count > space->shown_cap) {
-        space->shown_cap = due->cap;
-        space->shown =
-            mem_resize(space->shown, space->shown_cap, (ptrdiff_t)sizeof space->shown[0]);
-    }
-    for (int32_t i = 0; i < due->count; i++) {
-        const struct slot *slot = due->items[i].slot;
-        space->shown[i] = (struct state_due){.key = slot_key(&space->shape, table, slot),
-                                             .time = slot->time,
-                                             .payload = slot_payload(slot),
-                                             .verdict = STATE_LEAVE};
-    }
-    return due->count;
-}
-
-int32_t state_due_begin(struct state_space *space, int64_t until, uint32_t *group,
-                        struct state_due **ret_entries)
-{
-    CHECK(space->shape.timed);
-    const struct state *state = space->state;
-    if (space->tables == NULL) {
-        return 0;
-    }
-    *group = *group > state->group_lo ? *group : state->group_lo;
-    while (*group < state->group_hi) {
-        uint32_t g = (*group)++ - state->group_lo;
-        fetch_ahead(space, g, until);
-        if (space->group_min[g] > until || space->group_min[g] == INT64_MAX) {
-            continue;
-        }
-        int32_t count = show_group(space, g, until);
-        if (count > 0) {
-            space->shown_group = state->group_lo + g;
-            *ret_entries = space->shown;
-            return count;
-        }
-        space->group_min[g] = space->due.rest_time; // the smallest was removed since
-        space->group_loose[g] = space->due.rest_loose;
-    }
-    return 0;
-}
-
-void state_due_end(struct state_space *space)
-{
-    struct due_list *due = &space->due;
-    uint32_t group = space->shown_group;
-    uint32_t g = group - space->state->group_lo;
-    struct table *table = space->tables[g];
-    int64_t min = due->rest_time;
-    bool loose = due->rest_loose;
-    int32_t removed = 0;
-    for (int32_t i = 0; i < due->count; i++) {
-        struct slot *slot = due->items[i].slot;
-        if (space->shown[i].verdict != STATE_REMOVE) {
-            if (space->shown[i].verdict == STATE_CHANGED) {
-                space_mark_dirty(space, group, slot);
-            }
-            min = slot->time < min ? slot->time : min;
-            loose = false;
-            continue;
-        }
-        if (space->state->tracking && (slot->flags & SLOT_KEPT) != 0) {
-            state_tell_removed(space, group, slot);
-        }
-        slot->flags |= SLOT_PICKED;
-        removed++;
-    }
-    space->min_loose = space->min_loose || min != space->group_min[g];
-    space->group_min[g] = min;
-    space->group_loose[g] = loose;
-    if (removed > 0) {
-        int64_t bytes_before = table->memory_bytes;
-        table_remove_listed(&space->shape, table, due);
-        space->state->entry_count -= removed;
-        space_table_changed(space, group, bytes_before);
-    }
-}
-
 /* --- the whole --- */
 
 bool state_next(struct state_space *space, uint64_t *cursor, struct state_entry *ret_entry)
@@ -647,6 +551,7 @@ void state_space_usage(const struct state *state, struct str name, int64_t *ret_
         if (!str_equal(space->name, name) || space->tables == NULL) {
             continue;
         }
+        bytes += space->list.memory_bytes;
         for (uint32_t g = 0; g < state_group_count(state); g++) {
             bytes += space->tables[g] != NULL ? space->tables[g]->memory_bytes : 0;
             entries += space->tables[g] != NULL ? space->tables[g]->count : 0;

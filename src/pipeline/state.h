@@ -48,8 +48,9 @@ struct state_space_options {
         schema; /* normalised text of what the entries mean; another text is another schema */
     int32_t payload_bytes; /* 0..STATE_PAYLOAD_MAX, zeroed in a new entry */
     bool timed;            /* due entries can be taken in order of time */
-    bool tails;            /* entries may have a tail */
-    bool composite;        /* keys are made by state_composite_key */
+    bool listed;    /* entries of one time can be walked over where they stand; not with `timed` */
+    bool tails;     /* entries may have a tail */
+    bool composite; /* keys are made by state_composite_key */
 };
 
 struct state_entry {
@@ -122,22 +123,38 @@ int64_t state_min_time(struct state_space *space);
 int32_t state_take_due(struct state_space *space, int64_t until, struct state_entry *entries,
                        int32_t cap);
 
-/* A due entry where it stands, and what is to become of it. */
+/* An entry where it stands, and what is to become of it. */
 enum state_verdict { STATE_LEAVE, STATE_CHANGED, STATE_REMOVE };
 
 struct state_due {
     struct str key; /* a view */
-    int64_t time;
-    void *payload; /* may be written to */
+    void *payload;  /* may be written to; NULL: there is no such entry */
+    uint32_t group, tag;
     enum state_verdict verdict;
 };
 
-/* Timed spaces: shows the entries with time <= `until` of one key group in order of (time, key bytes), where they stand: of
- * the first group from `*group` on that has some. Returns how many; 0: there are no more. `*group` is then behind it. After
- * a look that showed some, state_due_end() does what their verdicts say; nothing else may change the space in between. */
-int32_t state_due_begin(struct state_space *space, int64_t until, uint32_t *group,
+/* A walk over the entries of one time, begun with the rest zero. May be left and gone on with: what is made meanwhile comes
+ * at its end; after a hand-over it may begin again. */
+struct state_walk {
+    int64_t time;
+    int64_t at, kept;
+    uint32_t version;
+};
+
+/* Listed spaces: the smallest time >= `from` that has entries, or had some since the last walk over it; INT64_MAX: there is
+ * none. */
+int64_t state_listed_from(struct state_space *space, int64_t from);
+
+/* Listed spaces: shows the next entries, in the order of their making (any order behind a restore or hand-over); none twice
+ * in one call. Returns how many; 0: there are no more. Nothing may change the space before state_walk_settle() does what
+ * their verdicts say. */
+int32_t state_walk_next(struct state_space *space, struct state_walk *walk,
                         struct state_due **ret_entries);
-void state_due_end(struct state_space *space);
+
+/* Beside each entry shown the one that its key has at another time; its verdict counts as well. */
+struct state_due *state_walk_beside(struct state_space *space, int64_t time);
+
+void state_walk_settle(struct state_space *space);
 
 /* Walks all entries (any order, without changing): `cursor` starts at 0. Returns false at the end. */
 bool state_next(struct state_space *space, uint64_t *cursor, struct state_entry *ret_entry);

@@ -16,6 +16,32 @@ struct table_ref {
     uint16_t key_room_bytes;
 };
 
+/* References to the entries of a listed space, by key group << 32 | tag, in buckets by time as those of a timed space's table
+ * (state_table.h). One may be stale, and name more than one entry. */
+struct ref_bucket {
+    int64_t id; /* time >> shift */
+    uint64_t *refs;
+    int64_t count, cap;
+};
+
+struct ref_list {
+    struct ref_bucket
+        *buckets; /* ascending by id; behind `count`: empty ones whose memory is kept */
+    int32_t count, cap;
+    int32_t last; /* where the last reference went */
+    int32_t shift;
+    int64_t ref_count;
+    int64_t memory_bytes;
+    uint32_t version; /* places in buckets told before it changed mean nothing */
+};
+
+/* What state_walk_next showed last. */
+struct state_shown {
+    struct state_due *entries, *beside; /* [cap] each */
+    int32_t count, cap;
+    bool has_beside;
+};
+
 struct state_space {
     struct state *state;
     uint32_t id;
@@ -36,11 +62,10 @@ struct state_space {
     int64_t min_time; /* timed: of the space, or a bound below it if min_loose */
     bool min_loose;
     struct due_list due;
-    struct state_due
-        *shown; /* [shown_cap], what state_due_begin showed last: due.items, in their order */
-    int32_t shown_cap;
-    uint32_t shown_group;
     struct arena taken; /* what state_take_due handed out last */
+    bool listed;
+    struct ref_list list;
+    struct state_shown shown;
 };
 
 struct state {
@@ -91,6 +116,11 @@ struct slot *space_add(struct state_space *space, uint32_t group, uint32_t tag, 
                        int64_t time);
 
 void space_mark_dirty(struct state_space *space, uint32_t group, struct slot *slot);
+
+/* The list of a listed space: what was made there, what came with a table. */
+void ref_list_add(struct state_space *space, uint32_t group, uint32_t tag, int64_t time);
+void ref_list_add_table(struct state_space *space, uint32_t group, const struct table *table);
+void ref_list_release(struct state_space *space);
 
 /* Writes the 14 bytes before the user key. */
 void state_encode_head(char *out, uint32_t group, uint32_t space_id, int64_t time);

@@ -29,12 +29,32 @@ static ATTR_ALWAYS_INLINE bool short_equal(const char *a, const char *b, ptrdiff
         memcpy(&y, b + len - 8, 8);
         return x == y;
     }
+    if (len >= 4) {
+        uint32_t x[2];
+        uint32_t y[2];
+        memcpy(&x[0], a, 4);
+        memcpy(&y[0], b, 4);
+        memcpy(&x[1], a + len - 4, 4);
+        memcpy(&y[1], b + len - 4, 4);
+        return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+    }
     for (ptrdiff_t i = 0; i < len; i++) {
         if (a[i] != b[i]) {
             return false;
         }
     }
     return true;
+}
+
+/* The key of a slot in use. */
+static ATTR_ALWAYS_INLINE struct str ref_key(const struct table_shape *shape,
+                                             const struct table_ref *ref, const struct slot *slot)
+{
+    const char *ptr = (const char *)slot + shape->key_offset;
+    if (slot->key_len > ref->key_room_bytes) {
+        memcpy(&ptr, ptr, sizeof ptr);
+    }
+    return (struct str){.ptr = ptr, .len = slot->key_len};
 }
 
 static ATTR_ALWAYS_INLINE bool ref_key_is(const struct table_shape *shape,

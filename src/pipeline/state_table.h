@@ -37,7 +37,7 @@ enum slot_flags {
     SLOT_USED = 1,
     SLOT_DIRTY = 2, /* changed since it was last handed out for a delta */
     SLOT_KEPT = 4,  /* the changelog has it: its removal needs a tombstone */
-    SLOT_PICKED = 8 /* while due entries are collected */
+    SLOT_PICKED = 8 /* while due entries are collected, or shown */
 };
 
 struct slot {
@@ -179,8 +179,6 @@ struct due_list {
     struct due_ref *items, *spare;
     int32_t count, cap;
     int32_t bucket_count; /* buckets looked at */
-    int64_t rest_time;    /* of table_list_due: no entry that it left out is earlier */
-    bool rest_loose;      /* the earliest of them may be later than that */
 };
 void due_list_release(struct due_list *list);
 
@@ -193,13 +191,5 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
  * of `list` are void after it. */
 void table_remove_due(const struct table_shape *shape, struct table *table, int64_t until,
                       struct due_list *list, int32_t count);
-
-/* Lists the entries with time <= until, sorted by (time, key); nothing is marked. */
-void table_list_due(const struct table_shape *shape, struct table *table, int64_t until,
-                    struct due_list *list);
-
-/* Removes the listed entries that are SLOT_PICKED. The slots of `list` are void after it. */
-void table_remove_listed(const struct table_shape *shape, struct table *table,
-                         struct due_list *list);
 
 #endif

@@ -148,23 +148,46 @@ static ATTR_COLD void note_moved(struct moved_groups *moved, uint32_t g)
     moved->bits[g / 64] |= UINT64_C(1) << g % 64;
 }
 
-/* The rows whose search goes past its first two slots, in order. Their next slots are fetched together first. */
-static void upsert_far(const struct upsert_piece *piece, const int32_t *far, int32_t far_count)
+/* Finds the rows whose search goes past its first two slots; lists those that have no entry yet, in place. Their next slots
+ * are fetched together first, and of those that have none what making one takes. Returns how many these are. */
+static int32_t find_far(const struct upsert_piece *piece, int32_t *far, int32_t far_count)
 {
-    struct state_space *space = piece->space;
+    const struct state_space *space = piece->space;
     const struct state_rows *rows = &piece->rows;
     for (int32_t k = 0; k < far_count; k++) {
         PREFETCH((char *)piece->payload[far[k]] + TABLE_LINE_BYTES / 2);
     }
+    int32_t missing = 0;
     for (int32_t k = 0; k < far_count; k++) {
         int32_t row = rows->sel[far[k]];
         int64_t time = rows->time != NULL ? rows->time[row] : rows->at;
         CHECK(rows->key[row].len <= STATE_KEY_MAX);
+        uint32_t g = key_group_of(rows->hash[row]) - space->state->group_lo;
+        struct slot *slot = ref_find(&space->shape, &space->refs[g],
+                                     table_tag(rows->hash[row], time), rows->key[row], time);
+        if (LIKELY(slot != NULL)) {
+            piece->payload[far[k]] = slot_payload(slot);
+            continue;
+        }
+        PREFETCH(space->tables[g]);
+        far[missing++] = far[k];
+    }
+    return missing;
+}
+
+/* Makes the entries of rows that have none, but for those of one that was made just now. */
+static void add_missing(const struct upsert_piece *piece, const int32_t *far, int32_t count)
+{
+    struct state_space *space = piece->space;
+    const struct state_rows *rows = &piece->rows;
+    for (int32_t k = 0; k < count; k++) {
+        int32_t row = rows->sel[far[k]];
+        int64_t time = rows->time != NULL ? rows->time[row] : rows->at;
         uint32_t tag = table_tag(rows->hash[row], time);
         uint32_t group = key_group_of(rows->hash[row]);
         const struct table_ref *ref = &space->refs[group - space->state->group_lo];
         struct slot *slot = ref_find(&space->shape, ref, tag, rows->key[row], time);
-        if (UNLIKELY(slot == NULL)) {
+        if (slot == NULL) {
             const char *slots = ref->slots;
             slot = space_add(space, group, tag, rows->key[row], time);
             if (slots != ref->slots) {
@@ -185,7 +208,8 @@ static ATTR_ALWAYS_INLINE void upsert_as(const struct upsert_piece *piece, struc
     find_first(piece, form);
     int32_t far_count = upsert_near(piece, form, far);
     if (far_count > 0) {
-        upsert_far(piece, far, far_count);
+        int32_t missing = find_far(piece, far, far_count);
+        add_missing(piece, far, missing);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "pipeline/aggregate.h"
 #include "pipeline/operator.h"
+#include "pipeline/row_groups.h"
 
 /* The window operator's own parts. Windows are half-open [start, end) in event time; results carry end - 1 ms.
  *
@@ -17,7 +18,7 @@
  *             late cells (key, end) of rows that are late for some of their windows but not for all.
  *             H1 for each open window of a key with a cell in it there is a timer at its end or at an earlier end of the
  *             same key, which arms the next when it fires. H2 a pane's cell goes with the last window that holds it.
- *             Where that is small (window_blocks.c), instead: cells (key, block start), timed, a block being the panes
+ *             Where that is small (window_blocks.c), instead: cells (key, block start), listed, a block being the panes
  *             between two multiples of size, with what all of them hold and up to which end the key's windows were
  *             emitted; late cells (key, end), timed.
  *   session   sessions (key): its open sessions as {start, last} in the tail; cells (key, start); timers (key, due).
@@ -62,8 +63,9 @@ struct window_piece {
     struct state_entry entries[WINDOW_PIECE];
     int32_t sel[BATCH_ROWS_MAX];
     int64_t time[BATCH_ROWS_MAX];   /* by row: the cell's */
-    int32_t first[BATCH_ROWS_MAX];  /* of each run of rows with one cell */
+    int32_t first[BATCH_ROWS_MAX];  /* of each run or group of rows with one cell */
     int32_t length[BATCH_ROWS_MAX]; /* of the run */
+    struct row_groups groups;
     void *payload[BATCH_ROWS_MAX];
     uint8_t created[BATCH_ROWS_MAX];
     uint8_t rejects[BATCH_ROWS_MAX];
@@ -72,9 +74,9 @@ struct window_piece {
 
 /* Hopping by blocks: the ends that are emitted. */
 struct window_firing {
-    bool going;     /* `end` is being emitted, key groups below `group` are done */
-    int64_t end;    /* while going */
-    uint32_t group; /* while going */
+    bool going; /* `end` is being emitted, up to where `walk` stands */
+    int64_t end;
+    struct state_walk walk; /* while going: over the blocks in order of time */
     int64_t
         fired_last; /* the last end that was emitted to the end; INT64_MIN: none since the start */
 };
@@ -120,11 +122,9 @@ static inline bool window_late(const struct operator_instance *op, const struct 
     return (batch->stamp_ms != NULL && end <= batch->stamp_ms[row]) || end <= op->watermark_ms;
 }
 
-/* The runs of neighbours in `rows` that have one key and time: their first rows and lengths go to the piece. Returns how
- * many there are; as many as rows, with no lengths told, if runs are not worth looking for. */
-int32_t window_find_runs(struct window_piece *piece, const struct state_rows *rows);
-/* The payloads of runs, as state_upsert_many gave them, as payloads of rows. */
-void window_spread_payloads(struct window_piece *piece, int32_t runs, int32_t count);
+/* Finds or makes the cells of rows: into piece->payload, for each; two rows of one cell are looked up once where that is
+ * usual. Returns of how many rows, piece->first, and then piece->created tells which of them made theirs. */
+int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows);
 
 /* In how many panes each block of a hopping window is, and the bytes of its entry; 0: it is not kept by blocks. */
 int32_t window_block_panes(const struct window_plan *window);

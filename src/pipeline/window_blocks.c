@@ -3,8 +3,8 @@
 //
 // A block is what stands between two multiples of the window's size: all of its panes lie in one entry of a key, so that
 // a row costs one look-up, and a window, which spans at most two blocks, costs its key two neighbours instead of a look-up
-// for each pane. No timers: when the watermark passes an end, the key groups' entries of those two blocks are walked in
-// order.
+// for each pane. No timers: when the watermark passes an end, the entries of those two blocks are walked over, those of the
+// older one with what their keys have in the newer.
 //
 //   offset 0   u64 fired   the last end up to which the key's windows were emitted, sign flipped; 0: none
 //          8   u64 panes   bit i: pane i has rows that a window still to come will hold
@@ -107,10 +107,7 @@ void window_block_add(struct operator_instance *op, const struct batch *batch, i
                               .hash = batch->hash,
                               .key = batch->key,
                               .time = piece->time};
-    rows.count = window_find_runs(piece, &rows);
-    rows.sel = piece->first;
-    state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, NULL);
-    window_spread_payloads(piece, rows.count, count);
+    IGNORE_RESULT(window_upsert_rows(op, rows)); // no timers to arm
     uint64_t closed = closed_end(op);
     for (int32_t i = 0; i < count; i++) {
         struct block *block = piece->payload[i];
@@ -152,7 +149,7 @@ static void take_late(struct operator_instance *op, int64_t end)
 static int64_t next_end(struct operator_instance *op)
 {
     const struct window_plan *window = op->window;
-    int64_t block = state_min_time(op->spaces[WINDOW_CELLS]);
+    int64_t block = state_listed_from(op->spaces[WINDOW_CELLS], INT64_MIN);
     int64_t end = state_min_time(op->spaces[WINDOW_EXTRA]);
     if (block == INT64_MAX) {
         return end;
@@ -165,141 +162,159 @@ static int64_t next_end(struct operator_instance *op)
     return first < end ? first : end;
 }
 
-/* What one entry has for the window that ends at op->firing.end. */
-struct part {
-    struct state_due *due; /* NULL: the key has no such entry */
-    uint64_t panes;        /* in the window */
+/* What is to be done with a block's entries for the window that ends at op->firing.end: the panes that are in it, and those
+ * that a later window holds. */
+struct share {
+    uint64_t in, later;
 };
 
-/* Looks at an entry, and lets go of the panes that no later window holds. */
-static struct part look(const struct operator_instance *op, struct state_due *due)
+static struct share share_of(const struct operator_instance *op, int64_t block)
 {
     const struct window_plan *window = op->window;
-    struct block *block = due->payload;
-    int64_t end = op->firing.end;
-    int64_t start = end - window->size_ms;
-    uint64_t in = panes_below((end - due->time) / window->pane_ms);
-    if (start > due->time) {
-        in &= ~panes_below((start - due->time) / window->pane_ms);
-    }
-    struct part part = {.due = due};
-    if (((uint64_t)end ^ SIGN) > block->fired) {
-        part.panes = block->panes & in;
-    }
-    return part;
+    int64_t start = op->firing.end - window->size_ms;
+    int64_t next_start = start + window->slide_ms;
+    return (struct share){
+        .in = panes_below((op->firing.end - block) / window->pane_ms) &
+              ~panes_below((start - block) / window->pane_ms),
+        .later = ~panes_below((next_start - block) / window->pane_ms),
+    };
+}
+
+/* An entry's panes that are in the window, unless the window was emitted before. */
+static uint64_t panes_in(const struct operator_instance *op, struct share share,
+                         const struct state_due *due)
+{
+    const struct block *block = due->payload;
+    return ((uint64_t)op->firing.end ^ SIGN) > block->fired ? block->panes & share.in : 0;
 }
 
 /* The window was emitted for the entry's key, or has nothing of it. */
-static void settle(const struct operator_instance *op, struct part part, bool emitted)
+static void settle(const struct operator_instance *op, struct share share, struct state_due *due,
+                   bool emitted)
 {
-    if (part.due == NULL) {
-        return;
-    }
-    const struct window_plan *window = op->window;
-    struct block *block = part.due->payload;
-    int64_t next_start = op->firing.end - window->size_ms + window->slide_ms;
-    if (next_start > part.due->time) {
-        block->panes &= ~panes_below((next_start - part.due->time) / window->pane_ms);
-    }
+    struct block *block = due->payload;
+    block->panes &= share.later;
     if (block->panes == 0) {
-        part.due->verdict = STATE_REMOVE;
+        due->verdict = STATE_REMOVE;
     } else if (emitted) {
         block_fired(block, (uint64_t)op->firing.end ^ SIGN);
-        part.due->verdict = STATE_CHANGED;
+        due->verdict = STATE_CHANGED;
     }
 }
 
-static void merge_panes(struct operator_instance *op, struct cell *merged, struct part part)
+static void merge_panes(struct operator_instance *op, struct cell *merged,
+                        const struct state_due *due, uint64_t panes)
 {
-    for (uint64_t left = part.panes; left != 0; left &= left - 1) {
-        struct cell cell = {.payload = block_cell(op, part.due->payload, __builtin_ctzll(left))};
+    for (uint64_t left = panes; left != 0; left &= left - 1) {
+        struct cell cell = {.payload = block_cell(op, due->payload, __builtin_ctzll(left))};
         aggregate_list_merge(&op->window->aggregates, merged, &cell);
     }
 }
 
-/* Emits the window of a key that has entries `older` and `newer`, or one of them. */
-static void fire_key(struct operator_instance *op, struct window_out *out, struct part older,
-                     struct part newer)
+/* Emits the window of a key, made of panes of one entry, and of another unless that is NULL. */
+static void emit_panes(struct operator_instance *op, struct window_out *out,
+                       const struct state_due *due, uint64_t panes, const struct state_due *other,
+                       uint64_t other_panes)
 {
-    int panes = __builtin_popcountll(older.panes) + __builtin_popcountll(newer.panes);
-    if (panes > 0) {
-        struct str key = older.due != NULL ? older.due->key : newer.due->key;
-        struct cell cell;
-        if (panes == 1) { // the usual case of keys that come and go
-            struct part only = older.panes != 0 ? older : newer;
-            CHECK(only.due != NULL); // whose pane it is
-            cell = (struct cell){
-                .payload = block_cell(op, only.due->payload, __builtin_ctzll(only.panes))};
-        } else {
-            arena_reset(&op->scratch);
-            cell = window_scratch_cell(op);
-            merge_panes(op, &cell, older);
-            merge_panes(op, &cell, newer);
+    struct cell cell;
+    bool one = (panes & (panes - 1)) == 0; // the usual case of keys that come and go
+    if (other_panes == 0 && one) {
+        cell = (struct cell){.payload = block_cell(op, due->payload, __builtin_ctzll(panes))};
+    } else {
+        arena_reset(&op->scratch);
+        cell = window_scratch_cell(op);
+        merge_panes(op, &cell, due, panes);
+        if (other_panes != 0) {
+            merge_panes(op, &cell, other, other_panes);
         }
-        int64_t end = op->firing.end;
-        window_emit(out, key, hash64(key.ptr, key.len), end - op->window->size_ms, end, &cell);
     }
-    settle(op, older, panes > 0);
-    settle(op, newer, panes > 0);
+    int64_t end = op->firing.end;
+    window_emit(out, due->key, hash64(due->key.ptr, due->key.len), end - op->window->size_ms, end,
+                &cell);
 }
 
-/* Emits the windows of a key group: its entries in order of (block, key), of which there are two blocks at most that the
- * window spans. */
-static void fire_group(struct operator_instance *op, struct window_out *out, struct state_due *due,
+/* Keys that have nothing in the block behind this one, or none that is in the window. */
+static void fire_alone(struct operator_instance *op, struct window_out *out, struct state_due *due,
                        int32_t count)
 {
-    int64_t newer_start = window_floor(op->firing.end - op->window->pane_ms, op->window->size_ms);
-    int32_t split = 0;
-    while (split < count && due[split].time < newer_start) {
-        split++;
-    }
-    int32_t a = 0;
-    int32_t b = split;
-    while (a < split || b < count) {
-        struct part older = {0};
-        struct part newer = {0};
-        int order = a == split ? 1 : b == count ? -1 : str_compare(due[a].key, due[b].key);
-        if (order <= 0) {
-            older = look(op, &due[a++]);
+    struct share share = share_of(op, op->firing.walk.time);
+    for (int32_t i = 0; i < count; i++) {
+        uint64_t panes = panes_in(op, share, &due[i]);
+        if (panes != 0) {
+            emit_panes(op, out, &due[i], panes, NULL, 0);
         }
-        if (order >= 0) {
-            newer = look(op, &due[b++]);
-        }
-        fire_key(op, out, older, newer);
+        settle(op, share, &due[i], panes != 0);
     }
 }
 
-/* Goes on with the end being emitted. False: there is no key group left. */
+/* Keys whose windows also hold what they have in the block that begins at `newer_start`. */
+static void fire_pairs(struct operator_instance *op, struct window_out *out, struct state_due *due,
+                       int32_t count, int64_t newer_start)
+{
+    struct state_due *newer = state_walk_beside(op->spaces[WINDOW_CELLS], newer_start);
+    struct share share = share_of(op, op->firing.walk.time);
+    struct share newer_share = share_of(op, newer_start);
+    for (int32_t i = 0; i < count; i++) {
+        uint64_t panes = panes_in(op, share, &due[i]);
+        bool pair = newer[i].payload != NULL;
+        uint64_t newer_panes = pair ? panes_in(op, newer_share, &newer[i]) : 0;
+        if (panes != 0) {
+            emit_panes(op, out, &due[i], panes, &newer[i], newer_panes);
+        } else if (newer_panes != 0) {
+            emit_panes(op, out, &newer[i], newer_panes, NULL, 0);
+        }
+        bool emitted = (panes | newer_panes) != 0;
+        settle(op, share, &due[i], emitted);
+        if (pair) {
+            settle(op, newer_share, &newer[i], emitted);
+        }
+    }
+}
+
+/* Goes on with the end being emitted. False: there is no block left. */
 static bool fire_more(struct operator_instance *op, struct window_out *out)
 {
+    struct state_space *space = op->spaces[WINDOW_CELLS];
+    const struct window_plan *window = op->window;
+    struct state_walk *walk = &op->firing.walk;
+    int64_t older_start = window_floor(op->firing.end - window->size_ms, window->size_ms);
+    int64_t newer_start = window_floor(op->firing.end - window->pane_ms, window->size_ms);
     struct state_due *due;
-    int32_t count = state_due_begin(op->spaces[WINDOW_CELLS], op->firing.end - op->window->pane_ms,
-                                    &op->firing.group, &due);
+    int32_t count = 0;
+    while (walk->time <= newer_start && (count = state_walk_next(space, walk, &due)) == 0) {
+        *walk = (struct state_walk){.time = state_listed_from(space, walk->time + 1)};
+    }
     if (count == 0) {
         return false;
     }
-    if (out->expected < count) {
-        int64_t most = state_entry_count(op->env->state);
-        most = most < BATCH_ROWS_MAX ? most : BATCH_ROWS_MAX;
-        out->expected = count > (int32_t)most ? count : (int32_t)most;
+    bool pairs = walk->time == older_start && newer_start != older_start &&
+                 state_listed_from(space, newer_start) == newer_start;
+    if (pairs) {
+        fire_pairs(op, out, due, count, newer_start);
+    } else {
+        fire_alone(op, out, due, count);
     }
-    fire_group(op, out, due, count);
-    state_due_end(op->spaces[WINDOW_CELLS]);
+    state_walk_settle(space);
     return true;
 }
 
 bool window_block_advance(struct operator_instance *op, struct window_out *out)
 {
     struct window_firing *firing = &op->firing;
+    int64_t most = state_entry_count(op->env->state);
+    out->expected = most < BATCH_ROWS_MAX ? (int32_t)most : BATCH_ROWS_MAX;
     for (;;) {
         if (!firing->going) {
             int64_t end = next_end(op);
             if (end > op->watermark_ms || end == INT64_MAX) {
                 return false;
             }
-            *firing =
-                (struct window_firing){.going = true, .end = end, .fired_last = firing->fired_last};
             take_late(op, end);
+            *firing = (struct window_firing){
+                .going = true,
+                .end = end,
+                .walk.time = state_listed_from(op->spaces[WINDOW_CELLS], INT64_MIN),
+                .fired_last = firing->fired_last};
         }
         while (fire_more(op, out)) {
             if (out->rows >= WINDOW_ROWS_PER_ADVANCE) {

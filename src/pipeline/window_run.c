@@ -120,18 +120,6 @@ static void add_to_cell(struct operator_instance *op, const struct batch *batch,
     }
 }
 
-/* Whether neighbours are seldom of one cell, by the look of the first ones: then runs are not worth looking for. */
-static bool seldom_run(const struct state_rows *rows)
-{
-    enum { LOOK = 64, ONE_IN = 8 };
-    int32_t count = rows->count < LOOK ? rows->count : LOOK;
-    int32_t same = 0;
-    for (int32_t i = 1; i < count; i++) {
-        same += rows->hash[rows->sel[i]] == rows->hash[rows->sel[i - 1]];
-    }
-    return same * ONE_IN < count;
-}
-
 /* Finds the runs of rows that go to one cell; returns how many there are. */
 static int32_t find_runs(struct window_piece *piece, const struct state_rows *rows)
 {
@@ -152,23 +140,23 @@ static int32_t find_runs(struct window_piece *piece, const struct state_rows *ro
     return runs;
 }
 
-int32_t window_find_runs(struct window_piece *piece, const struct state_rows *rows)
+int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows)
 {
-    if (seldom_run(rows)) {
-        memcpy(piece->first, rows->sel, (size_t)rows->count * sizeof rows->sel[0]);
-        return rows->count;
+    struct window_piece *piece = op->piece;
+    int32_t count = rows.count;
+    int32_t groups = row_groups_find(&piece->groups, &rows, piece->first);
+    bool grouped = groups >= 0;
+    if (grouped) {
+        rows.sel = piece->first;
+        rows.count = groups;
+    } else {
+        memcpy(piece->first, rows.sel, (size_t)count * sizeof rows.sel[0]);
     }
-    return find_runs(piece, rows);
-}
-
-void window_spread_payloads(struct window_piece *piece, int32_t runs, int32_t count)
-{
-    for (int32_t run = runs - 1; run >= 0 && count > run + 1; run--) {
-        void *payload = piece->payload[run];
-        for (int32_t k = 0; k < piece->length[run]; k++) {
-            piece->payload[--count] = payload;
-        }
+    state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, piece->created);
+    for (int32_t i = count - 1; grouped && i >= 0; i--) { // a group's number is no larger than i
+        piece->payload[i] = piece->payload[piece->groups.of[i]];
     }
+    return rows.count;
 }
 
 /* Adds rows of one cell. */
@@ -187,24 +175,23 @@ static void add_run(struct operator_instance *op, const struct batch *batch, con
     }
 }
 
-/* Adds rows to their cells, a run of rows of one cell at a time. Returns how many runs there are: their first rows, and
- * whether their cells are new, are in the piece. */
+/* Adds rows to their cells. Returns how many look-ups that took: their rows, and whether these made their cells, are in the
+ * piece. */
 static int32_t add_rows(struct operator_instance *op, const struct batch *batch,
                         struct state_rows rows)
 {
     struct window_piece *piece = op->piece;
     const struct aggregate_list *list = &op->window->aggregates;
     const int32_t *sel = rows.sel;
-    int32_t count = rows.count;
-    int32_t runs = list->plain ? window_find_runs(piece, &rows) : find_runs(piece, &rows);
+    if (list->plain) {
+        int32_t found = window_upsert_rows(op, rows);
+        aggregate_list_add_plain(list, &op->input, sel, rows.count, piece->payload);
+        return found;
+    }
+    int32_t runs = find_runs(piece, &rows);
     rows.sel = piece->first;
     rows.count = runs;
     state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, piece->created);
-    if (list->plain) {
-        window_spread_payloads(piece, runs, count);
-        aggregate_list_add_plain(list, &op->input, sel, count, piece->payload);
-        return runs;
-    }
     // Tails may move, payloads do not: nothing is upserted between here and the end.
     for (int32_t run = 0, at = 0; run < runs; at += piece->length[run], run++) {
         add_run(op, batch, sel + at, piece->length[run], piece->payload[run]);

@@ -632,67 +632,153 @@ TEST(state_memory_does_not_grow_when_the_same_amount_comes_and_goes)
     state_free(state);
 }
 
-enum { DUE_KEYS = 240, DUE_TIMES = 60 };
+enum { LISTED_KEYS = 600, LISTED_TIMES = 3, LISTED_GROUPS = 40 };
 
-/* DUE_KEYS keys of one key group, four to a time. */
-static uint32_t put_due(struct state_space *space)
+static const struct state_space_options LISTED = {
+    .name = {"w/listed", 8}, .schema = {"listed", 6}, .payload_bytes = 8, .listed = true};
+
+/* Keys of a few key groups at some times each, so that entries of one table move as others go. */
+static int64_t put_listed(struct state_space *space, int64_t times, int64_t step)
 {
-    uint32_t group = 0;
-    for (int32_t i = 0, made = 0; made < DUE_KEYS; i++) {
+    int64_t made = 0;
+    for (int32_t i = 0, keys = 0; keys < LISTED_KEYS; i++) {
         char text[16];
         struct str key = {text, snprintf(text, sizeof text, "k%d", i)};
         uint64_t hash = hash64(key.ptr, key.len);
-        group = i == 0 ? key_group_of(hash) : group;
-        if (key_group_of(hash) == group) {
-            state_upsert(space, hash, key, made++ % DUE_TIMES, NULL);
+        if (key_group_of(hash) >= LISTED_GROUPS) {
+            continue;
+        }
+        keys++;
+        for (int64_t t = 0; t < times; t++) {
+            bool created;
+            int64_t *payload = state_upsert(space, hash, key, t * step, &created);
+            *payload = i;
+            made += created;
         }
     }
-    return group;
+    return made;
 }
 
-/* Looks at what is due at `until`, in order; removes every entry but those of odd times. Returns how many there were. */
-static int32_t look_due(struct state_space *space, int64_t until, uint32_t group_wanted)
+/* Walks over the entries of a time; `repeats` tells whether one may be shown again. Removes those whose number is odd, and
+ * with `beside` those that their keys have at that time. Returns how many there were. */
+static int64_t walk_listed(struct state_space *space, int64_t time, int64_t beside, bool repeats)
 {
-    uint32_t group = 0;
+    static uint8_t seen[1 << 20];
+    memset(seen, 0, sizeof seen);
+    struct state_walk walk = {.time = time};
     struct state_due *due;
-    int32_t count = state_due_begin(space, until, &group, &due);
-    for (int32_t i = 0; i < count; i++) {
-        CHECK(due[i].time <= until && group == group_wanted + 1);
-        CHECK(i == 0 || due[i - 1].time < due[i].time ||
-              (due[i - 1].time == due[i].time && str_compare(due[i - 1].key, due[i].key) < 0));
-        due[i].verdict = due[i].time % 2 == 0 ? STATE_REMOVE : STATE_CHANGED;
+    int32_t count;
+    int64_t all = 0;
+    while ((count = state_walk_next(space, &walk, &due)) > 0) {
+        struct state_due *other = beside >= 0 ? state_walk_beside(space, beside) : NULL;
+        for (int32_t i = 0; i < count; i++) {
+            int64_t number = *(int64_t *)due[i].payload;
+            CHECK(seen[number] == 0 || repeats);
+            all += seen[number] == 0;
+            seen[number] = 1;
+            due[i].verdict = number % 2 != 0 ? STATE_REMOVE : STATE_CHANGED;
+            if (other != NULL && other[i].payload != NULL) {
+                CHECK(*(int64_t *)other[i].payload == number &&
+                      str_equal(other[i].key, due[i].key));
+                other[i].verdict = due[i].verdict;
+            }
+        }
+        state_walk_settle(space);
     }
-    if (count > 0) {
-        state_due_end(space);
-        CHECK(state_due_begin(space, until, &group, &due) == 0);
-    }
-    return count;
+    return all;
 }
 
-TEST(state_shows_what_is_due_where_it_stands)
+static int64_t walk_over(struct state_space *space, int64_t time, int64_t beside)
+{
+    return walk_listed(space, time, beside, false);
+}
+
+TEST(state_is_walked_over_where_it_stands)
 {
     struct state *state = state_new(0, KEY_GROUP_COUNT);
-    struct state_space_options options = {
-        .name = STR("w/due"), .schema = STR("due"), .payload_bytes = 8, .timed = true};
-    struct state_space *space = state_space_open(state, &options);
-    uint32_t group = put_due(space);
-    enum { EACH = DUE_KEYS / DUE_TIMES };
-    EXPECT(look_due(space, -1, group) == 0);
-    EXPECT(state_min_time(space) == 0);
-    EXPECT(look_due(space, 2, group) == 3 * EACH); // few of many: by their references
-    EXPECT(state_min_time(space) == 1);
-    EXPECT(state_entry_count(state) == DUE_KEYS - 2 * EACH);
-    EXPECT(look_due(space, 3, group) == 2 * EACH);
-    EXPECT(look_due(space, DUE_TIMES, group) == DUE_KEYS - 2 * EACH); // all of them: slot by slot
-    EXPECT(state_entry_count(state) == DUE_KEYS / 2);
-    EXPECT(state_min_time(space) == 1);
+    struct state_space *space = state_space_open(state, &LISTED);
+    EXPECT(state_listed_from(space, INT64_MIN) == INT64_MAX);
+    EXPECT(put_listed(space, LISTED_TIMES, 10) == LISTED_KEYS * LISTED_TIMES);
+    EXPECT(state_listed_from(space, INT64_MIN) == 0);
+    EXPECT(state_listed_from(space, 1) == 10);
+    EXPECT(state_listed_from(space, 21) == INT64_MAX);
+    EXPECT(walk_over(space, 5, -1) == 0);
+    EXPECT(walk_over(space, 0, 20) == LISTED_KEYS);
+    int64_t even = walk_over(space, 0, -1);
+    EXPECT(even > 0 && even < LISTED_KEYS);
+    EXPECT(walk_over(space, 20, -1) == even); // went beside those of the first time
+    EXPECT(walk_over(space, 10, -1) == LISTED_KEYS);
+    EXPECT(state_entry_count(state) == LISTED_TIMES * even);
     struct str key;
     struct str value;
-    int32_t changed = 0;
+    int64_t changed = 0;
     while (state_delta_next(state, &key, &value)) {
         changed += value.ptr != NULL;
     }
     state_delta_end(state);
-    EXPECT(changed == DUE_KEYS / 2);
+    EXPECT(changed == LISTED_TIMES * even);
+    state_free(state);
+}
+
+TEST(state_that_is_listed_forgets_what_is_gone_and_takes_what_comes_with_a_group)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state *other = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &LISTED);
+    struct state_space *into = state_space_open(other, &LISTED);
+    put_listed(space, 1, 1);
+    struct str key;
+    struct str value;
+    while (state_delta_next(state, &key, &value)) {
+    }
+    state_delta_end(state);
+    for (uint32_t group = 0; group < LISTED_GROUPS; group++) {
+        struct state_group *tables = state_detach(state, group);
+        EXPECT(tables != NULL);
+        state_attach(other, tables);
+    }
+    EXPECT(walk_over(space, 0, -1) == 0);
+    EXPECT(state_listed_from(space, INT64_MIN) == INT64_MAX);
+    EXPECT(walk_over(into, 0, -1) == LISTED_KEYS);
+    while (state_delta_next(other, &key, &value)) {
+    }
+    state_delta_end(other);
+    // Gone and back many times between two walks: the list stays in proportion to what there is.
+    int64_t before = state_bytes_used(other);
+    for (int32_t turn = 0; turn < 40; turn++) {
+        for (uint32_t group = 0; group < LISTED_GROUPS; group++) {
+            state_attach(other, state_detach(other, group));
+        }
+    }
+    EXPECT(state_bytes_used(other) < before + 4 * 8 * LISTED_KEYS);
+    int64_t left = state_entry_count(other);
+    EXPECT(walk_listed(into, 0, -1, true) == left);
+    EXPECT(state_entry_count(other) == left); // no odd ones were left
+    state_free(state);
+    state_free(other);
+}
+
+TEST(state_that_is_listed_bears_more_times_than_it_has_buckets)
+{
+    enum { TIMES = 1000, STEP = 7 };
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &LISTED);
+    for (int32_t i = 0; i < TIMES; i++) {
+        char text[16];
+        struct str key = {text, snprintf(text, sizeof text, "k%d", i)};
+        int64_t *payload =
+            state_upsert(space, hash64(key.ptr, key.len), key, (TIMES - i) * STEP, NULL);
+        *payload = i;
+    }
+    int64_t walked = 0;
+    int64_t odd = 0;
+    for (int64_t time = state_listed_from(space, INT64_MIN); time != INT64_MAX;
+         time = state_listed_from(space, time + 1)) {
+        EXPECT(time == (walked + 1) * STEP);
+        EXPECT(walk_over(space, time, -1) == 1);
+        odd += (TIMES - ++walked) % 2;
+    }
+    EXPECT(walked == TIMES);
+    EXPECT(state_entry_count(state) == TIMES - odd);
     state_free(state);
 }
