@@ -65,6 +65,7 @@ struct shadow_entry {
     char limits[PROFILE_NAME_MAX + 1];
     struct estimate limits_share, ratio;
     enum adaptive_verdict verdict;
+    bool compared, same; /* of a twin: whether results were compared, and none differed */
     char *profile; /* heap: JSON, as it is answered; NULL: none */
     struct shadow_run *run;
 };

@@ -42,6 +42,14 @@ void shadow_note(struct shadow_entry *entry, const char *reason)
     }
 }
 
+static void keep_comparison(struct shadow_entry *entry)
+{
+    const struct shadow_comparison *c = entry->run->comparison;
+    int64_t different = c != NULL ? c->differing + c->missing + c->extra : 0;
+    entry->compared = c != NULL && c->equal + different > 0;
+    entry->same = entry->compared && different == 0;
+}
+
 /* The profile so far becomes the entry's. */
 void shadow_keep_profile(struct control *control, struct shadow_entry *entry)
 {
@@ -53,6 +61,7 @@ void shadow_keep_profile(struct control *control, struct shadow_entry *entry)
     arena_init(&arena, PROFILE_ARENA_MAX);
     text_init(&text, &arena);
     profile_write(control, entry, &text);
+    keep_comparison(entry);
     struct str json = text_str(&text);
     if (!text.cut && json.len <= SHADOW_PROFILE_MAX) {
         mem_free(entry->profile);

@@ -271,24 +271,6 @@ static void begin_trial(struct control *control, struct tuner *tuner)
     }
 }
 
-/* How the profile answers whether the results are the same: "yes", "no: ...", or that there was nothing to compare. */
-static void read_results(const struct shadow_entry *entry, struct tune_reading *reading)
-{
-    json_t *root = entry->profile != NULL ? json_loads(entry->profile, 0, NULL) : NULL;
-    const json_t *answers = json_object_get(root, "answers");
-    for (size_t i = 0; i < json_array_size(answers); i++) {
-        const json_t *row = json_array_get(answers, i);
-        const char *question = json_string_value(json_object_get(row, "question"));
-        const char *answer = json_string_value(json_object_get(row, "answer"));
-        if (question != NULL && answer != NULL &&
-            strcmp(question, "are the results the same") == 0) {
-            reading->equal_output = strcmp(answer, "yes") == 0;
-            reading->compared = reading->equal_output || strncmp(answer, "no:", 3) == 0;
-        }
-    }
-    json_decref(root);
-}
-
 static void judge(struct control *control, struct tuner *tuner, const struct shadow_entry *entry)
 {
     const struct tuner_trial *trial = &tuner->trials[tuner->at];
@@ -296,8 +278,9 @@ static void judge(struct control *control, struct tuner *tuner, const struct sha
                                    .low = entry->ratio.low,
                                    .high = entry->ratio.high,
                                    .stretches = stretches_least,
+                                   .compared = entry->compared,
+                                   .equal_output = entry->same,
                                    .tried = tuner->trial_count};
-    read_results(entry, &reading);
     struct tune_result result = tune_judge(&reading, least_gain);
     char text[ERR_TEXT_MAX];
     bool refused = result.verdict == TUNE_REFUSE_OUTPUT || result.verdict == TUNE_REFUSE_USELESS ||

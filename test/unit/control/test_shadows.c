@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "control/control.h"
+#include "control/control_priv.h"
 #include "control/shadows.h"
 #include "log/memory.h"
 #include "node/shadow.h"
@@ -407,6 +407,11 @@ TEST(a_candidate_is_compared_with_its_baseline)
     EXPECT_INT(sent(text), ERR_OK);
     EXPECT(str_find(text_str(&text->request.text), STR("n >= 5")) >= 0);
     EXPECT_INT(sent(about(CONTROL_SHADOW_GET, 2)), ERR_NOT_FOUND); /* it is no shadow */
+    wait(70 * SECOND_NS); /* what is kept when they have ended: the tuner goes by it */
+    const struct shadow_entry *ended = shadows_find(&control->shadows, 1);
+    EXPECT(ended->run == NULL && ended->compared && ended->same);
+    ended = shadows_find(&control->shadows, 2);
+    EXPECT(ended->run == NULL && ended->compared && !ended->same);
     end();
 }
 
