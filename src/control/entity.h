@@ -297,7 +297,9 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(BOOL, forecast_failed, NONE, WIDE, "arrivals lay outside of what was forecast") \
     X(TEXT, reason, NONE, WIDE, "why it failed or expired") \
     X(TEXT, setting, NONE, WIDE, "what its tune step sets; empty: none") \
-    X(TEXT, setting_back, NONE, WIDE, "what sets that back")
+    X(TEXT, setting_back, NONE, WIDE, "what sets that back") \
+    X(TEXT, signature, NONE, WIDE, \
+      "hexadecimal; equal for equal changes: one that has failed is not tried again for a day")
 
 #define PLAN_COLUMNS(X) \
     X(I64, id, NONE, TABLE, "number of the plan, and of its decision") \

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/ledger.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -170,6 +172,8 @@ struct decision_row decision_row_of(const struct ledger_entry *entry, struct are
         .reason = text_of(arena, d->reason),
         .setting = text_of(arena, d->setting),
         .setting_back = text_of(arena, d->setting_back),
+        .signature =
+            d->signature != 0 ? str_of(arena_printf(arena, "%016" PRIx64, d->signature)) : STR(""),
     };
     add_inputs(&row, d, arena);
     add_outcome(&row, d);
@@ -498,6 +502,7 @@ static void take_decision(struct control *control, struct ledger *ledger,
     struct decision *d = MEM_NEW(struct decision);
     int64_t time_ms = 0, changed_ms = 0;
     int32_t step_count = 0;
+    char signature[17];
     (void)control;
     d->id = row->id;
     d->parent = row->parent;
@@ -509,6 +514,8 @@ static void take_decision(struct control *control, struct ledger *ledger,
     put_text(d->reason, sizeof(d->reason), row->reason);
     put_text(d->setting, sizeof(d->setting), row->setting);
     put_text(d->setting_back, sizeof(d->setting_back), row->setting_back);
+    put_text(signature, sizeof(signature), row->signature);
+    d->signature = strtoull(signature, NULL, 16); /* no number: 0, none */
     inputs_back(d, row);
     outcome_back(d, row);
     options_back(d, ledger);

@@ -307,6 +307,9 @@ static void recall(struct control *control)
                 DECISION_STATE_MEASURED; /* it was done, and a restart came before its verdict */
         }
         d->state = ran ? DECISION_STATE_FAILED : d->state; /* as it will be */
+        if (ran) {                                         /* of the restart, not of the change */
+            d->signature = entry->decision.signature = 0;
+        }
         core_event(control, &(struct manager_event){.kind = MANAGER_EVENT_RECALL, .recall = d});
         if (ran && !PLANTED(PLAN_LEFT_HALF)) {
             take_back(control, entry);

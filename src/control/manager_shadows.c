@@ -32,6 +32,23 @@ static const struct partition_place *place_of(const struct control *control,
                                                                                       : NULL;
 }
 
+/* A shadow of that partition that was cast by the watch's own thresholds tells as much as another would. */
+static bool adopt(struct control *control, const struct manager_action *action)
+{
+    char id[PARTITION_ID_MAX];
+    const struct stage_plan *plan =
+        node_runtime_stage(control->runtime, SHARD_STAGE(action->shard))->plan;
+    partition_id_text(id, plan->pipeline, plan->name, SHARD_INDEX(action->shard), action->group_lo,
+                      action->group_hi);
+    const struct shadow_entry *entry = shadows_find_cast(&control->shadows, id);
+    if (entry == NULL || entry->order.candidate) {
+        return false;
+    }
+    control->manager->cast_shadow = entry->id;
+    control->manager->cast_number = action->shadow;
+    return true;
+}
+
 bool shadow_cast(struct control *control, const struct manager_action *action)
 {
     struct manager_shell *shell = control->manager;
@@ -39,6 +56,9 @@ bool shadow_cast(struct control *control, const struct manager_action *action)
     const struct partition_place *place = place_of(control, action);
     if (place == NULL || shell->cast_shadow != 0) {
         return false;
+    }
+    if (adopt(control, action)) {
+        return true;
     }
     int32_t stage = SHARD_STAGE(action->shard);
     struct str pipeline = node_runtime_stage(control->runtime, stage)->plan->pipeline;

@@ -66,7 +66,7 @@ struct shadow_entry {
     struct estimate limits_share, ratio;
     enum adaptive_verdict verdict;
     bool compared, same; /* of a twin: whether results were compared, and none differed */
-    char *profile; /* heap: JSON, as it is answered; NULL: none */
+    char *profile;       /* heap: JSON, as it is answered; NULL: none */
     struct shadow_run *run;
 };
 

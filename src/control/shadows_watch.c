@@ -163,7 +163,12 @@ static void look_at_part(struct control *control, const struct monitored *part)
     }
     shadow_trigger_rest(&watched->trigger, control->now_ns,
                         shadowing->settings.duration_ns + QUIET_NS);
-    cast(control, shadowing, part->stage, place, cause);
+    char id[PARTITION_ID_MAX];
+    const struct stage_plan *plan = node_runtime_stage(control->runtime, part->stage)->plan;
+    partition_id_text(id, plan->pipeline, plan->name, part->shard, part->group_lo, part->group_hi);
+    if (shadows_find_cast(&control->shadows, id) == NULL) { /* else the manager's answers as well */
+        cast(control, shadowing, part->stage, place, cause);
+    }
 }
 
 /* --- guards --- */

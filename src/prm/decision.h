@@ -127,6 +127,8 @@ struct decision {
     char setting[PLAN_SETTING_MAX + 1], setting_back[PLAN_SETTING_MAX + 1];
     struct decision_outcome outcome; /* MEASURED, ROLLED_BACK */
     char reason[256];                /* FAILED, EXPIRED: why */
+    uint64_t
+        signature; /* of the change: equal ones are not tried again when it has failed; 0: none */
 };
 
 const char *decision_cause_name(enum decision_cause cause);

@@ -184,10 +184,10 @@ static struct held *find_held(struct manager *m, int64_t id)
     return NULL;
 }
 
-void manager_remember_failed(struct manager *m, uint64_t signature)
+void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_ns)
 {
     m->failed[m->failed_next].signature = signature;
-    m->failed[m->failed_next].until_ns = m->now_ns + manager_ns(m->options.failed_s);
+    m->failed[m->failed_next].until_ns = at_ns + manager_ns(m->options.failed_s);
     m->failed_next = (m->failed_next + 1) % MANAGER_FAILED_MAX;
 }
 
@@ -526,7 +526,7 @@ static void on_operation_done(struct manager *m, const struct manager_event *eve
     if (!event->operation_done.done) {
         set_reason(held, event->operation_done.reason);
         manager_set(m, held, DECISION_STATE_FAILED);
-        manager_remember_failed(m, held->signature);
+        manager_remember_failed(m, held->signature, m->now_ns);
         held->used = false;
         m->current = NULL;
         m->state = MANAGER_STATE_WATCHING;
@@ -604,6 +604,13 @@ static void on_recall(struct manager *m, const struct decision *decision)
     if (changed && decision->at_ns > m->now_ns - DAY_NS) {
         m->day_ns = m->changes_today == 0 ? decision->at_ns : m->day_ns;
         m->changes_today++;
+    }
+    bool measured =
+        decision->state == DECISION_STATE_MEASURED || decision->state == DECISION_STATE_ROLLED_BACK;
+    bool failed =
+        decision->state == DECISION_STATE_FAILED || (measured && decision->outcome.layout_failed);
+    if (failed && decision->signature != 0) {
+        manager_remember_failed(m, decision->signature, decision->changed_ns);
     }
     if (m->state == MANAGER_STATE_VERDICT && decision->parent == m->current->decision.id) {
         manager_expire(m, m->current, "undone before it could be measured");

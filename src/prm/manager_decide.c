@@ -339,6 +339,7 @@ static void offer(struct manager *m, struct decision *d, const struct plan_optio
                           .signature = o->signature,
                           .layout = m->layout};
     held->decision.step_count = o->step_count;
+    held->decision.signature = o->signature;
     if (o->tuning >= 0) {
         const struct tuning *tuning = &m->tunings[o->tuning];
         memcpy(held->decision.setting, tuning->text, sizeof tuning->text);

@@ -296,7 +296,7 @@ void manager_trial_end(struct manager *m, const struct seen *seen)
     bool back = o->layout_failed && held->decision.parent == 0 &&
                 o->cost_old < o->cost_new * (1 - m->options.margin);
     if (o->layout_failed) {
-        manager_remember_failed(m, held->signature);
+        manager_remember_failed(m, held->signature, m->now_ns);
     }
     if (back && !m->draining) {
         roll_back(m, seen, held);

@@ -134,7 +134,7 @@ struct manager_action *manager_say(struct manager *m, enum manager_action_kind k
 void manager_log(struct manager *m, struct held *held);
 void manager_set(struct manager *m, struct held *held, enum decision_state state);
 struct held *manager_free_slot(struct manager *m);
-void manager_remember_failed(struct manager *m, uint64_t signature);
+void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_ns);
 void manager_end_shadow(struct manager *m);
 void manager_begin(struct manager *m, struct held *held);
 int64_t manager_ns(double seconds);

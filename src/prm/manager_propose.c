@@ -102,6 +102,7 @@ static void keep(struct manager *m, const struct manager_event *event, const str
     manager_fill_options(d, plan);
     manager_copy_text(d->who, (ptrdiff_t)sizeof d->who, event->propose.who);
     d->step_count = option->step_count;
+    d->signature = option->signature;
     d->state = DECISION_STATE_RECOMMENDED;
     if (tuning != NULL) {
         manager_copy_text(d->setting, (ptrdiff_t)sizeof d->setting, tuning->text);

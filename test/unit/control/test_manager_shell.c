@@ -63,7 +63,8 @@ static struct decision *made(int64_t id, enum decision_state state)
                            .limit = LOAD_LIMIT_READING,
                            .answer = "a split cannot help",
                            .option_count = 2,
-                           .chosen = 1};
+                           .chosen = 1,
+                           .signature = UINT64_C(0xFEDCBA9876543210)};
     d->options[0] = (struct decision_option){
         .kind = PLAN_NOTHING, .verdict = PLAN_VERDICT_DEARER, .cost = 100, .text = "nothing"};
     d->options[1] = (struct decision_option){.kind = PLAN_SPLIT,
@@ -134,6 +135,7 @@ TEST(a_decision_comes_back_from_its_records_as_it_was)
     EXPECT_INT(b->chosen, 1);
     EXPECT_INT(b->option_count, 2);
     EXPECT_INT(b->limit, LOAD_LIMIT_READING);
+    EXPECT(b->signature == a->signature && a->signature != 0);
     EXPECT_STR(str_of(b->inputs.pipeline), str_of("p\"q"));
     EXPECT_NEAR(b->inputs.rate_per_s, 1e5 / 3, 0);
     EXPECT(b->forecast.there && isnan(b->forecast.passes_s));

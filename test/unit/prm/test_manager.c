@@ -559,6 +559,31 @@ TEST(manager_goes_on_after_a_restart)
     end();
 }
 
+/* A restart does not make it forget what has failed: the same change is not tried again within the day. */
+TEST(manager_remembers_over_a_restart_what_has_failed)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    begin(&o, 1);
+    mode(MANAGER_ACT);
+    run(10000, 4);
+    EXPECT_INT(w.applies, 1);
+    struct decision failed = w.last;
+    EXPECT(failed.signature != 0);
+    failed.state = DECISION_STATE_FAILED;
+    struct manager_event recall = {.kind = MANAGER_EVENT_RECALL, .recall = &failed};
+    for (int round = 0; round < 2; round++) { /* of just now, and of two days ago */
+        failed.changed_ns = round == 0 ? 0 : -2 * 86400 * SECOND;
+        begin(&o, 1);
+        mode(MANAGER_ACT);
+        send(&recall);
+        run(10000, 12);
+        EXPECT(w.last.id > failed.id);
+        EXPECT_INT(w.last.signature == failed.signature, round);
+    }
+    end();
+}
+
 /* A wave that is the same every day: after three days the rise is seen before it comes. */
 TEST(manager_acts_before_the_bottleneck)
 {
