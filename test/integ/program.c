@@ -17,7 +17,7 @@
 #include "raw_http.h"
 #include "test.h"
 
-enum { START_SECONDS = 30, RUN_SECONDS = 60 };
+enum { START_SECONDS = 120, RUN_SECONDS = 300 };
 
 static const char *program_path(void)
 {
@@ -176,7 +176,7 @@ int program_stop(struct running *running, int signal_number)
 void program_call(const struct running *running, const char *method, const char *path,
                   const char *extra, const char *body, struct raw_reply *ret_reply)
 {
-    static char request[1 << 17];
+    static char request[1 << 20];
     int n =
         snprintf(request, sizeof(request),
                  "%s %s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nConnection: close\r\n"

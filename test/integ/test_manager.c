@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/real/clock_real.h"
 #include "base/str.h"
 #include "program.h"
 #include "raw_http.h"
 #include "test.h"
 
-enum { LINES = 1000, CALLS_MAX = 3000, CALLS_FEW = 60, FEED_PAUSE_MS = 20 };
+/* The load is a rate by the clock, whatever else the machine does: small bodies in time, larger ones when it is late. */
+#define SECOND_NS 1000000000LL
+enum { RATE = 40000, LINES = 1000, LINES_MAX = 16000, PATIENCE_S = 240 };
 
 /* One shard, one partition, three lanes more that have nothing to do. */
 static const char config[] =
@@ -59,25 +62,39 @@ static const char *word(const json_t *row, const char *name)
     return text != NULL ? text : "";
 }
 
+static int64_t now_ns(void)
+{
+    struct clock clock = clock_real();
+    return clock_now_ns(&clock);
+}
+
 static void feed(void)
 {
-    static char body[LINES * 40];
+    static char body[LINES_MAX * 40];
+    static int64_t fed_ns;
     static int next;
+    int64_t pause_ns = LINES * SECOND_NS / RATE - (now_ns() - fed_ns);
+    clock_real_sleep(pause_ns); /* the load's pace */
+    int64_t begun_ns = now_ns();
+    int64_t late_ns = begun_ns - fed_ns < SECOND_NS ? begun_ns - fed_ns : SECOND_NS;
+    int64_t due = late_ns * RATE / SECOND_NS;
+    int64_t lines = due < LINES_MAX ? due : LINES_MAX;
+    fed_ns = begun_ns;
     size_t used = 0;
-    for (int i = 0; i < LINES; i++, next++) {
+    for (int64_t i = 0; i < lines; i++, next++) {
         used += (size_t)snprintf(body + used, sizeof(body) - used, "{\"user\":\"u%d\",\"n\":%d}\n",
                                  next % 997, next % 100);
     }
     json_decref(call("POST", "/api/v1/streams/in/records?key_field=user", "", body));
     CHECK_MSG(reply.status == 200, "%s", reply.text);
-    IGNORE_RESULT(poll(NULL, 0, FEED_PAUSE_MS)); /* the load: at most 50,000 records a second */
 }
 
 /* The newest plan in one of the states, e.g. "done measured", that changes what is said; feeds until there is one. NULL: none
  * came. */
-static json_t *wait_plan(const char *states, const char *change, int calls_max)
+static json_t *wait_plan(const char *states, const char *change)
 {
-    for (int i = 0; i < calls_max; i++) {
+    int64_t end_ns = now_ns() + PATIENCE_S * SECOND_NS;
+    for (int i = 0; now_ns() < end_ns; i++) {
         feed();
         json_t *root = i % 10 == 9 ? get("/api/v1/plans") : NULL;
         json_t *items = json_object_get(root, "items");
@@ -118,7 +135,7 @@ TEST(a_hot_partition_is_split_by_the_manager_and_the_decision_says_why)
 {
     char path[64];
     start("act");
-    json_t *plan = wait_plan("done measured", "split", CALLS_MAX);
+    json_t *plan = wait_plan("done measured", "split");
     EXPECT(plan != NULL);
     long long id = (long long)json_integer_value(json_object_get(plan, "id"));
     CHECK(snprintf(path, sizeof(path), "/api/v1/decisions/%lld", id) < (int)sizeof(path));
@@ -151,7 +168,7 @@ TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
 {
     char path[64];
     start("recommend");
-    json_t *plan = wait_plan("recommended", "", CALLS_MAX);
+    json_t *plan = wait_plan("recommended", "");
     EXPECT(plan != NULL);
     EXPECT_INT(count_of("/api/v1/partitions"), 1);
     EXPECT_INT(count_of("/api/v1/operations"), 0);
@@ -165,7 +182,7 @@ TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
     json_decref(call("POST", path, "", ""));
     EXPECT_MSG(reply.status == 202 || reply.status == 409, "%s", reply.text);
     if (reply.status == 202) { /* else it has expired meanwhile: the load went on */
-        plan = wait_plan("done measured", "", CALLS_FEW * 10);
+        plan = wait_plan("done measured", "");
         EXPECT(plan != NULL);
         EXPECT(count_of("/api/v1/operations") >= 1);
         json_decref(plan);
