@@ -96,7 +96,7 @@ class Process:
             return False
         raise SystemExit(f"the program is not ready after {seconds} s:\n{self.tail()}")
 
-    def call(self, method, path, body=None, headers=None, timeout=10):
+    def call(self, method, path, body=None, headers=None, timeout=60):
         host, port = self.address.rsplit(":", 1)
         connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
         try:
