@@ -46,6 +46,7 @@ static void space_free(struct state_space *space)
     mem_free(space->group_loose);
     mem_free((char *)(uintptr_t)space->name.ptr);
     due_list_release(&space->due);
+    mem_free(space->due_shown);
     ref_list_release(space);
     arena_release(&space->taken);
     mem_free(space);

@@ -129,9 +129,17 @@ enum state_verdict { STATE_LEAVE, STATE_CHANGED, STATE_REMOVE };
 struct state_due {
     struct str key; /* a view */
     void *payload;  /* may be written to; NULL: there is no such entry */
+    int64_t time;   /* of a timed space's */
     uint32_t group, tag;
     enum state_verdict verdict;
 };
+
+/* Timed spaces: shows the entries with time <= `until` of one key group in order of (time, key bytes), where they stand: of
+ * the first group from `*group` on that has some. Returns how many; 0: there are no more. `*group` is then behind it. After
+ * a look that showed some, state_due_end() does what their verdicts say; nothing else may change the space in between. */
+int32_t state_due_begin(struct state_space *space, int64_t until, uint32_t *group,
+                        struct state_due **ret_entries);
+void state_due_end(struct state_space *space);
 
 /* A walk over the entries of one time, begun with the rest zero. May be left and gone on with: what is made meanwhile comes
  * at its end; after a hand-over it may begin again. */

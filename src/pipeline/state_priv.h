@@ -62,6 +62,10 @@ struct state_space {
     int64_t min_time; /* timed: of the space, or a bound below it if min_loose */
     bool min_loose;
     struct due_list due;
+    struct state_due *
+        due_shown; /* [due_shown_cap], what state_due_begin showed last: due.items, in their order */
+    int32_t due_shown_cap;
+    uint32_t due_shown_group;
     struct arena taken; /* what state_take_due handed out last */
     bool listed;
     struct ref_list list;

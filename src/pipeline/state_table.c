@@ -175,6 +175,7 @@ struct table *table_new(const struct table_shape *shape, uint32_t spread)
     table->spread = spread;
     table->memory_bytes = (int64_t)sizeof *table;
     table->slab.chunk_next_bytes = SLAB_CHUNK_FIRST_BYTES;
+    table->times.least = INT64_MAX;
     table_take_slots(shape, table, TABLE_SLOTS_MIN, KEY_ROOMS[0]);
     return table;
 }
@@ -318,6 +319,7 @@ void table_remove(const struct table_shape *shape, struct table *table, struct s
     }
     table_slot(table, hole)->flags = 0;
     table->count--;
+    table->times.least_loose = true;
 }
 
 char *table_tail_resize(const struct table_shape *shape, struct table *table, struct slot *slot,

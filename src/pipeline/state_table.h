@@ -22,7 +22,8 @@
  * Times of a timed space's table are indexed by buckets of tags: windows have few distinct times, so a bucket usually is
  * one time; when there would be more than TIME_BUCKETS_MAX, buckets become twice as wide. References are by tag and may
  * be stale (the entry was removed); they are dropped when their bucket is looked at, or when they outnumber the entries.
- * Source of the idea: calendar queues, Brown 1988. */
+ * Source of the idea: calendar queues, Brown 1988. The index is made when it is first asked for what looking at every slot
+ * does not tell as cheaply, and forgotten when the table is empty: of a window that closes as a whole there never is one. */
 
 enum {
     TABLE_SLOTS_MIN = 4,
@@ -75,6 +76,9 @@ struct time_index {
     int32_t last; /* where the last reference went */
     int32_t shift;
     uint32_t ref_count;
+    bool made; /* else there are no buckets, and: */
+    bool least_loose;
+    int64_t least; /* the smallest time, or a bound below it if least_loose; INT64_MAX: empty */
 };
 
 /* What all tables of a space have in common. */
@@ -147,7 +151,7 @@ struct slot *table_find(const struct table_shape *shape, const struct table *tab
 struct slot *table_add(const struct table_shape *shape, struct table *table, uint32_t tag,
                        struct str key, int64_t time);
 
-/* Removes; moves others. Gives up its key and tail. */
+/* Removes; moves others. Gives up its key and tail. The smallest time may be a later one now. */
 void table_remove(const struct table_shape *shape, struct table *table, struct slot *slot);
 
 /* Resizes the tail: kept bytes stay, new ones are zero. Returns it. */
@@ -160,8 +164,11 @@ void table_clear(const struct table_shape *shape, struct table *table);
 /* Called when all entries have been removed: gives memory back that the last fill did not need. */
 void table_settle(const struct table_shape *shape, struct table *table);
 
-/* Puts a new entry into the index of times. */
+/* Tells the index of times of a new entry, which is in the table already. */
 void table_index_time(struct table *table, uint32_t tag, int64_t time);
+
+/* Forgets the index of times of an empty table. */
+void table_forget_times(struct table *table);
 
 /* The smallest time; INT64_MAX if empty. Drops stale references on the way. */
 int64_t table_min_time(struct table *table);
@@ -179,6 +186,8 @@ struct due_list {
     struct due_ref *items, *spare;
     int32_t count, cap;
     int32_t bucket_count; /* buckets looked at */
+    int64_t rest_time;    /* of table_list_due: no entry that it left out is earlier */
+    bool rest_loose;      /* the earliest of them may be later than that */
 };
 void due_list_release(struct due_list *list);
 
@@ -191,5 +200,13 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
  * of `list` are void after it. */
 void table_remove_due(const struct table_shape *shape, struct table *table, int64_t until,
                       struct due_list *list, int32_t count);
+
+/* Lists the entries with time <= until, sorted by (time, key); nothing is marked. */
+void table_list_due(const struct table_shape *shape, struct table *table, int64_t until,
+                    struct due_list *list);
+
+/* Removes the listed entries that are SLOT_PICKED. The slots of `list` are void after it. */
+void table_remove_listed(const struct table_shape *shape, struct table *table,
+                         struct due_list *list);
 
 #endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The index of times of one table of keyed state.
 
+#include <immintrin.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "pipeline/state_table.h"
@@ -157,7 +159,8 @@ static void buckets_clean(struct table *table)
     }
 }
 
-void table_index_time(struct table *table, uint32_t tag, int64_t time)
+/* Puts a reference to an entry into its bucket. */
+static void refer(struct table *table, uint32_t tag, int64_t time)
 {
     struct time_index *times = &table->times;
     int64_t id = time >> times->shift;
@@ -167,7 +170,7 @@ void table_index_time(struct table *table, uint32_t tag, int64_t time)
         if (index == times->count || times->buckets[index].id != id) {
             if (times->count == TIME_BUCKETS_MAX) {
                 buckets_widen(table);
-                table_index_time(table, tag, time);
+                refer(table, tag, time);
                 return;
             }
             bucket_reserve(table);
@@ -187,6 +190,45 @@ void table_index_time(struct table *table, uint32_t tag, int64_t time)
     }
 }
 
+void table_index_time(struct table *table, uint32_t tag, int64_t time)
+{
+    struct time_index *times = &table->times;
+    if (times->made) {
+        refer(table, tag, time);
+    } else if (time < times->least) {
+        times->least = time;
+        times->least_loose = false;
+    }
+}
+
+static void make_index(struct table *table)
+{
+    struct time_index *times = &table->times;
+    if (times->made) {
+        return;
+    }
+    times->made = true;
+    for (uint32_t place = 0; place <= table->mask; place++) {
+        const struct slot *slot = table_slot(table, place);
+        if ((slot->flags & SLOT_USED) != 0) {
+            refer(table, slot->tag, slot->time);
+        }
+    }
+}
+
+void table_forget_times(struct table *table)
+{
+    struct time_index *times = &table->times;
+    CHECK(table->count == 0);
+    while (times->count > 0) {
+        bucket_drop(times, times->count - 1);
+    }
+    times->shift = 0;
+    times->made = false;
+    times->least_loose = false;
+    times->least = INT64_MAX;
+}
+
 static int64_t bucket_min_time(const struct table *table, const struct time_bucket *bucket)
 {
     int64_t min = INT64_MAX;
@@ -204,7 +246,16 @@ static int64_t bucket_min_time(const struct table *table, const struct time_buck
 int64_t table_min_time(struct table *table)
 {
     struct time_index *times = &table->times;
-    while (times->count > 0) {
+    if (table->count == 0) {
+        table_forget_times(table);
+    }
+    if (!times->made && !times->least_loose) {
+        return times->least;
+    }
+    make_index(table);
+    for (;;) {
+        CHECK(times->count > 0); // every entry is referred to
+
         struct time_bucket *bucket = &times->buckets[0];
         bucket_clean(table, bucket);
         if (bucket->count == 0) {
@@ -216,8 +267,6 @@ int64_t table_min_time(struct table *table)
         }
         return bucket_min_time(table, bucket);
     }
-    times->shift = 0;
-    return INT64_MAX;
 }
 
 /* --- due entries --- */
@@ -275,9 +324,64 @@ static bool due_before(const struct due_order *order, const struct due_ref *a,
                        slot_key(order->shape, order->table, b->slot)) < 0;
 }
 
+static void due_list_swap(struct due_list *list)
+{
+    struct due_ref *swap = list->items;
+    list->items = list->spare;
+    list->spare = swap;
+}
+
+/* How many of `count` numbers are below `than`; there is an odd number's neighbour, which is not. */
+static uint32_t count_below(const uint64_t *numbers, int32_t count, uint64_t than)
+{
+    const __m128i sign = _mm_set1_epi64x(INT64_MIN); // without it they compare as unsigned
+    __m128i limit = _mm_xor_si128(_mm_set1_epi64x((int64_t)than), sign);
+    __m128i below = _mm_setzero_si128();
+    for (int32_t i = 0; i < count; i += 2) {
+        __m128i two = _mm_xor_si128(_mm_loadu_si128((const void *)&numbers[i]), sign);
+        below = _mm_sub_epi64(below, _mm_cmpgt_epi64(limit, two)); // -1 for each
+    }
+    return (uint32_t)(_mm_cvtsi128_si64(below) + _mm_extract_epi64(below, 1));
+}
+
+/* Sorts a list of a few entries of one time by how many come before each: a square of comparisons, but no branch that nothing
+ * could foretell. False, and nothing has changed, if these are not such, or if two of them differ only behind their prefix. */
+static bool due_list_sort_few(struct due_list *list)
+{
+    enum { FEW = 48 };
+    uint64_t prefix[FEW + 1];
+    uint32_t before[FEW];
+    int32_t count = list->count;
+    uint64_t other_time = 0;
+    if (count > FEW) {
+        return false;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        prefix[i] = list->items[i].prefix;
+        other_time |= (uint64_t)list->items[i].time ^ (uint64_t)list->items[0].time;
+    }
+    prefix[count] = UINT64_MAX; // before none: an even number of them is compared, two at a time
+    uint32_t sum = 0;
+    for (int32_t i = 0; i < count; i++) {
+        before[i] = count_below(prefix, count, prefix[i]);
+        sum += before[i];
+    }
+    if (other_time != 0 || sum != (uint32_t)(count * (count - 1) / 2)) {
+        return false;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        list->spare[before[i]] = list->items[i];
+    }
+    due_list_swap(list);
+    return true;
+}
+
 /* Bottom-up merge sort: no allocation, no bad case. */
 static void due_list_sort(const struct due_order *order, struct due_list *list)
 {
+    if (due_list_sort_few(list)) {
+        return;
+    }
     for (int32_t width = 1; width < list->count; width *= 2) {
         for (int32_t lo = 0; lo < list->count; lo += 2 * width) {
             int32_t mid = lo + width < list->count ? lo + width : list->count;
@@ -290,9 +394,7 @@ static void due_list_sort(const struct due_order *order, struct due_list *list)
                 list->spare[k] = right ? list->items[b++] : list->items[a++];
             }
         }
-        struct due_ref *swap = list->items;
-        list->items = list->spare;
-        list->spare = swap;
+        due_list_swap(list);
     }
 }
 
@@ -318,6 +420,7 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
                        int32_t want, struct due_list *list)
 {
     struct time_index *times = &table->times;
+    make_index(table);
     list->count = 0;
     list->bucket_count = 0;
     for (int32_t i = 0; i < times->count && list->count < want; i++) {
@@ -335,12 +438,8 @@ void table_collect_due(const struct table_shape *shape, struct table *table, int
 
 static void remove_all(const struct table_shape *shape, struct table *table)
 {
-    struct time_index *times = &table->times;
-    while (times->count > 0) {
-        bucket_drop(times, times->count - 1);
-    }
-    times->shift = 0;
     table_clear(shape, table);
+    table_forget_times(table);
 }
 
 /* Removes the first `count` of the list, which are SLOT_PICKED. Their references stay. */
@@ -389,5 +488,106 @@ void table_remove_due(const struct table_shape *shape, struct table *table, int6
         } else {
             index++;
         }
+    }
+}
+
+/* --- due entries that stay --- */
+
+/* Whether looking at every slot is cheaper than finding `due` of them by their references. */
+static bool scan_is_worth(const struct table *table, uint32_t due)
+{
+    enum { FEW_SLOTS = 16, SLOTS_PER_REF = 8 };
+    uint32_t slots = table->mask + 1;
+    return slots <= FEW_SLOTS || due >= slots / SLOTS_PER_REF;
+}
+
+/* The same of the entries that are due at `until`, as far as is known without looking. */
+static bool scan_is_cheap(const struct table *table, int64_t until)
+{
+    const struct time_index *times = &table->times;
+    if (!times->made) {
+        return true;
+    }
+    uint32_t refs = 0;
+    for (int32_t i = 0; i < times->count && bucket_first_time(times, &times->buckets[i]) <= until;
+         i++) {
+        refs += times->buckets[i].count;
+    }
+    return scan_is_worth(table, refs);
+}
+
+static void list_by_scan(const struct table_shape *shape, const struct table *table, int64_t until,
+                         struct due_list *list)
+{
+    int64_t rest_time = INT64_MAX;
+    int32_t count = 0;
+    due_list_reserve(list, (int32_t)table->count);
+    const char *end = table->slots + ((size_t)table->mask + 1) * table->stride_bytes;
+    for (char *at = table->slots; at < end; at += table->stride_bytes) {
+        struct slot *slot = (struct slot *)(void *)at;
+        if ((slot->flags & SLOT_USED) == 0) {
+            continue;
+        }
+        if (slot->time > until) {
+            rest_time = slot->time < rest_time ? slot->time : rest_time;
+            continue;
+        }
+        list->items[count++] = (struct due_ref){.time = slot->time, .slot = slot};
+    }
+    list->rest_time = rest_time;
+    list->rest_loose = false;
+    list->count = count;
+    if (count > 1) {
+        for (int32_t i = 0; i < count; i++) {
+            list->items[i].prefix = key_prefix(slot_key(shape, table, list->items[i].slot));
+        }
+        due_list_sort(&(struct due_order){.shape = shape, .table = table}, list);
+    }
+}
+
+void table_list_due(const struct table_shape *shape, struct table *table, int64_t until,
+                    struct due_list *list)
+{
+    list->count = 0;
+    if (scan_is_cheap(table, until)) {
+        list_by_scan(shape, table, until, list);
+        if (!scan_is_worth(table, (uint32_t)list->count)) {
+            make_index(table); // next time
+        }
+        return;
+    }
+    table_collect_due(shape, table, until, INT32_MAX, list);
+    for (int32_t i = 0; i < list->count; i++) {
+        list->items[i].slot->flags &= (uint8_t)~SLOT_PICKED;
+    }
+    list->rest_time = until == INT64_MAX ? until : until + 1;
+    list->rest_loose = true;
+}
+
+void table_remove_listed(const struct table_shape *shape, struct table *table,
+                         struct due_list *list)
+{
+    int32_t count = 0;
+    int64_t kept_ms = list->rest_time;
+    for (int32_t i = 0; i < list->count; i++) {
+        struct due_ref ref = list->items[i];
+        if ((ref.slot->flags & SLOT_PICKED) != 0) {
+            list->items[count++] = ref;
+        } else {
+            kept_ms = ref.time < kept_ms ? ref.time : kept_ms;
+        }
+    }
+    if ((uint32_t)count == table->count) {
+        remove_all(shape, table);
+        return;
+    }
+    remove_picked(shape, table, list, count);
+    struct time_index *times = &table->times;
+    if (!times->made) {
+        times->least = kept_ms; // it was a scan: nothing that it left out is loose
+        times->least_loose = false;
+    }
+    while (times->count > 0 && bucket_last_time(times, &times->buckets[0]) < kept_ms) {
+        bucket_drop(times, 0);
     }
 }

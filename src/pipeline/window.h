@@ -72,9 +72,10 @@ struct window_piece {
     uint8_t pane[BATCH_ROWS_MAX]; /* by row: the pane in its block */
 };
 
-/* Hopping by blocks: the ends that are emitted. */
+/* What is being emitted: tumbling, from key group `group` on (0: nothing is); hopping by blocks, the ends. */
 struct window_firing {
-    bool going; /* `end` is being emitted, up to where `walk` stands */
+    uint32_t group; /* tumbling */
+    bool going;     /* by blocks: `end` is being emitted, up to where `walk` stands */
     int64_t end;
     struct state_walk walk; /* while going: over the blocks in order of time */
     int64_t

@@ -62,31 +62,49 @@ static ATTR_ALWAYS_INLINE __m128i load_16(const void *at)
     return _mm_loadu_si128(at);
 }
 
-/* The same if all rows are selected: two at a time, their times beside each other, their keys one after the other. */
+/* What two neighbours have in common with those before them: their times beside each other, their keys one after the other. */
+struct pair_span {
+    __m128i first, last, any, all;
+};
+
+static ATTR_ALWAYS_INLINE void pair_span_add(struct pair_span *span, const int64_t *time,
+                                             const struct str *key)
+{
+    __m128i times = load_16(time);
+    span->first = _mm_blendv_epi8(span->first, times, _mm_cmpgt_epi64(span->first, times));
+    span->last = _mm_blendv_epi8(span->last, times, _mm_cmpgt_epi64(times, span->last));
+    span->any = _mm_or_si128(span->any, _mm_or_si128(load_16(&key[0]), load_16(&key[1])));
+    span->all = _mm_and_si128(span->all, _mm_and_si128(load_16(&key[0]), load_16(&key[1])));
+}
+
+/* The same if all rows are selected: two pairs at a time, so that one need not wait for the other. */
 static struct rows_span span_of_all(const struct batch *batch)
 {
     const int64_t *time = batch->time_ms;
     const struct str *key = batch->key;
-    __m128i first = _mm_set1_epi64x(INT64_MAX);
-    __m128i last = _mm_set1_epi64x(INT64_MIN);
-    __m128i any = _mm_setzero_si128();
-    __m128i all = _mm_set1_epi64x(-1);
-    for (int32_t i = 0; i < batch->count; i += 2) {
-        int32_t k = i + 1 < batch->count ? i : i - 1; // an odd one: with the one before it
-        __m128i times = load_16(&time[k]);
-        first = _mm_blendv_epi8(first, times, _mm_cmpgt_epi64(first, times));
-        last = _mm_blendv_epi8(last, times, _mm_cmpgt_epi64(times, last));
-        any = _mm_or_si128(any, _mm_or_si128(load_16(&key[k]), load_16(&key[k + 1])));
-        all = _mm_and_si128(all, _mm_and_si128(load_16(&key[k]), load_16(&key[k + 1])));
+    struct pair_span even = {.first = _mm_set1_epi64x(INT64_MAX),
+                             .last = _mm_set1_epi64x(INT64_MIN),
+                             .any = _mm_setzero_si128(),
+                             .all = _mm_set1_epi64x(-1)};
+    struct pair_span odd = even;
+    int32_t end = batch->count - 2; // where the last pair begins
+    for (int32_t i = 0; i <= end; i += 4) {
+        int32_t k = i + 2 <= end ? i + 2 : end; // at the end: with some of those before
+        pair_span_add(&even, &time[i], &key[i]);
+        pair_span_add(&odd, &time[k], &key[k]);
     }
-    int64_t a = _mm_cvtsi128_si64(first);
-    int64_t b = _mm_extract_epi64(first, 1);
-    int64_t c = _mm_cvtsi128_si64(last);
-    int64_t d = _mm_extract_epi64(last, 1);
-    return (struct rows_span){.first_ms = a < b ? a : b,
-                              .last_ms = c > d ? c : d,
-                              .lengths = (ptrdiff_t)_mm_extract_epi64(any, 1),
-                              .common = (ptrdiff_t)_mm_extract_epi64(all, 1)};
+    pair_span_add(&odd, &time[end], &key[end]);
+    even.first = _mm_blendv_epi8(even.first, odd.first, _mm_cmpgt_epi64(even.first, odd.first));
+    even.last = _mm_blendv_epi8(even.last, odd.last, _mm_cmpgt_epi64(odd.last, even.last));
+    int64_t a = _mm_cvtsi128_si64(even.first);
+    int64_t b = _mm_extract_epi64(even.first, 1);
+    int64_t c = _mm_cvtsi128_si64(even.last);
+    int64_t d = _mm_extract_epi64(even.last, 1);
+    return (struct rows_span){
+        .first_ms = a < b ? a : b,
+        .last_ms = c > d ? c : d,
+        .lengths = (ptrdiff_t)_mm_extract_epi64(_mm_or_si128(even.any, odd.any), 1),
+        .common = (ptrdiff_t)_mm_extract_epi64(_mm_and_si128(even.all, odd.all), 1)};
 }
 
 /* Works out what the aggregates read of each row, and drops the rows that cannot be worked on. The event times of those
@@ -354,6 +372,23 @@ enum err window_process(struct operator_instance *op, int input ATTR_UNUSED, str
 
 /* --- closing --- */
 
+/* The windows of one key group, which are removed. */
+static void close_group(struct operator_instance *op, struct window_out *out, struct state_due *due,
+                        int32_t count)
+{
+    if (out->expected < count) {
+        int64_t most = state_entry_count(op->env->state);
+        most = most < WINDOW_ROWS_PER_ADVANCE ? most : WINDOW_ROWS_PER_ADVANCE;
+        out->expected = count > (int32_t)most ? count : (int32_t)most;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        uint64_t hash = hash64(due[i].key.ptr, due[i].key.len);
+        struct cell cell = window_cell(op, op->spaces[WINDOW_CELLS], hash, due[i].payload, NULL);
+        window_emit(out, due[i].key, hash, due[i].time, due[i].time + op->window->size_ms, &cell);
+        due[i].verdict = STATE_REMOVE;
+    }
+}
+
 static bool advance_tumbling(struct operator_instance *op, struct window_out *out)
 {
     int64_t size = op->window->size_ms;
@@ -361,18 +396,24 @@ static bool advance_tumbling(struct operator_instance *op, struct window_out *ou
         return false;
     }
     int64_t until = op->watermark_ms == INT64_MAX ? INT64_MAX : op->watermark_ms - size;
+    struct state_space *cells = op->spaces[WINDOW_CELLS];
+    uint32_t *group = &op->firing.group;
     for (;;) {
-        int32_t count =
-            state_take_due(op->spaces[WINDOW_CELLS], until, op->piece->entries, WINDOW_PIECE);
+        // From the first group on: rows may have come meanwhile to groups that were done.
+        if (*group == 0) {
+            int64_t first = state_min_time(cells);
+            if (first > until || first == INT64_MAX) {
+                return false;
+            }
+        }
+        struct state_due *due;
+        int32_t count = state_due_begin(cells, until, group, &due);
         if (count == 0) {
-            return false;
+            *group = 0;
+            continue;
         }
-        out->expected = count;
-        for (int32_t i = 0; i < count; i++) {
-            const struct state_entry *entry = &op->piece->entries[i];
-            struct cell cell = window_taken_cell(entry);
-            window_emit(out, entry->key, entry->hash, entry->time, entry->time + size, &cell);
-        }
+        close_group(op, out, due, count);
+        state_due_end(cells);
         if (out->rows >= WINDOW_ROWS_PER_ADVANCE) {
             return true;
         }

@@ -234,6 +234,53 @@ static bool rig_take_due(struct rig *rig)
     return true;
 }
 
+/* One entry that is shown: as the twin has it, behind the one before; then left, changed or removed: `kept` of 10 are not. */
+static bool rig_judge(struct rig *rig, const struct state_due *before, struct state_due *due,
+                      uint64_t kept)
+{
+    struct twin_entry *want = twin_find(&rig->twin, due->key, due->time);
+    if (want == NULL || memcmp(due->payload, want->payload, PAYLOAD) != 0 ||
+        (before != NULL &&
+         (before->time > due->time ||
+          (before->time == due->time && str_compare(before->key, due->key) >= 0)))) {
+        return false;
+    }
+    uint64_t draw = rng_below(&rig->rng, 10);
+    if (draw >= kept) {
+        due->verdict = STATE_REMOVE;
+        twin_delete(&rig->twin, want);
+    } else if (draw < 2) {
+        due->verdict = STATE_CHANGED;
+        want->payload[0]++;
+        memcpy(due->payload, want->payload, PAYLOAD);
+    }
+    return true;
+}
+
+/* Looks at what is due; one time in three all of it goes, as with a window that closes. */
+static bool rig_show_due(struct rig *rig)
+{
+    int64_t until = draw_time(rig);
+    int32_t want = 0;
+    for (int32_t i = 0; i < rig->twin.count; i++) {
+        want += rig->twin.entries[i].time <= until;
+    }
+    uint64_t kept = rng_chance(&rig->rng, 0.3) ? 0 : 5;
+    bool fine = true;
+    uint32_t group = 0;
+    struct state_due *due;
+    int32_t count;
+    while ((count = state_due_begin(rig->space, until, &group, &due)) > 0) {
+        for (int32_t i = 0; i < count && fine; i++) {
+            fine =
+                due[i].time <= until && rig_judge(rig, i > 0 ? &due[i - 1] : NULL, &due[i], kept);
+        }
+        state_due_end(rig->space);
+        want -= count;
+    }
+    return fine && want == 0 && (kept != 0 || state_min_time(rig->space) > until);
+}
+
 static bool rig_commit(struct rig *rig, int32_t most)
 {
     struct str key;
@@ -279,7 +326,8 @@ TEST(state_behaves_as_a_plain_list_of_entries)
             uint64_t draw = rng_below(&rig.rng, 100);
             bool fine = draw < 65   ? rig_write(&rig)
                         : draw < 85 ? rig_delete(&rig)
-                        : draw < 90 ? rig_take_due(&rig)
+                        : draw < 88 ? rig_take_due(&rig)
+                        : draw < 91 ? rig_show_due(&rig)
                         : draw < 93 ? rig_commit(&rig, (int32_t)rng_below(&rig.rng, 20))
                         : draw < 99 ? rig_commit(&rig, INT32_MAX)
                                     : rig_hand_over(&rig);
@@ -781,4 +829,51 @@ TEST(state_that_is_listed_bears_more_times_than_it_has_buckets)
     EXPECT(walked == TIMES);
     EXPECT(state_entry_count(state) == TIMES - odd);
     state_free(state);
+}
+
+/* Puts `count` keys of one key group and time; of every eighth, the first 8 bytes are those of the one before. */
+static void put_of_one_time(struct state_space *space, struct rng *rng, int32_t count)
+{
+    struct due_key {
+        uint64_t first, second;
+    } key = {0};
+    for (int32_t made = 0; made < count;) {
+        key.first = made % 8 == 7 ? key.first : rng_u64(rng);
+        key.second = rng_u64(rng);
+        struct str text = {(const char *)&key, made % 8 >= 6 ? 16 : 8};
+        uint64_t group = UINT64_C(7) << 52; // whichever it is, the caller of the interface says
+        state_upsert(space, group | (hash64(text.ptr, text.len) >> 12), text, 5, NULL);
+        made++;
+    }
+}
+
+static bool keys_rise(const struct state_due *due, int32_t count)
+{
+    for (int32_t i = 1; i < count; i++) {
+        if (str_compare(due[i - 1].key, due[i].key) >= 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+TEST(state_shows_what_is_due_in_order_however_many_there_are)
+{
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int32_t count = 1; count <= 70; count++) {
+        struct state *state = state_new(0, KEY_GROUP_COUNT);
+        struct state_space_options options = {
+            .name = STR("w/due"), .schema = STR("due"), .payload_bytes = 8, .timed = true};
+        struct state_space *space = state_space_open(state, &options);
+        put_of_one_time(space, &rng, count);
+        uint32_t group = 0;
+        struct state_due *due;
+        EXPECT_INT(state_due_begin(space, 5, &group, &due), count);
+        EXPECT(keys_rise(due, count));
+        state_due_end(space); // all are left
+        EXPECT_INT(state_min_time(space), 5);
+        EXPECT_INT(state_entry_count(state), count);
+        state_free(state);
+    }
 }
