@@ -26,22 +26,50 @@ static void put_be(uint8_t *at, int bytes, uint64_t value)
     }
 }
 
-/* Castagnoli's CRC by division, a nibble at a time. */
-static uint32_t crc_of(const uint8_t *bytes, ptrdiff_t len)
+enum { CRC_SLICES = 8 };
+
+/* [k][b]: what byte b, with k zero bytes behind it, does to the remainder. */
+struct crc_tables {
+    bool made;
+    uint32_t of[CRC_SLICES][256];
+};
+
+static void make_tables(struct crc_tables *tables)
 {
-    uint32_t table[16];
-    for (uint32_t i = 0; i < 16; i++) {
+    for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i;
-        for (int bit = 0; bit < 4; bit++) {
+        for (int bit = 0; bit < 8; bit++) {
             crc = (crc & 1) != 0 ? crc >> 1 ^ 0x82f63b78U : crc >> 1;
         }
-        table[i] = crc;
+        tables->of[0][i] = crc;
+    }
+    for (int k = 1; k < CRC_SLICES; k++) {
+        for (int i = 0; i < 256; i++) {
+            uint32_t before = tables->of[k - 1][i];
+            tables->of[k][i] = tables->of[0][before & 255] ^ before >> 8;
+        }
+    }
+    tables->made = true;
+}
+
+/* Castagnoli's CRC by division, eight bytes at a time: a fifth of the simulator's time went into it by nibbles. One thread. */
+static uint32_t crc_of(const uint8_t *bytes, ptrdiff_t len)
+{
+    static struct crc_tables tables;
+    if (!tables.made) {
+        make_tables(&tables);
     }
     uint32_t crc = 0xffffffffU;
-    for (ptrdiff_t i = 0; i < len; i++) {
-        crc ^= bytes[i];
-        crc = table[crc & 15] ^ crc >> 4;
-        crc = table[crc & 15] ^ crc >> 4;
+    for (; len >= CRC_SLICES; len -= CRC_SLICES, bytes += CRC_SLICES) {
+        uint32_t next = 0;
+        for (int k = 0; k < CRC_SLICES; k++) {
+            uint32_t byte = k < 4 ? bytes[k] ^ (crc >> 8 * k & 255) : bytes[k];
+            next ^= tables.of[CRC_SLICES - 1 - k][byte];
+        }
+        crc = next;
+    }
+    for (; len > 0; len--, bytes++) {
+        crc = tables.of[0][(crc ^ *bytes) & 255] ^ crc >> 8;
     }
     return ~crc;
 }

@@ -420,7 +420,8 @@ static void saw_batch(struct log_model *model, int shard, const struct check_bat
 void log_model_saw(struct log_model *model, int shard, const uint8_t *bytes, ptrdiff_t len,
                    int64_t *next)
 {
-    struct check_batch *batch = MEM_NEW(struct check_batch);
+    struct check_batch *batch =
+        mem_resize(NULL, 1, (ptrdiff_t)sizeof(*batch)); /* the decoder fills it */
     bool first = true;
     for (ptrdiff_t at = 0; at < len && model->problem[0] == 0; at += batch->bytes) {
         const char *wrong = check_batch_decode(bytes + at, len - at, batch);

@@ -191,7 +191,8 @@ static void apply_record(struct log_model *model, int shard, const struct check_
 void log_model_apply(struct log_model *model, int shard, const uint8_t *bytes, ptrdiff_t len,
                      struct restored (*restored)[MODEL_USER_KEYS])
 {
-    struct check_batch *batch = MEM_NEW(struct check_batch);
+    struct check_batch *batch =
+        mem_resize(NULL, 1, (ptrdiff_t)sizeof(*batch)); /* the decoder fills it */
     for (ptrdiff_t at = 0; at < len; at += batch->bytes) {
         const char *wrong = check_batch_decode(bytes + at, len - at, batch);
         if (wrong != NULL) {

@@ -63,7 +63,7 @@ static void scan_shard(struct sim *sim, struct sim_shard *shard, uint8_t *buf)
 
 void sim_scan(struct sim *sim)
 {
-    uint8_t *buf = mem_new(1, LOG_BATCH_BYTES_MAX);
+    uint8_t *buf = mem_resize(NULL, 1, LOG_BATCH_BYTES_MAX);
     log_model_scan_begin(sim->model);
     for (int i = 0; i < sim->shard_count && log_model_problem(sim->model) == NULL; i++) {
         scan_shard(sim, &sim->shards[i], buf);
@@ -77,7 +77,7 @@ void sim_scan(struct sim *sim)
 /* Restores each changelog whole, at its last commit: nothing is open any more, so the model expects one answer. */
 void sim_restore_all(struct sim *sim)
 {
-    uint8_t *buf = mem_new(1, LOG_BATCH_BYTES_MAX);
+    uint8_t *buf = mem_resize(NULL, 1, LOG_BATCH_BYTES_MAX);
     struct restored(*restored)[MODEL_USER_KEYS] =
         mem_new(MODEL_GROUPS, (ptrdiff_t)sizeof(*restored));
     for (int c = 0; c < sim->changelog_count && log_model_problem(sim->model) == NULL; c++) {

@@ -179,6 +179,11 @@ void text_json_f64(struct text *text, double value)
         text_add(text, STR("null"));
         return;
     }
+    /* Most of what a sample holds is nought or a count: the same text as below, without the search. */
+    if (fabs(value) < 1e15 && !islessgreater(value, trunc(value)) && !signbit(value)) {
+        text_printf(text, "%lld", (long long)value);
+        return;
+    }
     char buf[40];
     for (int digits = 15; digits <= 17; digits++) {
         IGNORE_RESULT(snprintf(buf, sizeof(buf), "%.*g", digits, value)); /* fits */

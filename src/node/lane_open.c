@@ -230,10 +230,17 @@ static bool owner_needed(struct lane *lane, const struct partition *part)
     return true;
 }
 
+/* All of them only while something waits for one. */
+static int32_t openings_to_see(const struct lane *lane)
+{
+    return lane->to_open.first != NULL ? lane->tuning.opens : lane->openings_used;
+}
+
 int64_t lane_advance_openings(struct lane *lane)
 {
     int64_t next = CLOCK_NEVER;
-    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+    int32_t used = 0;
+    for (int32_t i = 0; i < openings_to_see(lane); i++) {
         struct opening *opening = &lane->openings[i];
         if (opening->state == OPENING_WAITING && lane->now_ns >= opening->retry_ns) {
             start_opening(lane, opening);
@@ -241,24 +248,28 @@ int64_t lane_advance_openings(struct lane *lane)
         if (opening->state == OPENING_WAITING) {
             next = opening->retry_ns < next ? opening->retry_ns : next;
         }
+        used = opening->state != OPENING_FREE ? i + 1 : used;
         if (opening->state != OPENING_FREE || lane->to_open.first == NULL || lane->reset_wanted ||
             atomic_load_explicit(&lane->status.state, memory_order_relaxed) != LANE_RUNNING) {
             continue;
         }
         if (owner_needed(lane, lane->to_open.first)) {
+            lane->openings_used = used > lane->openings_used ? used : lane->openings_used;
             return lane->owner == OWNER_NONE && lane->owner_retry_ns < next ? lane->owner_retry_ns
                                                                             : next;
         }
         opening->part = queue_pop(&lane->to_open);
         opening->backoff_ns = 0;
         start_opening(lane, opening);
+        used = i + 1;
     }
+    lane->openings_used = used;
     return next;
 }
 
 bool lane_opening_busy(const struct lane *lane)
 {
-    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+    for (int32_t i = 0; i < lane->openings_used; i++) {
         if (lane->openings[i].state != OPENING_FREE) {
             return true;
         }

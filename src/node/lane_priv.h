@@ -112,6 +112,7 @@ struct lane {
     int64_t owner_retry_ns;
     int64_t sequence;         /* of the last commit sealed */
     struct opening *openings; /* [tuning.opens] */
+    int32_t openings_used;    /* from here on all are free */
     bool buffers_held;        /* by openings */
 
     struct lane_op commit_op;

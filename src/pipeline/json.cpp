@@ -43,7 +43,8 @@ struct json_reader {
     ondemand::parser parser;
     dom::parser dom;
     json_template *tmpl;
-    level *levels; /* [JSON_SHAPE_NODES_MAX], made at first use */
+    level
+        *levels; /* [nodes of the shape], made at first use: most partitions never have a record */
     uint32_t record;
     uint32_t seen[JSON_SHAPE_NODES_MAX]; /* the record in which a node was met last */
 };
@@ -390,11 +391,9 @@ const char *read_row(read_context &ctx, bool strict, struct str text)
 struct json_reader *json_reader_new(void)
 {
     json_reader *reader = new (std::nothrow) json_reader();
-    level *levels = new (std::nothrow) level[JSON_SHAPE_NODES_MAX]();
-    if (reader == nullptr || levels == nullptr) {
+    if (reader == nullptr) {
         abort(); /* as base/mem.h: exhaustion ends the process */
     }
-    reader->levels = levels;
     reader->tmpl = json_template_new();
     return reader;
 }
@@ -414,6 +413,12 @@ int32_t json_read_rows(struct json_reader *reader, const struct json_shape *shap
 {
     read_context ctx = {reader, shape, columns, arena, 0, nullptr, 0};
     int32_t bad = 0;
+    if (reader->levels == nullptr) {
+        reader->levels = new (std::nothrow) level[(size_t)shape->count]();
+        if (reader->levels == nullptr) {
+            abort();
+        }
+    }
     for (int32_t i = 0; i < count; i++) {
         ctx.row = sel[i];
         ret_reason[ctx.row] = read_row(ctx, strict, value[ctx.row]);
