@@ -269,7 +269,7 @@ static uint64_t needed_before(const struct operator_plan *plan, uint64_t used)
     return needed;
 }
 
-static void follow_use(struct stage_plan *stage)
+void config_follow_use(struct stage_plan *stage)
 {
     if (stage->operator_count == 0) {
         return;
@@ -319,7 +319,7 @@ enum err config_read_chain(struct loader *loader, const struct pipeline_plan *pi
         return yaml_fail(loader->info, chain != NULL ? chain : place,
                          "a stage with two inputs has to join them: put a join into its chain");
     }
-    follow_use(stage);
+    config_follow_use(stage);
     stage->text = chain != NULL ? config_normal_text(loader->arena, chain) : STR("[]");
     stage->text_hash = hash64(stage->text.ptr, stage->text.len);
     return ERR_OK;

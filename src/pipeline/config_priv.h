@@ -50,6 +50,9 @@ ATTR_NODISCARD enum err config_read_chain(struct loader *loader,
                                           const struct pipeline_plan *pipeline,
                                           struct stage_plan *stage, const struct yaml_node *place);
 
+/* Finds out which columns each operator of a stage's chain has to provide. */
+void config_follow_use(struct stage_plan *stage);
+
 /* The settings of a key_by in `chain`, or NULL. */
 const struct yaml_node *config_key_by_of(const struct yaml_node *chain);
 

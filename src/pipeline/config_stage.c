@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "pipeline/config_priv.h"
 #include "pipeline/hint.h"
+#include "pipeline/operators.h"
 
 enum { HINT_NAMES_MAX = 256 };
 
@@ -285,6 +286,63 @@ static enum err read_stage(struct loader *loader, struct pipeline_plan *pipeline
     return err;
 }
 
+/* The only stage that reads what `stage` writes, and reads nothing else; NULL: there is none. */
+static const struct stage_plan *only_reader(const struct pipeline_plan *pipeline,
+                                            const struct stage_plan *stage)
+{
+    const struct stage_plan *found = NULL;
+    int32_t readers = 0;
+    for (int32_t i = 0; i < pipeline->stage_count; i++) {
+        const struct stage_plan *reader = pipeline->stages[i];
+        for (int32_t k = 0; k < reader->input_count; k++) {
+            if (reader->inputs[k].stream == stage->output) {
+                readers++;
+                found = reader->input_count == 1 ? reader : NULL;
+            }
+        }
+    }
+    return readers == 1 ? found : NULL;
+}
+
+/* The first operator of a chain behind those that only read columns back. */
+static const struct operator_plan *first_own_operator(const struct stage_plan *stage)
+{
+    for (int32_t i = 0; i < stage->operator_count; i++) {
+        if (!str_starts_with(stage->operators[i]->name, STR("sc."))) {
+            return stage->operators[i];
+        }
+    }
+    return NULL;
+}
+
+/* A stage whose rows the next one only takes the best of need not write the others. */
+static void set_contest(const struct loader *loader, const struct pipeline_plan *pipeline,
+                        struct stage_plan *stage)
+{
+    const struct stage_plan *reader = stage->key_by ? only_reader(pipeline, stage) : NULL;
+    const struct operator_plan *window = reader != NULL ? first_own_operator(reader) : NULL;
+    struct contest contest;
+    if (window == NULL || window == reader->operators[0] || !window_contest_of(window, &contest)) {
+        return;
+    }
+    const struct schema *theirs = &reader->operators[0]->schema;
+    for (int32_t i = 0; reader->operators[i] != window; i++) {
+        theirs = &reader->operators[i]->schema;
+    }
+    /* Built here a moment ago; const only for those who come later. */
+    struct operator_plan *key_by =
+        (struct operator_plan *)(uintptr_t)stage->operators[stage->operator_count - 1];
+    int32_t column = schema_find(&key_by->schema, theirs->names[contest.column]);
+    if (column < 0 || key_by->schema.types[column] != theirs->types[contest.column]) {
+        return;
+    }
+    struct contest *kept = ARENA_NEW(loader->arena, struct contest);
+    *kept = contest;
+    kept->column = column;
+    key_by_set_contest(key_by, kept);
+    config_follow_use(stage);
+}
+
 enum err config_read_stages(struct loader *loader, struct pipeline_plan *pipeline,
                             const struct yaml_node *node)
 {
@@ -297,6 +355,9 @@ enum err config_read_stages(struct loader *loader, struct pipeline_plan *pipelin
         if (err != ERR_OK) {
             return err;
         }
+    }
+    for (int32_t i = 0; i < pipeline->stage_count; i++) {
+        set_contest(loader, pipeline, (struct stage_plan *)(uintptr_t)pipeline->stages[i]);
     }
     return ERR_OK;
 }

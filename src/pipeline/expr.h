@@ -50,6 +50,9 @@ enum value_type expr_type(const struct expr *expr);
 /* Bit c: column c of the schema is read. */
 uint64_t expr_columns(const struct expr *expr);
 
+/* The column of the schema that it is, or -1: it is more than a column. */
+int32_t expr_plain_column(const struct expr *expr);
+
 /* False: it can reject no row, whatever the row holds. */
 bool expr_can_reject(const struct expr *expr);
 

@@ -133,6 +133,12 @@ enum value_type expr_type(const struct expr *expr)
     return expr->type;
 }
 
+int32_t expr_plain_column(const struct expr *expr)
+{
+    int32_t column = expr->bindings[expr->result].column;
+    return expr->instr_count == 0 && column < BATCH_COLUMNS_MAX ? column : -1;
+}
+
 uint64_t expr_columns(const struct expr *expr)
 {
     return expr->columns;

@@ -11,9 +11,15 @@
 
 enum { KEY_TEXT_MAX = 32, KEY_BYTES_MAX = STATE_KEY_MAX };
 
+struct key_by_plan {
+    const struct expr *key;
+    const struct contest *contest; /* NULL: all rows count */
+};
+
 struct operator_instance {
     struct operator_env *env;
-    const struct expr *key;
+    const struct key_by_plan *plan;
+    struct contest_rows *rows; /* of a contest; made with the first batch */
 };
 
 static enum err key_by_compile(struct compile_context *ctx, struct operator_plan *plan)
@@ -37,8 +43,16 @@ static enum err key_by_compile(struct compile_context *ctx, struct operator_plan
     plan->key_changed = true;
     plan->columns_read = expr_columns(expr);
     plan->column_from = operator_columns_kept(ctx->arena, ctx->in[0]);
-    plan->compiled = (void *)(uintptr_t)expr; /* read only */
+    struct key_by_plan *key_by = ARENA_NEW(ctx->arena, struct key_by_plan);
+    key_by->key = expr;
+    plan->compiled = key_by;
     return ERR_OK;
+}
+
+void key_by_set_contest(struct operator_plan *plan, const struct contest *contest)
+{
+    ((struct key_by_plan *)plan->compiled)->contest = contest;
+    plan->columns_read |= UINT64_C(1) << contest->column;
 }
 
 static enum err key_by_open(const struct operator_plan *plan, struct operator_env *env,
@@ -47,13 +61,16 @@ static enum err key_by_open(const struct operator_plan *plan, struct operator_en
     IGNORE_RESULT(info); /* cannot fail */
     struct operator_instance *op = MEM_NEW(struct operator_instance);
     op->env = env;
-    op->key = plan->compiled;
+    op->plan = plan->compiled;
     *ret_op = op;
     return ERR_OK;
 }
 
 static void key_by_close(struct operator_instance *op)
 {
+    if (op != NULL) {
+        mem_free(op->rows);
+    }
     mem_free(op);
 }
 
@@ -75,6 +92,22 @@ static struct str key_text(const struct column *column, int32_t row, char *out)
     return (struct str){out, i64_write(COLUMN_I64(column)[row], out)};
 }
 
+/* Whether two rows, neither of which is null, have one key, as far as is told by a look. */
+static bool same_key(const struct column *column, int32_t a, int32_t b)
+{
+    return (column->type == VALUE_I64 || column->type == VALUE_TIME) &&
+           COLUMN_I64(column)[a] == COLUMN_I64(column)[b] && !column_is_null(column, a) &&
+           !column_is_null(column, b);
+}
+
+static void decide(struct operator_instance *op, struct batch *batch)
+{
+    if (op->rows == NULL) {
+        op->rows = MEM_NEW(struct contest_rows);
+    }
+    contest_decide(op->plan->contest, op->rows, batch);
+}
+
 static enum err key_by_process(struct operator_instance *op, int input, struct batch *batch,
                                struct batch_list *next, struct err_info *info)
 {
@@ -82,7 +115,7 @@ static enum err key_by_process(struct operator_instance *op, int input, struct b
     IGNORE_RESULT(info);  /* cannot fail */
     uint8_t *rejects = arena_new(batch->arena, batch->count, 1);
     struct column key;
-    if (expr_eval(op->key, batch, &key, rejects) > 0) {
+    if (expr_eval(op->plan->key, batch, &key, rejects) > 0) {
         operator_reject_rows(op->env, batch, rejects);
     }
     char *texts = key.type == VALUE_STR || key.type == VALUE_BOOL
@@ -93,6 +126,12 @@ static enum err key_by_process(struct operator_instance *op, int input, struct b
     uint64_t *hashes = arena_new_raw(batch->arena, batch->count, sizeof(uint64_t));
     for (int32_t k = 0; k < batch->sel_count; k++) {
         int32_t row = batch->sel[k];
+        if (kept > 0 && same_key(&key, row, batch->sel[kept - 1])) {
+            keys[row] = keys[batch->sel[kept - 1]];
+            hashes[row] = hashes[batch->sel[kept - 1]];
+            batch->sel[kept++] = row;
+            continue;
+        }
         char *text = texts != NULL ? texts + (ptrdiff_t)row * KEY_TEXT_MAX : NULL;
         struct str bytes = column_is_null(&key, row) ? (struct str){0} : key_text(&key, row, text);
         if (bytes.len > KEY_BYTES_MAX) {
@@ -106,6 +145,9 @@ static enum err key_by_process(struct operator_instance *op, int input, struct b
     batch->sel_count = kept;
     batch->key = keys;
     batch->hash = hashes;
+    if (op->plan->contest != NULL) {
+        decide(op, batch);
+    }
     if (kept > 0) {
         batch_list_add(next, batch);
     }

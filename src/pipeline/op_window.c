@@ -206,6 +206,26 @@ static enum err window_compile(struct compile_context *ctx, struct operator_plan
     return ERR_OK;
 }
 
+bool window_contest_of(const struct operator_plan *plan, struct contest *ret_contest)
+{
+    if (plan->type != &operator_window) {
+        return false;
+    }
+    const struct window_plan *window = plan->compiled;
+    const struct aggregate *only = &window->aggregates.items[0];
+    bool best = only->kind == AGGREGATE_TOP && only->n == 1;
+    if (window->kind == WINDOW_SESSION || window->aggregates.count != 1 ||
+        !(best || only->kind == AGGREGATE_MAX || only->kind == AGGREGATE_MIN) ||
+        (only->of_type != VALUE_I64 && only->of_type != VALUE_TIME)) {
+        return false;
+    }
+    *ret_contest = (struct contest){.grain_ms = window->kind == WINDOW_HOPPING ? window->pane_ms
+                                                                               : window->size_ms,
+                                    .column = expr_plain_column(only->of),
+                                    .least = only->kind == AGGREGATE_MIN};
+    return ret_contest->column >= 0;
+}
+
 /* --- instances --- */
 
 static enum err window_open(const struct operator_plan *plan, struct operator_env *env,

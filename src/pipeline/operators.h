@@ -2,6 +2,7 @@
 #ifndef PIPELINE_OPERATORS_H
 #define PIPELINE_OPERATORS_H
 
+#include "pipeline/contest.h"
 #include "pipeline/operator.h"
 
 /* The operator types there are; operators.c lists them in its table. Private to pipeline. */
@@ -16,5 +17,12 @@ extern const struct operator_type operator_window;
 extern const struct operator_type operator_join;
 extern const struct operator_type operator_dedupe;
 extern const struct operator_type operator_lookup;
+
+/* Whether an operator is a window that keeps nothing but the rows with a column's extreme; then ret_contest names the
+ * column of its input. */
+bool window_contest_of(const struct operator_plan *plan, struct contest *ret_contest);
+
+/* Tells a key_by what becomes of its rows. `contest` names a column of its own input, and stays. */
+void key_by_set_contest(struct operator_plan *plan, const struct contest *contest);
 
 #endif

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/contest.h"
+
+#include "pipeline/window.h"
+
+/* Beyond that the window rejects rows, each for itself. */
+static const int64_t TIME_MAX_MS = INT64_C(1) << 59;
+
+/* Start of each row's step of time, by row. False: one is out of range. */
+static bool find_steps(const struct batch *batch, int64_t grain_ms, int64_t *ret_start)
+{
+    int64_t start = 0;
+    int64_t end = 0; // of the step that was computed last: rows mostly fall into it
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        int64_t time = batch->time_ms[row];
+        if (time < start || time >= end) {
+            if (time < -TIME_MAX_MS || time > TIME_MAX_MS) {
+                return false;
+            }
+            start = window_floor(time, grain_ms);
+            end = start + grain_ms;
+        }
+        ret_start[row] = start;
+    }
+    return true;
+}
+
+/* By what the larger of two is better. */
+static int64_t standing(const struct contest *contest, const int64_t *values, int32_t row)
+{
+    return contest->least ? ~values[row] : values[row];
+}
+
+void contest_decide(const struct contest *contest, struct contest_rows *rows, struct batch *batch)
+{
+    if (batch->stamp_ms != NULL || batch->sel_count < 2) {
+        return;
+    }
+    int64_t *start = arena_new_raw(batch->arena, batch->count, (ptrdiff_t)sizeof *start);
+    if (!find_steps(batch, contest->grain_ms, start)) {
+        return;
+    }
+    struct state_rows all = {.sel = batch->sel,
+                             .count = batch->sel_count,
+                             .hash = batch->hash,
+                             .key = batch->key,
+                             .time = start};
+    int32_t groups = row_groups_find(&rows->groups, &all, rows->first);
+    if (groups < 0) {
+        return;
+    }
+    const struct column *column = &batch->columns[contest->column];
+    const int64_t *values = COLUMN_I64(column);
+    for (int32_t g = 0; g < groups; g++) {
+        rows->best[g] = INT64_MIN;
+    }
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        int64_t *best = &rows->best[rows->groups.of[k]];
+        if (!column_is_null(column, row) && standing(contest, values, row) > *best) {
+            *best = standing(contest, values, row);
+        }
+    }
+    int32_t kept = 0;
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        bool best = standing(contest, values, row) == rows->best[rows->groups.of[k]];
+        if (best || column_is_null(column, row)) {
+            batch->sel[kept++] = row;
+        }
+    }
+    batch->sel_count = kept;
+}
