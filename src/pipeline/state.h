@@ -141,13 +141,16 @@ int32_t state_due_begin(struct state_space *space, int64_t until, uint32_t *grou
                         struct state_due **ret_entries);
 void state_due_end(struct state_space *space);
 
-/* A walk over the entries of one time, begun with the rest zero. May be left and gone on with: what is made meanwhile comes
- * at its end; after a hand-over it may begin again. */
+/* A walk over the entries of one time, and beside each what its key has at another time, unless that is STATE_NO_TIME; begun
+ * with the rest zero. May be left and gone on with: what is made meanwhile comes at its end; after a hand-over it may begin
+ * again. */
 struct state_walk {
-    int64_t time;
-    int64_t at, kept;
+    int64_t time, beside;
+    int64_t at, kept, fetched;
     uint32_t version;
 };
+
+#define STATE_NO_TIME INT64_MAX
 
 /* Listed spaces: the smallest time >= `from` that has entries, or had some since the last walk over it; INT64_MAX: there is
  * none. */
@@ -155,12 +158,10 @@ int64_t state_listed_from(struct state_space *space, int64_t from);
 
 /* Listed spaces: shows the next entries, in the order of their making (any order behind a restore or hand-over); none twice
  * in one call. Returns how many; 0: there are no more. Nothing may change the space before state_walk_settle() does what
- * their verdicts say. */
+ * their verdicts say.
+ *   ret_beside   those at walk->beside, their verdicts count as well; payload NULL: the key has none. NULL if not asked for */
 int32_t state_walk_next(struct state_space *space, struct state_walk *walk,
-                        struct state_due **ret_entries);
-
-/* Beside each entry shown the one that its key has at another time; its verdict counts as well. */
-struct state_due *state_walk_beside(struct state_space *space, int64_t time);
+                        struct state_due **ret_entries, struct state_due **ret_beside);
 
 void state_walk_settle(struct state_space *space);
 

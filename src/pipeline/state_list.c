@@ -132,11 +132,25 @@ static void list_again(struct state_space *space)
     }
 }
 
+/* Whether a table has two entries of one tag and time, of which a reference then names both. */
+static bool has_twin(const struct table *table, uint32_t tag, int64_t time)
+{
+    uint32_t place = table_home(tag, table->mask);
+    int32_t found = 0;
+    struct slot *slot;
+    while ((slot = table_probe_tag(table, tag, &place)) != NULL) {
+        found += slot->time == time;
+    }
+    return found > 1;
+}
+
 void ref_list_add(struct state_space *space, uint32_t group, uint32_t tag, int64_t time)
 {
     struct ref_list *list = &space->list;
+    const struct table *table = space->tables[group - space->state->group_lo];
     bucket_push(space, bucket_for(space, time), (uint64_t)group << 32 | tag);
     list->ref_count++;
+    list->twins = list->twins || has_twin(table, tag, time);
     if (UNLIKELY(list->count > LISTED_TIMES_MAX ||
                  list->ref_count > 2 * space->state->entry_count + WALK_REFS)) {
         list_again(space);
@@ -223,14 +237,35 @@ int64_t state_listed_from(struct state_space *space, int64_t from)
 
 /* --- a walk --- */
 
-static void fetch_ref(const struct state_space *space, uint64_t ref)
+static void fetch_entry(const struct state_space *space, uint64_t ref)
 {
     const struct table_ref *table = ref_table(space, ref);
     const char *slot =
         table->slots + (size_t)table_home((uint32_t)ref, table->mask) * table->stride_bytes;
     PREFETCH(slot);
     PREFETCH(slot + TABLE_LINE_BYTES);
-    PREFETCH(slot + 2 * TABLE_LINE_BYTES);
+}
+
+/* What turns an entry's tag into that which its key has at walk->beside. */
+static uint32_t beside_tag(const struct state_walk *walk)
+{
+    return table_tag(0, walk->time) ^ table_tag(0, walk->beside);
+}
+
+/* Fetches the entries that the next call will show, while the caller is at work on those of this one. */
+static void fetch_ahead(const struct state_space *space, const struct ref_bucket *bucket,
+                        struct state_walk *walk)
+{
+    int64_t end = walk->at + 2 * WALK_REFS;
+    end = end < bucket->count ? end : bucket->count;
+    uint32_t beside = beside_tag(walk);
+    for (; walk->fetched < end; walk->fetched++) {
+        uint64_t ref = bucket->refs[walk->fetched];
+        fetch_entry(space, ref);
+        if (walk->beside != STATE_NO_TIME) {
+            fetch_entry(space, ref ^ beside);
+        }
+    }
 }
 
 static void shown_push(struct state_space *space, struct state_due entry)
@@ -245,9 +280,9 @@ static void shown_push(struct state_space *space, struct state_due entry)
     shown->entries[shown->count++] = entry;
 }
 
-/* What a reference of a bucket names at `time`. False: it names nothing in the bucket any more. */
+/* Shows what a reference of a bucket names at walk->time. False: it names nothing in the bucket any more. */
 static bool show_ref(struct state_space *space, const struct ref_bucket *bucket, uint64_t ref,
-                     int64_t time)
+                     const struct state_walk *walk)
 {
     const struct table_ref *table = ref_table(space, ref);
     uint32_t tag = (uint32_t)ref;
@@ -256,16 +291,40 @@ static bool show_ref(struct state_space *space, const struct ref_bucket *bucket,
     struct slot *slot;
     while ((slot = ref_slot(table, tag, &place)) != NULL) {
         named = named || slot->time >> space->list.shift == bucket->id;
-        if (slot->time == time && (slot->flags & SLOT_PICKED) == 0) {
-            slot->flags |= SLOT_PICKED;
-            shown_push(space, (struct state_due){.key = ref_key(&space->shape, table, slot),
-                                                 .payload = slot_payload(slot),
-                                                 .group = (uint32_t)(ref >> 32),
-                                                 .tag = tag,
-                                                 .verdict = STATE_LEAVE});
+        if (slot->time != walk->time || (slot->flags & SLOT_PICKED) != 0) {
+            continue;
+        }
+        slot->flags |= SLOT_PICKED;
+        shown_push(space, (struct state_due){.key = ref_key(&space->shape, table, slot),
+                                             .payload = slot_payload(slot),
+                                             .group = (uint32_t)(ref >> 32),
+                                             .tag = tag,
+                                             .verdict = STATE_LEAVE});
+        if (!space->list.twins) {
+            break; // the slots behind are not fetched
         }
     }
     return named;
+}
+
+/* Beside each entry shown the one that its key has at walk->beside. */
+static void show_beside(struct state_space *space, const struct state_walk *walk)
+{
+    struct state_shown *shown = &space->shown;
+    uint32_t turn = beside_tag(walk);
+    for (int32_t i = 0; i < shown->count; i++) {
+        const struct state_due *entry = &shown->entries[i];
+        struct state_due beside = {
+            .group = entry->group, .tag = entry->tag ^ turn, .verdict = STATE_LEAVE};
+        struct slot *slot =
+            ref_find(&space->shape, &space->refs[beside.group - space->state->group_lo], beside.tag,
+                     entry->key, walk->beside);
+        if (slot != NULL) {
+            beside.key = entry->key;
+            beside.payload = slot_payload(slot);
+        }
+        shown->beside[i] = beside;
+    }
 }
 
 /* A walk has come to the end of its bucket: what it found stale goes. */
@@ -277,12 +336,13 @@ static void end_walk(struct ref_list *list, int32_t index, const struct state_wa
     if (bucket->count == 0) {
         bucket_drop(list, index);
         list->shift = list->count == 0 ? 0 : list->shift;
+        list->twins = list->twins && list->count != 0;
     }
     list->version++;
 }
 
 int32_t state_walk_next(struct state_space *space, struct state_walk *walk,
-                        struct state_due **ret_entries)
+                        struct state_due **ret_entries, struct state_due **ret_beside)
 {
     struct ref_list *list = &space->list;
     CHECK(space->listed);
@@ -292,54 +352,29 @@ int32_t state_walk_next(struct state_space *space, struct state_walk *walk,
     }
     struct ref_bucket *bucket = &list->buckets[index];
     if (walk->at == 0 || walk->version != list->version) {
-        walk->at = walk->kept = 0;
+        walk->at = walk->kept = walk->fetched = 0;
         walk->version = list->version;
     }
     space->shown.count = 0;
-    space->shown.has_beside = false;
+    space->shown.has_beside = walk->beside != STATE_NO_TIME;
     while (space->shown.count == 0 && walk->at < bucket->count) {
         int64_t end = walk->at + WALK_REFS < bucket->count ? walk->at + WALK_REFS : bucket->count;
-        for (int64_t i = walk->at; i < end; i++) {
-            fetch_ref(space, bucket->refs[i]);
-        }
+        fetch_ahead(space, bucket, walk);
         for (; walk->at < end; walk->at++) {
             uint64_t ref = bucket->refs[walk->at];
-            if (show_ref(space, bucket, ref, walk->time)) {
+            if (show_ref(space, bucket, ref, walk)) {
                 bucket->refs[walk->kept++] = ref;
             }
         }
     }
     if (space->shown.count == 0) {
         end_walk(list, index, walk);
+    } else if (space->shown.has_beside) {
+        show_beside(space, walk);
     }
     *ret_entries = space->shown.entries;
+    *ret_beside = space->shown.has_beside ? space->shown.beside : NULL;
     return space->shown.count;
-}
-
-struct state_due *state_walk_beside(struct state_space *space, int64_t time)
-{
-    struct state_shown *shown = &space->shown;
-    uint32_t no_time = table_tag(0, time);
-    for (int32_t i = 0; i < shown->count; i++) {
-        const struct state_due *entry = &shown->entries[i];
-        const struct slot *slot = slot_of_payload(entry->payload);
-        uint32_t tag = entry->tag ^ table_tag(0, slot->time) ^ no_time;
-        shown->beside[i] =
-            (struct state_due){.group = entry->group, .tag = tag, .verdict = STATE_LEAVE};
-        fetch_ref(space, (uint64_t)entry->group << 32 | tag);
-    }
-    for (int32_t i = 0; i < shown->count; i++) {
-        struct state_due *beside = &shown->beside[i];
-        struct slot *slot =
-            ref_find(&space->shape, &space->refs[beside->group - space->state->group_lo],
-                     beside->tag, shown->entries[i].key, time);
-        if (slot != NULL) {
-            beside->key = shown->entries[i].key;
-            beside->payload = slot_payload(slot);
-        }
-    }
-    shown->has_beside = true;
-    return shown->beside;
 }
 
 /* Takes note of what an entry's verdict says; those that go are marked. Returns how many. */

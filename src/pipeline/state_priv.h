@@ -30,6 +30,7 @@ struct ref_list {
     int32_t count, cap;
     int32_t last; /* where the last reference went */
     int32_t shift;
+    bool twins; /* there are, or were, entries that one reference does not tell apart */
     int64_t ref_count;
     int64_t memory_bytes;
     uint32_t version; /* places in buckets told before it changed mean nothing */

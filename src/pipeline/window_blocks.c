@@ -247,13 +247,12 @@ static void fire_alone(struct operator_instance *op, struct window_out *out, str
     }
 }
 
-/* Keys whose windows also hold what they have in the block that begins at `newer_start`. */
+/* Keys whose windows also hold what they have in the newer block. */
 static void fire_pairs(struct operator_instance *op, struct window_out *out, struct state_due *due,
-                       int32_t count, int64_t newer_start)
+                       struct state_due *newer, int32_t count)
 {
-    struct state_due *newer = state_walk_beside(op->spaces[WINDOW_CELLS], newer_start);
     struct share share = share_of(op, op->firing.walk.time);
-    struct share newer_share = share_of(op, newer_start);
+    struct share newer_share = share_of(op, op->firing.walk.beside);
     for (int32_t i = 0; i < count; i++) {
         uint64_t panes = panes_in(op, share, &due[i]);
         bool pair = newer[i].payload != NULL;
@@ -271,26 +270,38 @@ static void fire_pairs(struct operator_instance *op, struct window_out *out, str
     }
 }
 
+/* A walk over the first block from `from` on; beside the older one that the window spans the newer, if anybody is in it. */
+static struct state_walk block_walk(const struct operator_instance *op, int64_t from)
+{
+    const struct window_plan *window = op->window;
+    struct state_space *space = op->spaces[WINDOW_CELLS];
+    int64_t end = op->firing.end;
+    int64_t older = window_floor(end - window->size_ms, window->size_ms);
+    int64_t newer = window_floor(end - window->pane_ms, window->size_ms);
+    struct state_walk walk = {.time = state_listed_from(space, from), .beside = STATE_NO_TIME};
+    if (walk.time == older && newer != older && state_listed_from(space, newer) == newer) {
+        walk.beside = newer;
+    }
+    return walk;
+}
+
 /* Goes on with the end being emitted. False: there is no block left. */
 static bool fire_more(struct operator_instance *op, struct window_out *out)
 {
     struct state_space *space = op->spaces[WINDOW_CELLS];
-    const struct window_plan *window = op->window;
     struct state_walk *walk = &op->firing.walk;
-    int64_t older_start = window_floor(op->firing.end - window->size_ms, window->size_ms);
-    int64_t newer_start = window_floor(op->firing.end - window->pane_ms, window->size_ms);
     struct state_due *due;
+    struct state_due *newer;
     int32_t count = 0;
-    while (walk->time <= newer_start && (count = state_walk_next(space, walk, &due)) == 0) {
-        *walk = (struct state_walk){.time = state_listed_from(space, walk->time + 1)};
+    while (walk->time < op->firing.end &&
+           (count = state_walk_next(space, walk, &due, &newer)) == 0) {
+        *walk = block_walk(op, walk->time + 1);
     }
     if (count == 0) {
         return false;
     }
-    bool pairs = walk->time == older_start && newer_start != older_start &&
-                 state_listed_from(space, newer_start) == newer_start;
-    if (pairs) {
-        fire_pairs(op, out, due, count, newer_start);
+    if (newer != NULL) {
+        fire_pairs(op, out, due, newer, count);
     } else {
         fire_alone(op, out, due, count);
     }
@@ -310,11 +321,9 @@ bool window_block_advance(struct operator_instance *op, struct window_out *out)
                 return false;
             }
             take_late(op, end);
-            *firing = (struct window_firing){
-                .going = true,
-                .end = end,
-                .walk.time = state_listed_from(op->spaces[WINDOW_CELLS], INT64_MIN),
-                .fired_last = firing->fired_last};
+            *firing =
+                (struct window_firing){.going = true, .end = end, .fired_last = firing->fired_last};
+            firing->walk = block_walk(op, INT64_MIN);
         }
         while (fire_more(op, out)) {
             if (out->rows >= WINDOW_ROWS_PER_ADVANCE) {

@@ -713,12 +713,12 @@ static int64_t walk_listed(struct state_space *space, int64_t time, int64_t besi
 {
     static uint8_t seen[1 << 20];
     memset(seen, 0, sizeof seen);
-    struct state_walk walk = {.time = time};
+    struct state_walk walk = {.time = time, .beside = beside >= 0 ? beside : STATE_NO_TIME};
     struct state_due *due;
+    struct state_due *other;
     int32_t count;
     int64_t all = 0;
-    while ((count = state_walk_next(space, &walk, &due)) > 0) {
-        struct state_due *other = beside >= 0 ? state_walk_beside(space, beside) : NULL;
+    while ((count = state_walk_next(space, &walk, &due, &other)) > 0) {
         for (int32_t i = 0; i < count; i++) {
             int64_t number = *(int64_t *)due[i].payload;
             CHECK(seen[number] == 0 || repeats);
@@ -876,4 +876,20 @@ TEST(state_shows_what_is_due_in_order_however_many_there_are)
         EXPECT_INT(state_entry_count(state), count);
         state_free(state);
     }
+}
+
+TEST(state_that_is_listed_shows_entries_that_one_reference_names)
+{
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &LISTED);
+    uint64_t hash = hash64("k1", 2);
+    for (int64_t time = 0; time < 2; time++) {
+        *(int64_t *)state_upsert(space, hash, STR("k0"), time, NULL) = 0;
+        *(int64_t *)state_upsert(space, hash, STR("k1"), time, NULL) = 1;
+        *(int64_t *)state_upsert(space, hash, STR("k2"), time, NULL) = 2;
+    }
+    EXPECT_INT(walk_over(space, 0, 1), 3); // k1 goes, at both times
+    EXPECT_INT(walk_over(space, 0, -1), 2);
+    EXPECT_INT(walk_over(space, 1, -1), 2);
+    state_free(state);
 }
