@@ -101,7 +101,7 @@ enum err manager_new(struct arena *arena, const struct manager_options *options,
     m->trial.open = ARENA_NEW_ARRAY(arena, bool, lanes_max);
     m->trial.rates = ARENA_NEW_ARRAY(arena, double, (ptrdiff_t)VERDICT_STEPS_MAX *pipelines_max);
     m->now_ns = INT64_MIN / 2;
-    m->sampled_ns = m->changed_ns = m->spare_ns = -1;
+    m->sampled_ns = m->changed_ns = m->spare_ns = m->idle_ns = -1;
     m->next_id = m->next_shadow = 1;
     m->pause_s = options->pause_s;
     *ret_manager = m;
@@ -385,7 +385,7 @@ static enum decision_cause cause_of(struct manager *m, const struct seen *seen)
     if (m->profile_came) {
         return DECISION_PROFILE;
     }
-    if (seen->spare) {
+    if (seen->spare || seen->idle) {
         return DECISION_DROP;
     }
     if (seen->sustained || sight) {
@@ -449,6 +449,7 @@ static void on_samples(struct manager *m, const struct manager_event *event)
             m->above_ns[l] = -1; /* nobody knows what was in between */
         }
         m->spare_ns = steps > 3 ? -1 : m->spare_ns;
+        m->idle_ns = steps > 3 ? -1 : m->idle_ns;
     }
     struct seen seen;
     m->draining = event->samples.draining;

@@ -90,6 +90,7 @@ struct manager {
     /* thresholds */
     int64_t *above_ns;    /* [lanes] above the threshold since; -1: it is not */
     int64_t spare_ns;     /* a node fewer would do since; -1 */
+    int64_t idle_ns;      /* all lanes are below half of the target since; -1 */
     double *demand;       /* [lanes] utilisation as demand */
     int32_t hottest;      /* lane */
     int32_t full_samples; /* in a row in which it was full */
@@ -126,7 +127,8 @@ struct manager {
 struct seen {
     int32_t pipeline; /* worst off */
     bool sustained, urgent, spare;
-    double passes_s;      /* of the hottest lane at the planning quantile; NaN: not in sight */
+    bool idle;       /* little is asked of all lanes, for long, and fusing partitions could pay */
+    double passes_s; /* of the hottest lane at the planning quantile; NaN: not in sight */
     double passes_full_s; /* ... until it is full */
 };
 

@@ -306,6 +306,22 @@ static double passes_after(struct manager *m, int32_t pipeline, double now, doub
     return passes ? left_s : (double)NAN;
 }
 
+/* Whether fusing all partitions of each shard would free enough to beat the margin, were it possible. */
+static bool fusing_pays(const struct manager *m)
+{
+    double freed = 0, lanes = 0;
+    for (int32_t i = 0; i < m->load.part_count; i++) {
+        const struct load_part *part = &m->load.parts[i];
+        bool first = part->group_lo == 0; /* of its shard: it stays */
+        double own = m->pipes[m->load.shards[part->shard].pipeline].part_cores;
+        freed += first || part->lane < 0 ? 0 : own / m->load.lanes[part->lane].capacity;
+    }
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        lanes += m->load.lanes[l].open;
+    }
+    return freed > m->options.margin * lanes;
+}
+
 static int32_t worst_pipeline(const struct manager *m)
 {
     int32_t worst = 0, pipes = m->load.pipeline_count;
@@ -341,6 +357,9 @@ static void look(struct manager *m, struct seen *seen)
     bool spare = manager_can_spare(m, 1) && !seen->urgent;
     m->spare_ns = !spare ? -1 : (m->spare_ns < 0 ? m->now_ns : m->spare_ns);
     seen->spare = spare && m->now_ns - m->spare_ns >= manager_ns(o->confirm_s);
+    bool idle = hot > 0 && hot * expected_growth(m) <= 0.5 * o->target && !seen->urgent;
+    m->idle_ns = !idle ? -1 : (m->idle_ns < 0 ? m->now_ns : m->idle_ns);
+    seen->idle = idle && m->now_ns - m->idle_ns >= manager_ns(o->confirm_s) && fusing_pays(m);
 }
 
 bool manager_watch(struct manager *m, const struct load_input *load, const double *lag_s,

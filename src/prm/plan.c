@@ -135,6 +135,9 @@ static void write_text(const struct deciding *d, struct plan_option *option)
     } else if (option->moves > 1) {
         what = arena_printf(d->arena, "%d partitions change lanes (%d splits, %d merges)",
                             option->moves, option->splits, option->merges);
+    } else if (option->merges > 0) {
+        what = arena_printf(d->arena, "fuse neighbours %d times where they are (frees %.2f lanes)",
+                            option->merges, option->freed_lanes);
     }
     const char *text = arena_printf(d->arena, "%s%s", begin, what);
     struct str whole = str_of(*text != 0 ? text : "nothing");
@@ -227,7 +230,10 @@ static struct plan_option *add_option(struct deciding *d, const struct wish *wis
         d->ratio[set->pipeline] = pipeline_ratio(d, set);
     }
     bool there = sketch_begin(&sketch, nodes);
-    if (there && kind != PLAN_NOTHING && !(kind == PLAN_TUNE && splits_max < 0)) {
+    if (there && kind == PLAN_MERGE) {
+        int32_t most = d->options->splits_max;
+        sketch_fuse(&sketch, most < sketch.piece_max ? most : sketch.piece_max);
+    } else if (there && kind != PLAN_NOTHING && !(kind == PLAN_TUNE && splits_max < 0)) {
         sketch_relieve(&sketch, splits_max > 0 ? splits_max : 0);
     }
     if (there && tuning >= 0) {
@@ -360,6 +366,7 @@ static void add_all(struct deciding *d)
     }
     if (!hot && !late && o->may_shrink) {
         add_shrinking(d);
+        add_option(d, &(struct wish){.kind = PLAN_MERGE, .tuning = -1});
     }
     for (int32_t t = 0; t < d->input->tuning_count; t++) {
         add_option(d, &(struct wish){.kind = PLAN_TUNE, .tuning = t, .splits_max = -1});

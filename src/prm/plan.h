@@ -9,7 +9,7 @@
 /* Plans: which changes of the layout there are, what each would cost over the horizon, and which one is chosen.
  *
  * The options are nothing; moves on the lanes that are there; moves and splits; each with one or more nodes added; nodes
- * drained (neighbours fused where that saves reading); tuned operators. Each is priced by design's formula: every lane is a
+ * drained (neighbours fused where that saves reading); neighbours of one lane fused; tuned operators. Each is priced by design's formula: every lane is a
  * fluid queue under each sample path of the forecast, before and after the change takes effect; what is moved stands still
  * for the pause; a second is late if it is late on any lane of the pipeline. The cheapest wins only if it beats *nothing*
  * by the margin. What a setting frees of the lanes counts as lane-seconds that are not reserved: it is capacity for what
@@ -65,6 +65,7 @@ struct plan_step {
     X(SPLIT, "split") \
     X(NODES_ADD, "add nodes") \
     X(NODES_DRAIN, "drain nodes") \
+    X(MERGE, "merge") \
     X(TUNE, "tune") \
     X(ROLL_BACK, "roll back") \
     X(GIVEN, "as asked for")
@@ -109,8 +110,8 @@ struct plan_option {
     struct usage
         usage; /* expected over the horizon; late_seconds summed over pipelines, weighted by their lanes / lanes;
                 * lane_seconds less what a setting frees */
-    double freed_lanes;           /* share of lanes that a setting frees, at the load now */
-    double cost;                  /* in units of prices */
+    double freed_lanes; /* share of lanes that a setting or fusing frees, at the load now */
+    double cost;        /* in units of prices */
     double max_before, max_after; /* utilisation of the busiest open lane, at the load now */
     double mean_after;
     double pause_s;     /* of a moved partition, expected */

@@ -82,7 +82,8 @@ struct sketch {
     int32_t piece_count, piece_max;
     struct plan_step *steps;
     int32_t step_count, moves, splits, merges;
-    int32_t *heap; /* usable lanes, least utilised first */
+    double freed_lanes; /* by fusing: what partitions take by themselves */
+    int32_t *heap;      /* usable lanes, least utilised first */
     int32_t heap_count;
     double target; /* cores per capacity */
     int32_t hot_left;
@@ -98,6 +99,9 @@ bool sketch_begin(struct sketch *sketch, int32_t nodes);
 /* Own work of a piece of a partition, cores, without growth: what each partition takes by itself it takes whole. */
 double sketch_piece(const struct sketch *sketch, int32_t part, double fraction);
 void sketch_relieve(struct sketch *sketch, int32_t splits_max);
+
+/* fuse.c, after sketch_begin(sketch, 0): neighbours of one lane become one, at most so many times. */
+void sketch_fuse(struct sketch *sketch, int32_t merges_max);
 
 /* given.c, after sketch_begin(sketch, 0): plays the steps, fills in what they do not say. Errors: NOT_FOUND, CONFLICT, LIMIT,
  * INVALID. */

@@ -439,11 +439,11 @@ static void tell_utilisation(const struct pricing *p, struct plan_option *option
     option->mean_after = capacity > 0 ? all / capacity : 0;
 }
 
-/* What a setting saves of what is measured now, in lanes. */
+/* What a setting, or fusing, saves of what is measured now, in lanes. */
 static double freed_lanes(const struct pricing *p)
 {
     const struct planner *planner = p->s->planner;
-    double freed = 0;
+    double freed = p->s->freed_lanes;
     for (int32_t i = 0; i < p->lanes * p->pipes; i++) {
         double saved = planner->cell_work[i] * (1 - p->s->ratio[i % p->pipes]);
         freed += saved / input_of(p)->lanes[i / p->pipes].capacity;

@@ -866,6 +866,46 @@ TEST(manager_moves_nothing_across_a_gap)
     end();
 }
 
+/* Intervals in which each partition takes 30 ms of CPU a second by itself, whatever its share. */
+static void run_with_own_cost(double rate, int count)
+{
+    for (int i = 0; i < count; i++) {
+        for (int32_t k = 0; k < w.part_count; k++) {
+            w.parts[k].work_s = 1e-4 + 0.03 / (rate / 2 * w.parts[k].share);
+        }
+        run(rate, 1);
+    }
+}
+
+/* Load has been low for long: what partitions take by themselves is saved by fusing them, though no node can be given back. */
+TEST(manager_fuses_partitions_when_load_is_low_for_long)
+{
+    struct manager_options o = quick();
+    o.nodes_min = 2;
+    o.margin = 0.02;
+    begin(&o, 2);
+    mode(MANAGER_ACT);
+    for (int32_t i = 0; i < 4; i++) { /* the first shard in four, shares of 0.1 to 0.4 */
+        struct load_part *part = &w.parts[i == 0 ? 0 : i + 1];
+        *part = w.parts[0];
+        part->group_lo = (uint32_t)i * 1024;
+        part->group_hi = (uint32_t)(i + 1) * 1024;
+        part->share = 0.1 * (i + 1);
+    }
+    w.part_count = 5;
+    run_with_own_cost(2000, 11); /* 0.23 of a lane; confirmed after 120 s */
+    EXPECT_INT(w.applies, 0);
+    run_with_own_cost(2000, 30);
+    EXPECT_INT(w.applies, 1);
+    EXPECT_INT(w.part_count, 2);
+    EXPECT_INT(w.judged.state, DECISION_STATE_MEASURED);
+    EXPECT_INT(w.judged.options[w.judged.chosen].kind, PLAN_MERGE);
+    EXPECT(!w.judged.outcome.layout_failed);
+    run_with_own_cost(8000, 60); /* more, but no more than a lane takes: it is not cut again */
+    EXPECT_INT(w.applies, 1);
+    end();
+}
+
 /* Lanes are at 44 %, nothing is late: a setting that halves the work is set, and what it frees is what was predicted. */
 TEST(manager_sets_what_trials_have_found_better_and_measures_what_it_frees)
 {

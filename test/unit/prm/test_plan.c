@@ -318,6 +318,51 @@ TEST(plan_prefers_a_setting_that_is_enough)
     EXPECT(chosen(&plan)->nodes > 0);
 }
 
+/* Four partitions of a shard, three of them on one lane, each with 5 % of a core that it takes by itself: fused where they are,
+ * as far as they stay below half of the target; what is held, or on another lane, is no neighbour. */
+TEST(plan_fuses_neighbours_when_little_is_asked)
+{
+    struct load_input in = cluster(2, 2, 1);
+    struct plan_options options = options_of();
+    options.nodes_min = 2;
+    options.margin = 0.02;
+    growth.part_cores = 0.05;
+    shards[0] = (struct load_shard){.id = 100, .rate_per_s = 1000, .read_s = 1e-5};
+    for (int32_t i = 0; i < 4; i++) {
+        parts[i] = (struct load_part){.name = STR("p/s/0/0-1024"),
+                                      .shard = 0,
+                                      .lane = i == 3,
+                                      .group_lo = (uint32_t)i * 1024,
+                                      .group_hi = (uint32_t)(i + 1) * 1024,
+                                      .share = 0.25,
+                                      .work_s = 4e-4}; /* 0.1 cores */
+    }
+    in.part_count = 4;
+    for (int round = 0; round < 4; round++) {
+        parts[1].held = round == 1; /* between the others */
+        parts[1].work_s =
+            round == 2 ? 1.4e-3 : 4e-4; /* beside another more than half of the target */
+        growth.part_cores =
+            round == 3 ? 0 : 0.05; /* nothing by themselves: fusing brings nothing */
+        planner = NULL;
+        struct plan plan = plan_of(&in, &options);
+        EXPECT_INT(chosen(&plan)->kind, round == 0 ? PLAN_MERGE : PLAN_NOTHING);
+        const struct plan_option *fused = option(&plan, PLAN_MERGE);
+        if (round == 0) {
+            EXPECT_INT(fused->step_count, 2);
+            EXPECT_INT(fused->moves, 0);
+            EXPECT_INT(fused->steps[0].border, 1024);
+            EXPECT_INT(fused->steps[1].group_lo, 0);
+            EXPECT_INT(fused->steps[1].border, 2048);
+            EXPECT_INT(fused->steps[1].group_hi, 3072);
+            EXPECT_INT(fused->steps[1].from, fused->steps[1].to);
+            EXPECT_NEAR(fused->freed_lanes, 0.1, 1e-9);
+        } else {
+            EXPECT(fused == NULL || fused->verdict != PLAN_VERDICT_CHOSEN);
+        }
+    }
+}
+
 /* No lane is hot and nothing is late: what a setting frees is worth its share of the lanes, and no more. */
 TEST(plan_sets_what_frees_enough_though_nothing_is_late)
 {
