@@ -180,22 +180,27 @@ int model_middle(const double *q, int count)
     return best;
 }
 
+double model_likeness(const double *y, int n, int m, int gap)
+{
+    double product = 0, a = 0, b = 0;
+    for (int i = m + gap; i < n; i++) {
+        double now = y[i] - y[i - gap], before = y[i - m] - y[i - m - gap];
+        if (isfinite(now) && isfinite(before)) {
+            product += now * before;
+            a += now * now;
+            b += before * before;
+        }
+    }
+    return a > 0 && b > 0 ? product / sqrt(a * b) : 0;
+}
+
 int model_season(const double *y, int n, const int *candidates, int count)
 {
     double best = 0.2;
     int season = 1;
     for (int c = 0; c < count; c++) {
         int m = candidates[c];
-        double product = 0, a = 0, b = 0;
-        for (int i = m + 1; i < n && m >= 2 && 2 * m <= n; i++) {
-            double now = y[i] - y[i - 1], before = y[i - m] - y[i - m - 1];
-            if (isfinite(now) && isfinite(before)) {
-                product += now * before;
-                a += now * now;
-                b += before * before;
-            }
-        }
-        double r = a > 0 && b > 0 ? product / sqrt(a * b) : 0;
+        double r = m >= 2 && 2 * m <= n ? model_likeness(y, n, m, 1) : 0;
         if (r > best) {
             best = r;
             season = m;

@@ -57,6 +57,10 @@ enum err model_forecast(enum model model, const struct series *series, int h, co
 /* Index of the level nearest the median among q[count], count >= 1. */
 int model_middle(const double *q, int count);
 
+/* Correlation of the changes over `gap` steps with those m steps before; 0 where there is none to tell of. y[n] may have NaN;
+ * m, gap > 0. */
+double model_likeness(const double *y, int n, int m, int gap);
+
 /* Season in steps with the highest autocorrelation of the differenced series among `candidates`, 1 if none passes 0.2;
  * each must fit twice. */
 int model_season(const double *y, int n, const int *candidates, int count);

@@ -139,7 +139,7 @@ void online_keep(struct online *online, double y)
         online->still = y;
     }
     online->history[online->seen % online->spec.history] = known ? y : NUM_NAN;
-    online->seen++;
+    online->newest = online->seen++;
     online->missing += !known;
     online->least = known && y < online->least ? y : online->least;
 }

@@ -256,12 +256,13 @@ static int find_season(const struct online *online, struct arena *scratch)
     return calendar_season(found.steps, candidates, count);
 }
 
-/* Whether the days of the week differ so much that models of a day alone are no equals of those of the week: the series
- * before `end` is more like itself a week ago than a day ago. */
+/* Whether the days of the week differ so much that models of a day alone are no equals of those of the week: what the series
+ * before `end` does in a quarter of a day is more like what it did a week before than a day before. (From one step to the
+ * next it is noise that moves it.) */
 static bool week_leads(const struct online *online, long end, struct arena *scratch)
 {
     long first = online_first(online);
-    int n = (int)(end - first), lengths[2] = {online->season, DAYS * online->season};
+    int n = (int)(end - first), day = online->season, gap = (day + 3) / 4;
     if (!has_week(online, end)) {
         return false;
     }
@@ -270,9 +271,9 @@ static bool week_leads(const struct online *online, long end, struct arena *scra
     for (int i = 0; i < n; i++) {
         y[i] = online_at(online, first + i);
     }
-    int leads = model_season(y, n, lengths, 2);
+    bool leads = model_likeness(y, n, DAYS * day, gap) > model_likeness(y, n, day, gap);
     arena_rewind(scratch, mark);
-    return leads == lengths[1];
+    return leads;
 }
 
 static bool has_season(const struct online *online, long end)

@@ -57,8 +57,10 @@ struct online {
     double *history; /* [spec.history] by index % spec.history */
     long seen;       /* samples so far */
     long oldest;     /* index of the first one that was kept */
-    double still;    /* the one value that the series has had from the first on */
-    long begin;      /* index of the first other value; 0: none yet */
+    long
+        newest; /* index of the last one that is there, beyond `seen` while a history is gone through */
+    double still; /* the one value that the series has had from the first on */
+    long begin;   /* index of the first other value; 0: none yet */
     int missing;
     double least; /* of the samples in sight */
     int season;

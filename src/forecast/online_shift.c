@@ -6,7 +6,7 @@
 #include "forecast/num.h"
 #include "forecast/online_priv.h"
 
-enum { AROUND = 12, RUN_MAX = 3, PAIRS_MIN = 48 };
+enum { AROUND = 12, RUN_MAX = 3, PAIRS_MIN = 48, AGAIN = 10 };
 
 static const double OUTLIER = 6; /* robust deviations off its surroundings */
 static const double SHIFT_DRIFT = 0.75, SHIFT_ALARM = 8, SHIFT_SURE = 3;
@@ -59,16 +59,17 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
     return removed;
 }
 
-/* What a sample is held against: of the samples one, two and seven seasons before the nearest, so that neither the other days
- * of a week nor something odd a season ago look like a shift; without a season the median of some samples before the
+/* What a sample is held against: of the samples one, two and seven seasons before (three, for a Monday, where seven were not
+ * seen) the nearest, so that neither the other days of a week nor something odd a season ago look like a shift; without a season the median of some samples before the
  * suspect. NaN where there is none. */
 static double reference(const struct online *online, long index)
 {
     long first = online_first(online), m = online->season;
     if (m > 1) {
-        static const int seasons[] = {1, 2, 7};
+        static const int seasons[] = {1, 2, 7, 3};
         double y = online_at(online, index), best = NUM_NAN;
-        for (int k = 0; k < COUNT_OF(seasons); k++) {
+        int count = COUNT_OF(seasons) - (index - 7 * m >= first);
+        for (int k = 0; k < count; k++) {
             long at = index - (long)seasons[k] * m;
             double before = at >= first ? online_at(online, at) : NUM_NAN;
             if (isfinite(before) && !(fabs(y - before) >= fabs(y - best))) {
@@ -122,6 +123,22 @@ static bool moved_itself(const struct online *online)
     return !(fabs(own) < fabs(other));
 }
 
+/* Whether a history, over the seven seasons after the suspect, is mostly as it was before and now and then as it was since: a
+ * weekend, no level that was left. An outage comes once; it is two shifts, which bring it to the level around it. */
+static bool came_back(const struct online *online)
+{
+    int as_before = 0, as_since = 0;
+    for (long i = online->suspect_at; online->season > 1 && i < online->seen; i++) {
+        double since = online_at(online, i), before = reference(online, i);
+        for (long k = 1; k <= 7 && i + k * online->season <= online->newest; k++) {
+            double later = online_at(online, i + k * online->season);
+            as_before += fabs(later - before) < fabs(later - since);
+            as_since += fabs(later - since) <= fabs(later - before);
+        }
+    }
+    return as_before > as_since && AGAIN * as_since > as_before;
+}
+
 /* Judges the suspect: the median of the differences since, against the usual ones. */
 static bool judge(struct online *online, struct arena *scratch)
 {
@@ -147,7 +164,8 @@ static bool judge(struct online *online, struct arena *scratch)
             positive == known && online->least >= 0 ? num_quantile(ratio, known, 0.5) : 0;
         factor = factor >= 1e-3 && factor <= 1e3 ? factor : 0;
         bool one_way = up >= 0.8 * known || up <= 0.2 * known;
-        sure = one_way && fabs(shift) > SHIFT_SURE * online->shift_spread && moved_itself(online);
+        sure = one_way && fabs(shift) > SHIFT_SURE * online->shift_spread && moved_itself(online) &&
+               !came_back(online);
         if (sure) {
             adjust_history(online, shift, factor);
             online_restore_scores(online, factor);

@@ -82,6 +82,36 @@ TEST(history_knows_the_weekend_where_the_week_leads)
     rig_close(&rig);
 }
 
+TEST(history_has_weekends_that_are_no_shifts)
+{
+    static struct rig rig;
+    for (int days = 9; days < 17; days++) {
+        rig_open(&rig);
+        for (int t = 0; t < 48 * days; t++) {
+            rig.y[t] = week_at(&rig, t);
+        }
+        rig_load(&rig, rig.y, 48 * days);
+        EXPECT_INT(rig.report.shifts, 0);
+        rig_close(&rig);
+    }
+}
+
+TEST(history_has_a_shift_that_stays)
+{
+    static struct rig rig;
+    rig_open(&rig);
+    for (int t = 0; t < 48 * 12; t++) {
+        double day = 100 + 60 * sin(6.283185307179586 * t / 48) + 2 * rng_normal(&rig.rng);
+        rig.y[t] = t < 48 * 10 + 7 ? day : 3 * day;
+    }
+    rig_load(&rig, rig.y, 48 * 12);
+    EXPECT_INT(rig.report.shifts, 1);
+    for (int i = 0; i < H; i++) {
+        EXPECT_NEAR(rig.out[i * 4 + 1], 300 + 180 * sin(6.283185307179586 * i / 48), 25);
+    }
+    rig_close(&rig);
+}
+
 TEST(history_leaves_out_what_was_before_a_series_began)
 {
     static struct rig rig, bare;
