@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shadows that the core asks for: cast, followed to their end, and told to it as a profile. What a shadow adds to what is always
- * measured is which operator limits and by how much; where the load may be cut and what the heaviest key has comes from the
- * primary's own counts. */
+/* Shadows that the core asks for: cast, followed to their end, and told to it as a profile. To the core
+ * it is the moment to plan: where the load may be cut, what the heaviest key has and what a record costs come from the primary's
+ * own counts. Which operator limits, and by how much, goes to the tuner (control/tuner.h). */
 #include <stdio.h>
 
 #include "base/check.h"
@@ -106,12 +106,9 @@ void shadow_follow(struct control *control)
     struct manager_event event = {.kind = MANAGER_EVENT_SHADOW_ENDED,
                                   .shadow_ended = {shell->cast_number, !answered}};
     if (answered) {
-        event = (struct manager_event){.kind = MANAGER_EVENT_PROFILE,
-                                       .profile = {.shadow = shell->cast_number,
-                                                   .complete = !entry->life.partial,
-                                                   .work_ratio = 1,
-                                                   .operator_name = str_of(entry->limits),
-                                                   .operator_share = entry->limits_share.value}};
+        event = (struct manager_event){
+            .kind = MANAGER_EVENT_PROFILE,
+            .profile = {.shadow = shell->cast_number, .complete = !entry->life.partial}};
     }
     shell->cast_shadow = 0;
     core_event(control, &event);

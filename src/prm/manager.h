@@ -94,15 +94,11 @@ const char *manager_options_wrong(const struct manager_options *options, struct 
 
 /* What a shadow found, as far as plans use it. */
 struct manager_profile {
-    int64_t shadow; /* as in CAST */
-    bool complete;  /* false: partial, or ended before there was an answer: nothing is learned */
-    double
-        work_ratio; /* measured work cost / always-on work cost, of the partition; 1: as always on */
+    int64_t shadow;   /* as in CAST */
+    bool complete;    /* false: partial, or ended before there was an answer: nothing is learned */
     double top_share; /* of its heaviest key */
     struct load_cut cuts[LOAD_CUTS_MAX];
     int32_t cut_count;
-    struct str operator_name;          /* that limits */
-    double operator_share;             /* of the work cost */
     const struct plan_tuning *tunings; /* settings found better (prm/tune.h) */
     int32_t tuning_count;
 };

@@ -247,7 +247,6 @@ static void profile(bool complete)
     struct manager_event event = {.kind = MANAGER_EVENT_PROFILE,
                                   .profile = {.shadow = w.shadow,
                                               .complete = complete,
-                                              .work_ratio = 1,
                                               .cut_count = 3,
                                               .cuts = {{(uint16_t)(lo + span / 4), 0.25F},
                                                        {(uint16_t)(lo + span / 2 + 10), 0.5F},
