@@ -280,11 +280,16 @@ int verb_bench(const struct cli *cli)
             fprintf(stderr, "shadowcast: bench: --seconds is 1 to %d\n", BENCH_SECONDS_MAX));
         return (int)exit_code_of(ERR_INVALID);
     }
+    int64_t seed = cli_i64(cli, "seed");
+    if (seed < 0) {
+        IGNORE_RESULT(fprintf(stderr, "shadowcast: bench: --seed is 0 or more\n"));
+        return (int)exit_code_of(ERR_INVALID);
+    }
     struct bench_options options = {.pairs = (int32_t)pairs,
                                     .clock = &clock,
                                     .machine = machine_cpu,
                                     .keep_noisy = cli_flag(cli, "noisy"),
-                                    .seed = 1,
+                                    .seed = (uint64_t)seed,
                                     .seconds = (int32_t)seconds};
     if (cli->arg_count == 1 && strcmp(cli->args[0], "list") == 0) {
         list_rows();

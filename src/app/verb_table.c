@@ -321,6 +321,7 @@ static const struct cli_option token_options[] = {
 
 static const struct cli_option bench_options[] = {
     {"pairs", 0, CLI_I64, "N", "15", "pairs of slices a row, 3 to 400; each takes 0.2 s of CPU"},
+    {"seed", 0, CLI_I64, "N", "1", "of the rows' data and the intervals' resampling, 0 or more"},
     {"seconds", 0, CLI_I64, "N", "180", "length of each stretch of a latency row, 1 to 3600"},
     {"noisy", 0, CLI_FLAG, NULL, NULL,
      "count pairs that others disturbed, too: to look, not to tell"},

@@ -160,6 +160,68 @@ TEST(a_threshold_casts_one)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+/* Whether a call is refused with that exit code and these words, which say what is allowed. */
+static bool refused(const char *call_line, int code, const char *words)
+{
+    static struct result result;
+    char line[512];
+    IGNORE_RESULT(snprintf(line, sizeof(line), "$SC %s --data '%s'", call_line, run.data));
+    program_run(line, "", &result);
+    bool one_line = strchr(result.err, '\n') != NULL && strchr(result.err, '\n')[1] == 0;
+    if (result.code != code || strstr(result.err, words) == NULL || !one_line) {
+        printf("    %s: %d: %s", call_line, result.code, result.err);
+        return false;
+    }
+    return true;
+}
+
+TEST(orders_that_cannot_be_are_refused_with_what_is_allowed)
+{
+#define START "shadow start p/s/0/0-4096 "
+    static const struct {
+        const char *line;
+        int code;
+        const char *words;
+    } cases[] = {
+        {START "--percent 0", 2, "percent is 0, not 1 to 100"},
+        {START "--percent 101", 2, "percent is 101, not 1 to 100"},
+        {START "--percent nan", 2, "'nan' is not a number"},
+        {START "--duration 0s", 2, "duration_seconds is 0, not 10 to 86400"},
+        {START "--duration 25h", 2, "not 10 to 86400"},
+        {START "--duration 10", 2, "a duration such as 250ms, 30s or 1h"},
+        {START "--store nope", 3, "there are: memory"},
+        {START "--sampling record", 2, "by record is for stages without state"},
+        {START "--sampling other", 2, "none of key|record"},
+        {START "--transport other", 2, "none of view|queue"},
+        {START "--feed other", 2, "none of follow|backlog"},
+        {"shadow start p/s/0/0-2048", 3, "the one that holds key group 0 is 0-4096"},
+        {"shadow start p/s/1/0-4096", 3, "the stage's input has 1"},
+        {"shadow start p/x/0/0-4096", 3, "GET /api/v1/partitions lists what is there"},
+        {"shadow start p/s", 2, "its id is pipeline/stage/shard/lo-hi"},
+        {"shadow show 1", 3, "there are none yet"},
+        {"candidate start p/s/0/0-4096", 2, "either --set operator.key=value or --file"},
+        {"candidate start p/s/0/0-4096 --set x.y=1", 3, "no operator 'x'"},
+        {"candidate start p/s/0/0-4096 --set w.y=1", 2, "known here: name"},
+        {"shadow settings p --percent 0", 2, "percent is 0, not 1 to 100"},
+        {"shadow settings p --threshold 0", 2, "a utilisation of 0.01 to 10"},
+        {"shadow settings p --store nope", 3, "there are: memory"},
+        {"shadow settings p --budget-cores 0", 2, "0.001 to 64"},
+        {"shadow settings x --percent 5", 3, "GET /api/v1/pipelines lists them"},
+    };
+#undef START
+    start("shadow-refused");
+    for (ptrdiff_t i = 0; i < COUNT_OF(cases); i++) {
+        EXPECT(refused(cases[i].line, cases[i].code, cases[i].words));
+    }
+    start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
+    EXPECT(refused("shadow start 1", 2, "a shadow has none of its own"));
+    EXPECT(refused("shadow stop 2", 3, "the numbers 1 to 1 are"));
+    json_t *list = call("GET", "/api/v1/shadows", NULL);
+    EXPECT_INT(json_array_size(json_object_get(list, "items")), 1); /* none came of a refused one */
+    json_decref(list);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
 TEST(what_ran_when_the_program_was_killed_has_ended_as_partial)
 {
     start("shadow-kill");

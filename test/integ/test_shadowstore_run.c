@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The real program with a shadow whose store is killed, stopped and comes back: what the primary puts out is the same as
- * without any of it, and nothing is left in the server. */
+/* The real program with shadows whose stores' servers are killed, stopped, come back, refuse, lie: what the primary puts out
+ * is the same as without any of it, the stores say what is wrong, and nothing is left in a server. */
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/real/clock_real.h"
+#include "base/str.h"
 #include "program.h"
 #include "raw_http.h"
 #include "servers.h"
@@ -17,20 +19,28 @@ enum { ROUNDS = 4, ROWS = 20000, PATIENCE_MS = 60000, LOOK_MS = 100 };
 
 static struct result result;
 
-static void write_config(const char *name, const char *store)
+/* `stores`: members of shadow_stores. */
+static void write_stores(const char *name, const char *stores)
 {
-    char text[2048];
-    int n =
-        snprintf(text, sizeof(text),
-                 "version: 1\n"
-                 "streams:\n  clicks: {shards: 1}\n  counts: {shards: 1}\n"
-                 "shadow_stores:\n  s: {%s}\n"
-                 "pipelines:\n  p:\n    stages:\n"
-                 "      - {name: s, from: clicks, chain: [{parse: {name: q, format: json, fields: "
-                 "{user: string, n: i64}}}, {filter: {name: f, where: \"n >= 0\"}}], to: counts}\n",
-                 store);
+    char text[8192];
+    int n = snprintf(
+        text, sizeof(text),
+        "version: 1\n"
+        "streams:\n  clicks: {shards: 1}\n  counts: {shards: 1}\n"
+        "shadow_stores:\n%s"
+        "pipelines:\n  p:\n    shadowing: {automatic: false, budget_cores: 1}\n    stages:\n"
+        "      - {name: s, from: clicks, chain: [{parse: {name: q, format: json, fields: "
+        "{user: string, n: i64}}}, {filter: {name: f, where: \"n >= 0\"}}], to: counts}\n",
+        stores);
     CHECK(n > 0 && n < (int)sizeof(text));
     program_write(name, text);
+}
+
+static void write_config(const char *name, const char *store)
+{
+    char text[512];
+    IGNORE_RESULT(snprintf(text, sizeof(text), "  s: {%s}\n", store)); /* fits */
+    write_stores(name, text);
 }
 
 static void sh(const char *line)
@@ -249,7 +259,7 @@ static double bytes_a_result(const char *name, const char *settings)
         const char *row = strstr(result.out, "\"name\":\"s\"");
         CHECK_MSG(row != NULL, "%s", result.out);
         double stored = number_in(row, "results_stored");
-        bytes = stored >= ROWS / 2 ? number_in(row, "kept_bytes") / stored
+        bytes = 2 * stored >= ROWS ? number_in(row, "kept_bytes") / stored
                                    : 0;    /* the last page may be open */
         clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
     }
@@ -300,4 +310,197 @@ TEST(passwords_are_read_by_reference_and_told_when_they_cannot_be)
         EXPECT(result.code != 0);
         EXPECT_MSG(strstr(result.err, "shadow store 's'") != NULL, "%s", result.err);
     }
+}
+
+/* --- what a server can do besides being killed and coming back, each in a store of its own, all at once --- */
+
+struct fault {
+    const char *name; /* of the store */
+    enum kind { REAL, PLAYED, NOBODY } kind;
+    const char *how;  /* REAL: its arguments; PLAYED: what it says to everything, NULL: nothing */
+    const char *harm; /* what a real one is told after the first round, or "stop"; NULL: nothing */
+    const char *problem; /* said of it in the end; NULL: the store is up */
+    struct server server;
+    struct rude_server *rude;
+    int port;
+};
+
+static struct fault redis_faults[] = {
+    {.name = "refused", .kind = NOBODY, .problem = "refused"},
+    {.name = "black_hole", .kind = PLAYED, .problem = "time"},
+    {.name = "stopped", .how = "", .harm = "stop", .problem = "time"},
+    {.name = "oom", .how = "", .harm = "CONFIG SET maxmemory 1", .problem = "OOM"},
+    {.name = "loading",
+     .kind = PLAYED,
+     .how = "-LOADING dataset in memory\r\n",
+     .problem = "LOADING"},
+    {.name = "readonly", .how = "", .harm = "REPLICAOF 127.0.0.1 1", .problem = "READONLY"},
+    {.name = "moved",
+     .kind = PLAYED,
+     .how = "-MOVED 3999 127.0.0.1:6381\r\n",
+     .problem = "Cluster"},
+    {.name = "no_password", .how = "--requirepass right", .problem = "NOAUTH"},
+    {.name = "garbage", .kind = PLAYED, .how = "HTTP/1.1 400 Bad Request\r\n\r\n", .problem = ""},
+    {.name = "huge", .kind = PLAYED, .how = "$2147483647\r\nxxxxxxxx", .problem = ""},
+    {.name = "evicted", .how = "--maxmemory 2mb --maxmemory-policy allkeys-lru"},
+    {.name = "flushed", .how = "", .harm = "FLUSHALL"},
+};
+
+static struct fault memcached_faults[] = {
+    {.name = "refused", .kind = NOBODY, .problem = "refused"},
+    {.name = "black_hole", .kind = PLAYED, .problem = ""},
+    {.name = "stopped", .how = "", .harm = "stop", .problem = ""},
+    {.name = "oom",
+     .kind = PLAYED,
+     .how = "SERVER_ERROR out of memory storing object\r\n",
+     .problem = "memory"},
+    {.name = "garbage", .kind = PLAYED, .how = "HTTP/1.1 400 Bad Request\r\n\r\n", .problem = ""},
+    {.name = "huge", .kind = PLAYED, .how = "VALUE k 0 2147483647\r\nxxxxxxxx", .problem = ""},
+    {.name = "evicted", .how = "-m 4"},
+    {.name = "flushed", .how = "", .harm = "flush_all"},
+};
+
+static void begin_fault(struct fault *fault, bool redis)
+{
+    fault->server.pid = -1;
+    if (fault->kind == REAL && redis) {
+        redis_start(&fault->server, fault->how);
+    } else if (fault->kind == REAL) {
+        memcached_start(&fault->server, fault->how);
+    }
+    fault->port = fault->kind == REAL ? fault->server.port : free_port();
+    if (fault->kind == PLAYED) {
+        fault->rude =
+            rude_start(fault->how != NULL ? MANNERS_SAYS : MANNERS_SILENT, fault->how, fault->port);
+    }
+}
+
+static void do_harm(struct fault *fault)
+{
+    if (fault->harm == NULL) {
+        return;
+    }
+    if (strcmp(fault->harm, "stop") == 0) {
+        server_pause(&fault->server);
+    } else {
+        CHECK(strstr(server_ask(&fault->server, fault->harm), "OK") != NULL);
+    }
+}
+
+static void end_fault(struct fault *fault)
+{
+    if (fault->kind == PLAYED) {
+        rude_stop(fault->rude);
+    }
+    server_kill(&fault->server);
+}
+
+static json_t *store_row(json_t *page, const char *name)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    json_array_foreach(json_object_get(page, "items"), index, row)
+    {
+        const char *own = json_string_value(json_object_get(row, "name"));
+        if (own != NULL && strcmp(own, name) == 0) {
+            return row;
+        }
+    }
+    CHECK_MSG(false, "store %s is not listed", name);
+    return NULL;
+}
+
+static bool is_up(const json_t *row)
+{
+    const char *state = json_string_value(json_object_get(row, "state"));
+    return state != NULL && strcmp(state, "up") == 0;
+}
+
+/* Before any harm: a server that is well has something, one that is not is known not to be. */
+static bool has_begun(const struct fault *fault, const json_t *row)
+{
+    bool well = fault->kind == REAL && (fault->harm != NULL || fault->problem == NULL);
+    return well ? json_integer_value(json_object_get(row, "results_stored")) > 0 : !is_up(row);
+}
+
+/* After it: down, told why, and results went to memory; or up again. None is lost but those a server forgot. */
+static bool has_ended(const struct fault *fault, const json_t *row)
+{
+    if (fault->problem == NULL) {
+        return is_up(row);
+    }
+    const char *problem = json_string_value(json_object_get(row, "problem"));
+    return !is_up(row) && problem != NULL && strstr(problem, fault->problem) != NULL &&
+           json_integer_value(json_object_get(row, "results_fallen_back")) > 0;
+}
+
+static bool all_become(struct fault *faults, int count, const char *data,
+                       bool (*wanted)(const struct fault *, const json_t *))
+{
+    char line[256];
+    IGNORE_RESULT(snprintf(line, sizeof(line), "\"$SC\" shadow stores -o json --data %s", data));
+    for (int ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
+        bool all = true;
+        sh(line);
+        json_t *page = json_loads(result.out, 0, NULL);
+        for (int i = 0; i < count; i++) {
+            all = wanted(&faults[i], store_row(page, faults[i].name)) && all;
+        }
+        json_decref(page);
+        if (all) {
+            return true;
+        }
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    printf("    %s", result.out);
+    return false;
+}
+
+static void run_faults(struct fault *faults, int count, bool redis, char *ret_text, size_t cap)
+{
+    struct running running;
+    char stores[4096] = "";
+    char line[256];
+    const char *name = redis ? "faults-redis" : "faults-memcached";
+    for (int i = 0; i < count; i++) {
+        begin_fault(&faults[i], redis);
+        size_t used = strlen(stores);
+        IGNORE_RESULT(snprintf(stores + used, sizeof(stores) - used,
+                               "  %s: {type: %s, address: \"127.0.0.1:%d\"}\n", faults[i].name,
+                               redis ? "redis" : "memcached", faults[i].port)); /* fits */
+    }
+    write_stores("faults.yaml", stores);
+    program_start("faults.yaml", name, "", &running);
+    for (int i = 0; i < count; i++) {
+        IGNORE_RESULT(snprintf(line, sizeof(line),
+                               "\"$SC\" shadow start p/s/0/0-4096 --store %s --percent 100 "
+                               "--sampling record --data %s",
+                               faults[i].name, name)); /* fits */
+        sh(line);
+    }
+    produce(name, 0);
+    EXPECT(all_become(faults, count, name, has_begun));
+    for (int i = 0; i < count; i++) {
+        do_harm(&faults[i]);
+    }
+    for (int round = 1; round < ROUNDS; round++) {
+        produce(name, round);
+    }
+    outputs(name, ret_text, cap);
+    EXPECT(all_become(faults, count, name, has_ended));
+    EXPECT_INT(program_stop(&running, SIGTERM), 0);
+    for (int i = 0; i < count; i++) {
+        end_fault(&faults[i]);
+    }
+}
+
+TEST(output_is_the_same_whatever_happens_to_the_servers_of_shadows)
+{
+    char without[256];
+    char with[256];
+    run_once("plain", true, HARM_NONE, false, without, sizeof(without));
+    run_faults(redis_faults, COUNT_OF(redis_faults), true, with, sizeof(with));
+    EXPECT_STR(str_of(with), str_of(without));
+    run_faults(memcached_faults, COUNT_OF(memcached_faults), false, with, sizeof(with));
+    EXPECT_STR(str_of(with), str_of(without));
 }
