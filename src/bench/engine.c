@@ -53,8 +53,8 @@ static int64_t simulated_wall(void *ctx)
     return ((struct engine *)ctx)->simulated_ns / 1000000;
 }
 
-/* Steps each loop that was woken or is due; if there is none, waits for the next deadline. */
-static void step_all(struct engine *engine)
+/* Steps each loop that was woken or is due; the next deadline, or -1 if there was one. */
+static int64_t step_due(struct engine *engine)
 {
     bool any = false;
     int64_t next_ns = CLOCK_NEVER;
@@ -67,7 +67,14 @@ static void step_all(struct engine *engine)
         }
         next_ns = thing->deadline_ns < next_ns ? thing->deadline_ns : next_ns;
     }
-    if (any) {
+    return any ? -1 : next_ns;
+}
+
+/* A turn of all; if nothing was due, waits for the next deadline. */
+static void step_all(struct engine *engine)
+{
+    int64_t next_ns = step_due(engine);
+    if (next_ns < 0) {
         return;
     }
     if (engine->options.simulated) {
@@ -82,8 +89,15 @@ static void step_all(struct engine *engine)
     }
 }
 
-/* Lets time pass. */
-static void pass(struct engine *engine)
+void engine_settle(struct engine *engine, int64_t now_ns)
+{
+    CHECK(engine->options.simulated);
+    engine->simulated_ns = now_ns > engine->simulated_ns ? now_ns : engine->simulated_ns;
+    while (step_due(engine) < 0) {
+    }
+}
+
+void engine_pass(struct engine *engine)
 {
     if (engine->options.threads) {
         clock_real_sleep(ENGINE_CALL_PAUSE_NS);
@@ -237,7 +251,7 @@ enum err engine_start(struct engine *engine, const char *yaml, struct err_info *
                                       .core = engine->options.other_core,
                                       .waker = node_runtime_waker(engine->runtime)});
     while (node_runtime_state(engine->runtime) < RUNTIME_RUNNING) {
-        pass(engine);
+        engine_pass(engine);
     }
     if (node_runtime_state(engine->runtime) == RUNTIME_RUNNING) {
         return ERR_OK;
@@ -254,7 +268,7 @@ void engine_stop(struct engine *engine)
         node_runtime_state(engine->runtime) != RUNTIME_FAILED) {
         node_runtime_stop(engine->runtime);
         while (node_runtime_state(engine->runtime) < RUNTIME_STOPPED) {
-            pass(engine);
+            engine_pass(engine);
         }
     }
     end_loops(engine, engine->log_thing_count);
@@ -275,7 +289,7 @@ enum err engine_run_to_end(struct engine *engine, struct err_info *info)
             return err_set(info, ERR_INTERNAL, "the bench's own pipeline failed: %.180s",
                            node_runtime_problem(engine->runtime)->text);
         }
-        pass(engine);
+        engine_pass(engine);
     }
     return ERR_OK;
 }
@@ -287,7 +301,7 @@ enum err engine_call(struct engine *engine, struct log_op *op)
         op->info = (struct err_info){0};
         log_submit(engine->log, op);
         while (mailbox_take_all(&engine->done) == NULL) {
-            pass(engine);
+            engine_pass(engine);
         }
     } while (op->err == ERR_AGAIN);
     return op->err;

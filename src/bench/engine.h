@@ -80,6 +80,12 @@ void engine_stop(struct engine *engine);
 /* Waits until all input is processed and committed, up to its end markers; a partition that failed is an error. */
 ATTR_NODISCARD enum err engine_run_to_end(struct engine *engine, struct err_info *info);
 
+/* Lets time pass while the caller waits for an answer: a short sleep with threads, a turn of every loop without. */
+void engine_pass(struct engine *engine);
+
+/* A simulated clock moves on to `now_ns`, and no further until nothing is due any more. */
+void engine_settle(struct engine *engine, int64_t now_ns);
+
 /* One op of the log, waited for; sent again while it says so. */
 ATTR_NODISCARD enum err engine_call(struct engine *engine, struct log_op *op);
 

@@ -18,8 +18,9 @@
 enum {
     MIRROR_CLICKS = 64 << 10,
     MIRROR_TICK_NS = 5000000,
-    MIRROR_TICKS = 100,        // of a slice: half a second
-    MIRROR_BATCHES_A_TICK = 2, // record batches of the feed
+    MIRROR_TICKS = 60, // of a slice: 0.3 s
+    MIRROR_BATCHES_A_TICK =
+        10, // record batches of the feed: about a quarter of the live lane's core
     MIRROR_LATENCIES_MAX = MIRROR_TICKS * MIRROR_BATCHES_A_TICK,
     MIRROR_RUSH_PASSES = 8, // of the feed, as fast as it goes
     MIRROR_PAIRS_MAX = 40,

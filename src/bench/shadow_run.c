@@ -2,7 +2,6 @@
 #include "bench/shadow_run.h"
 
 #include "base/check.h"
-#include "base/real/clock_real.h"
 
 enum { SHADOW_RUN_PARTITIONS = 8, SHADOW_RUN_PAUSES = 10 };
 
@@ -21,7 +20,7 @@ void shadow_run_release(struct shadow_run *run)
 static void wait_for(struct shadow_run *run)
 {
     while (mailbox_take_all(&run->box) == NULL) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
+        engine_pass(&run->engine);
     }
 }
 
@@ -29,6 +28,7 @@ enum err shadow_run_open(struct shadow_run *run, const struct engine_options *op
                          const char *yaml, struct err_info *info)
 {
     enum err err = engine_open(options, &run->engine, info);
+    run->engine.step_lane = run->step_lane;
     err = err == ERR_OK ? engine_start(&run->engine, yaml, info) : err;
     if (err != ERR_OK) {
         return err;
@@ -101,15 +101,22 @@ enum err shadow_run_append(struct shadow_run *run, struct err_info *info)
     return err;
 }
 
-void shadow_run_wait(struct shadow_run *run)
+void shadow_run_wait_taken(struct shadow_run *run)
 {
     struct shadow_run_figures figures = {.records_in = -1};
     while (figures.records_in < run->appended) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS * SHADOW_RUN_PAUSES);
+        for (int i = 0; i < SHADOW_RUN_PAUSES; i++) {
+            engine_pass(&run->engine);
+        }
         shadow_run_look(run, &figures);
     }
+}
+
+void shadow_run_wait(struct shadow_run *run)
+{
+    shadow_run_wait_taken(run);
     while (!node_runtime_quiet(run->engine.runtime)) {
-        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
+        engine_pass(&run->engine);
     }
 }
 

@@ -16,6 +16,7 @@ struct shadow_run {
     int64_t appended; /* records, since it was opened */
     struct waker waker;
     struct mailbox box;
+    loop_step step_lane; /* instead of lane_step, which it calls: to watch it; NULL: none */
 };
 
 /* What the live lane has done so far: its own CPU time, and the figures of the partitions whose range begins at 0. */
@@ -43,7 +44,8 @@ void shadow_run_look_at_keys(struct shadow_run *run, struct partition_detail *de
 ATTR_NODISCARD enum err shadow_run_append(struct shadow_run *run, struct err_info *info);
 int32_t shadow_run_next_records(struct shadow_run *run);
 
-/* Until the primaries have taken all that was appended and committed it. */
+/* Until the primaries have taken all that was appended; and until they have committed it, too. */
+void shadow_run_wait_taken(struct shadow_run *run);
 void shadow_run_wait(struct shadow_run *run);
 
 ATTR_NODISCARD enum err shadow_run_start_shadow(struct shadow_run *run,

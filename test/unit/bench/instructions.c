@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "bench/events.h"
 #include "bench/feed_run.h"
 #include "bench/node_run.h"
+#include "bench/shadow_run.h"
 
 enum { KEYS_FEW = 1000, KEYS_MANY = 50000, VALUE_BYTES = 180, RECORDS_MAX = 1 << 22 };
 
@@ -70,6 +72,10 @@ static void add_ysb(struct feed *feed, int32_t count)
     events_add_ysb(feed, &ysb_input, count, YSB_BINARY);
 }
 
+#define MIRROR_CHAIN \
+    "[{parse: {name: p, format: json, fields: {kind: string, user: string, ts: int}}}, " \
+    "{filter: {name: f, where: \"kind == 'view'\"}}, " \
+    "{window: {name: w, tumbling: 1d, out: {n: count}}}]"
 #define COUNT_CHAIN "[{window: {name: w, tumbling: 10s, out: {n: count}}}]"
 
 static const struct path {
@@ -88,6 +94,19 @@ static const struct path {
     {"lane-json", FEED_CLICKS_CHAIN, add_clicks, true, "lane_step"},
     {"lane-count", COUNT_CHAIN, add_few, true, "lane_step"},
     {"log-commit", "[]", add_large, true, "committer_step"},
+};
+
+enum { MIRROR_PACE_NS = 5000000 };
+
+/* The live lane with a shadow of all records, or without one. */
+static const struct mirror_path {
+    const char *name;
+    bool shadow;
+    enum shadow_transport transport;
+} MIRRORS[] = {
+    {"mirror-off", false, SHADOW_VIEW},
+    {"mirror-view", true, SHADOW_VIEW},
+    {"mirror-queue", true, SHADOW_QUEUE},
 };
 
 static enum err run_memory(const struct path *path, struct feed *feed, int32_t count,
@@ -128,10 +147,59 @@ static enum err run_node(const struct path *path, struct feed *feed, struct err_
     return err;
 }
 
+/* The live lane's steps alone: a shadow's lane has the same ones inside it. */
+int64_t live_lane_step(void *ctx, int64_t now_ns);
+
+int64_t live_lane_step(void *ctx, int64_t now_ns)
+{
+    return lane_step(ctx, now_ns);
+}
+
+/* Records as they come, with a shadow that reads them too, or without. */
+static enum err run_mirror(const struct mirror_path *path, struct feed *feed, int32_t count,
+                           struct err_info *info)
+{
+    static const char *const yaml =
+        "version: 1\nstreams: {in: {shards: 1, time: {out_of_order: 1d}}, out: {shards: 1}}\n"
+        "pipelines:\n  p:\n    commit: 20ms\n    memory: 4GiB\n    stages:\n"
+        "      - {name: s, from: in, chain: " MIRROR_CHAIN ", to: out}\n";
+    struct engine_options options = {.simulated = true, .sync = LOG_UNSYNCED, .shadows = true};
+    struct shadow_run run;
+    struct shadow_measures *measures = MEM_NEW(struct shadow_measures);
+    struct shadow_spec spec = {.id = 1,
+                               .group_hi = KEY_GROUP_COUNT,
+                               .sample = {.below = SAMPLE_BUCKETS, .requested = 1},
+                               .transport = path->transport,
+                               .warm_batches = 1};
+    shadow_run_init(&run);
+    run.feed = *feed;
+    run.step_lane = live_lane_step;
+    enum err err = shadow_run_open(&run, &options, yaml, info);
+    err = err == ERR_OK && path->shadow ? shadow_run_start_shadow(&run, &spec, info) : err;
+    while (err == ERR_OK && run.appended < count) {
+        err = shadow_run_append(&run, info);
+        engine_settle(&run.engine, run.engine.simulated_ns + MIRROR_PACE_NS);
+    }
+    if (err == ERR_OK) {
+        shadow_run_wait(&run);
+    }
+    if (err == ERR_OK && path->shadow) {
+        shadow_run_end_shadow(&run, 1, measures);
+        int64_t taken = measures->warm_records + measures->work.rows_in;
+        CHECK(measures->records_dropped == 0 && taken >= count / 2);
+    }
+    shadow_run_close(&run);
+    mem_free(measures);
+    return err;
+}
+
 static int list(void)
 {
     for (int i = 0; i < COUNT_OF(PATHS); i++) {
         printf("%s %s\n", PATHS[i].name, PATHS[i].function);
+    }
+    for (int i = 0; i < COUNT_OF(MIRRORS); i++) {
+        printf("%s live_lane_step\n", MIRRORS[i].name);
     }
     return 0;
 }
@@ -139,14 +207,18 @@ static int list(void)
 int main(int argc, char **argv)
 {
     const struct path *path = NULL;
+    const struct mirror_path *mirror = NULL;
     for (int i = 0; argc == 3 && i < COUNT_OF(PATHS); i++) {
         path = strcmp(PATHS[i].name, argv[1]) == 0 ? &PATHS[i] : path;
+    }
+    for (int i = 0; argc == 3 && i < COUNT_OF(MIRRORS); i++) {
+        mirror = strcmp(MIRRORS[i].name, argv[1]) == 0 ? &MIRRORS[i] : mirror;
     }
     long count = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     if (argc == 1) {
         return list();
     }
-    if (path == NULL || count < 1 || count > RECORDS_MAX) {
+    if ((path == NULL && mirror == NULL) || count < 1 || count > RECORDS_MAX) {
         fprintf(stderr, "usage: instructions [PATH RECORDS]; alone it tells the paths and the "
                         "functions that count\n");
         return 2;
@@ -154,9 +226,10 @@ int main(int argc, char **argv)
     struct feed feed;
     struct err_info info = {0};
     feed_init(&feed, count);
-    path->fill(&feed, (int32_t)count);
-    enum err err = path->through_node ? run_node(path, &feed, &info)
-                                      : run_memory(path, &feed, (int32_t)count, &info);
+    (mirror != NULL ? add_clicks : path->fill)(&feed, (int32_t)count);
+    enum err err = mirror != NULL       ? run_mirror(mirror, &feed, (int32_t)count, &info)
+                   : path->through_node ? run_node(path, &feed, &info)
+                                        : run_memory(path, &feed, (int32_t)count, &info);
     feed_release(&feed);
     if (err != ERR_OK) {
         fprintf(stderr, "instructions: %s\n", info.text);
