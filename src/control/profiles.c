@@ -225,7 +225,6 @@ struct page {
     struct arena *arena;
     const struct shadow_entry *entry;
     const struct shadow_run *run;
-    double capacity; /* of the primary's lane, cores */
     struct figure_row figures[FIGURES_MAX];
     int32_t figure_count;
     struct answer_row answers[ANSWERS_MAX];
@@ -285,26 +284,15 @@ static void add_strata(struct page *page)
     }
 }
 
-/* What the primary would do: its own cost now, times a ratio of twins. */
-static void add_predictions(struct page *page)
+/* What the primary would do under a candidate's settings: its own cost now, times a ratio of twins. */
+static void add_prediction(struct page *page)
 {
-    const struct shadow_order *order = &page->entry->order;
-    const struct profile *p = page->run->profile;
-    if (!order->candidate && order->feed != SHADOW_BACKLOG) {
-        return;
-    }
-    struct estimate work =
-        predict_product(p->primary_work_ns, page->entry->ratio, PREDICT_SCATTER, LOOKS_CONFIDENCE);
-    if (order->candidate) {
+    if (page->entry->order.candidate) {
+        struct estimate work =
+            predict_product(page->run->profile->primary_work_ns, page->entry->ratio,
+                            PREDICT_SCATTER, LOOKS_CONFIDENCE);
         add_figure(page, "work cost of the primary, predicted", "us/record", scaled(work, 1e-3));
-        return;
     }
-    double read_ns = p->primary_read_ns.value, capacity = page->capacity * 1e9;
-    add_figure(page, "maximum rate of the primary, from backlog", "records/s",
-               (struct estimate){.value = capacity / (read_ns + work.value),
-                                 .low = capacity / (read_ns + work.high),
-                                 .high = capacity / (read_ns + work.low),
-                                 .n = work.n});
 }
 
 static void add_figures(struct page *page)
@@ -325,14 +313,15 @@ static void add_figures(struct page *page)
                idle ? exactly((double)f->read_cpu_ns / in / 1e3, in)
                     : scaled(p->primary_read_ns, 1e-3));
     add_figure(page, "share of reading", "%", scaled(p->read_share, 100));
-    add_figure(page, "maximum rate of the primary", "records/s", p->rate_max);
+    add_figure(page, "maximum rate of the primary", "records/s",
+               predict_scattered(p->rate_max, PREDICT_SCATTER, LOOKS_CONFIDENCE));
     add_figure(page, "work cost in the sample", "us/record", scaled(p->work_ns, 1e-3));
     add_strata(page);
     if (m->full_batches > 0) {
         add_figure(page, "rate from full batches", "records/s a core",
                    exactly(m->rate_max, (double)m->full_batches));
     }
-    add_predictions(page);
+    add_prediction(page);
     add_figure(page, "results", "a record", p->rows_out);
     add_figure(page, "bytes in", "bytes/record", p->bytes_in);
     add_figure(page, "bytes out", "bytes/record", p->bytes_out);
@@ -453,8 +442,8 @@ static void answer_backlog(struct page *page)
         return;
     }
     add_answer(page, what,
-               "fed from backlog a record costs %.3f of what it costs as records come (%.3f to "
-               "%.3f)",
+               "fed from backlog a record costs the shadow %.3f of what it costs one that follows "
+               "(%.3f to %.3f); the primary, on a lane of its own, gains less",
                entry->ratio.value, entry->ratio.low, entry->ratio.high);
 }
 
@@ -618,14 +607,12 @@ static void add_list(struct text *text, const char *name, const struct entity *e
     text_add(text, STR("]"));
 }
 
-void profile_write_figures(const struct control *control, const struct shadow_entry *entry,
-                           struct text *text)
+void profile_write_figures(const struct shadow_entry *entry, struct text *text)
 {
     struct page *page = ARENA_NEW(text->arena, struct page);
     page->arena = text->arena;
     page->entry = entry;
     page->run = entry->run;
-    page->capacity = capacity_of(control);
     if (entry->run->sides[SHADOW_SUBJECT].measures != NULL) {
         add_figures(page);
     }
@@ -639,7 +626,6 @@ void profile_write(struct control *control, struct shadow_entry *entry, struct t
     page->arena = text->arena;
     page->entry = entry;
     page->run = entry->run;
-    page->capacity = capacity_of(control);
     text_add(text, STR("{\"shadow\":"));
     text_json_row(text, &shadow_entity, &row);
     if (entry->run->sides[SHADOW_SUBJECT].measures != NULL) {

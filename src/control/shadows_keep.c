@@ -79,7 +79,7 @@ void shadow_keep_figures(struct control *control, const struct shadow_entry *ent
     struct text text;
     arena_init(&arena, PROFILE_ARENA_MAX);
     text_init(&text, &arena);
-    profile_write_figures(control, entry, &text);
+    profile_write_figures(entry, &text);
     if (!text.cut && entry->records > 0) {
         IGNORE_RESULT(own_stream_add(control->own[OWN_SHADOWS], text_str(&text))); /* counted */
     }

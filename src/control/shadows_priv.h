@@ -182,8 +182,7 @@ double profile_heavy_share(const struct shadow_run *run);
 /* CPU of a record against the baseline's, over all strata that were measured. */
 struct estimate profile_ratio(const struct shadow_run *run, double confidence);
 /* Its figures as a table, for the local view. */
-void profile_write_figures(const struct control *control, const struct shadow_entry *entry,
-                           struct text *text);
+void profile_write_figures(const struct shadow_entry *entry, struct text *text);
 void profile_write(struct control *control, struct shadow_entry *entry, struct text *text);
 
 /* candidates.c: a text in force, and the stage in it that settings are of: "operator.key=value", more of them separated by

@@ -112,13 +112,15 @@ void lane_detach(struct lane *lane, struct partition *part)
     }
 }
 
-/* Each in turn is the first: the first to take a batch brings it into the caches for the others, and twins are compared. */
+/* Each in turn is the first, and of any two each is before the other as often as behind it: who takes a batch first brings
+ * it into the caches for the others, and twins are compared. */
 static void wake_readers(struct lane *lane, struct lane_shard *shard)
 {
-    int32_t count = shard->reader_count;
-    uint32_t first = lane->options.shadows ? shard->wake_count++ : 0;
-    for (int32_t i = 0; i < count; i++) {
-        lane_ready(lane, shard->readers[(first + (uint32_t)i) % (uint32_t)count].part);
+    uint32_t count = (uint32_t)shard->reader_count;
+    uint32_t wakes = lane->options.shadows ? shard->wake_count++ : 0;
+    uint32_t stride = wakes % 2 == 0 ? 1 : count - 1; /* onwards, or backwards */
+    for (uint32_t i = 0; i < count; i++) {
+        lane_ready(lane, shard->readers[(wakes / 2 + i * stride) % count].part);
     }
 }
 

@@ -8,6 +8,11 @@
 
 enum { CACHE_SHARE = 4, CACHE_BYTES_MIN = 1 << 20, STARVED_NS = 2000000 };
 
+/* A shadow of a tenth that reads as much at once as a primary does has batches of a tenth of the primary's, and with each
+ * of them brings its code and state into the caches again, which others have used meanwhile: costs of a batch told as costs
+ * of records. Read so much at once, its batches are about as large as the primary's. */
+#define SHADOW_READ_BYTES (INT64_C(2) << 20)
+
 /* --- small things --- */
 
 void shadow_lane_changed(struct shadow_lane *lane)
@@ -77,6 +82,9 @@ struct shadow_lane *shadow_lane_new(const struct shadow_lane_options *options)
                                  .stages = options->stages,
                                  .stage_count = options->stage_count,
                                  .shadows = true};
+    if (inner.tuning.read_bytes <= 0) {
+        inner.tuning.read_bytes = SHADOW_READ_BYTES;
+    }
     int64_t cache = cache_bytes(options->memory_bytes);
     if (inner.tuning.cache_bytes <= 0 || inner.tuning.cache_bytes > cache) {
         inner.tuning.cache_bytes = cache;

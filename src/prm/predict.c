@@ -114,3 +114,8 @@ struct estimate predict_product(struct estimate a, struct estimate b, double sca
                              .high = value * exp(half),
                              .n = a.n < b.n ? a.n : b.n};
 }
+
+struct estimate predict_scattered(struct estimate a, double scatter, double confidence)
+{
+    return predict_product(a, (struct estimate){1, 1, 1, a.n}, scatter, confidence);
+}

@@ -33,6 +33,9 @@ struct estimate predict_ratio(const struct predict_stratum *strata, int32_t coun
 struct estimate predict_product(struct estimate a, struct estimate b, double scatter,
                                 double confidence);
 
+/* A figure that another run will be held against: its interval with that part added. */
+struct estimate predict_scattered(struct estimate a, double scatter, double confidence);
+
 /* Between two runs of one pipeline on one machine, one after the other, costs differ by about this much whatever is measured in
  * either (docs/benchmarks.md, fidelity): no interval that comes from one run alone can be narrower. */
 #define PREDICT_SCATTER 0.12

@@ -82,3 +82,15 @@ TEST(product_is_as_wide_as_both_and_what_two_runs_differ_by)
     struct estimate open = {2, (double)NAN, (double)NAN, 500};
     EXPECT(isnan(predict_product(cost, open, 0.05, 0.95).low));
 }
+
+TEST(a_figure_held_against_another_run_has_the_scatter_of_runs_in_its_interval)
+{
+    struct estimate exact = {.value = 100, .low = 100, .high = 100, .n = 9};
+    struct estimate e = predict_scattered(exact, 0.1, 0.95);
+    EXPECT_NEAR(e.value, 100, 1e-9);
+    EXPECT_NEAR(e.high, 100 * exp(0.195996), 0.01);
+    EXPECT_NEAR(e.low * e.high, 1e4, 1e-6); /* on the logarithm */
+    struct estimate wide = predict_scattered(
+        (struct estimate){.value = 100, .low = 50, .high = 200, .n = 9}, 0.1, 0.95);
+    EXPECT(wide.low < 50 && wide.high > 200 && wide.high < 206);
+}
