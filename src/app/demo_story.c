@@ -9,7 +9,7 @@
 #include "bench/row_loop.h"
 
 enum {
-    STORY_S = 3600,
+    STORY_S = 3000,
     STORY_LEAD_S = 180,
     STORY_NODES = 6,
     STORY_SHARDS = 3,
@@ -83,7 +83,7 @@ enum err demo_story(const struct trace *trace, double scale, bool terminal, stru
     options.record_cost_s = calibration.record_cost_s;
     if (err == ERR_OK) {
         printf(
-            "\nThe hour of the trace in which the load rises most, again: %d nodes at the peak, %g %% "
+            "\nThe 50 minutes of the trace in which the load rises most, again: %d nodes at the peak, %g %% "
             "of a core each,\na node takes %d s to come, the objective is a second. time_scale %g; a "
             "record costs %.1f us of CPU.\n",
             STORY_NODES, 100 * capacity, STORY_STARTUP_S, scale, options.record_cost_s * 1e6);

@@ -16,7 +16,7 @@
 
 enum { WORK_BYTES = 128 << 10 };
 
-static const double hiccup_share = 0.25, longest_objectives = 10, others_most = 0.5,
+static const double hiccup_share = 0.25, longest_objectives = 10, others_most = 1.0,
                     drift_most = 0.12;
 
 /* CPU time that all processes together have used, and what other guests took, as the system tells it; 0: it does not. */

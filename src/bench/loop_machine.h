@@ -35,7 +35,7 @@ int64_t loop_machine_step(void *ctx, int64_t now_ns);
 struct machine_figures loop_machine_end(const struct loop_machine *machine);
 
 /* NULL, or why a run is dropped: threads were late by more than a quarter of the objective (99 %) or stopped for ten
- * objectives, others used more than half of a core, or the same work cost 12 % more or less than when the load was
+ * objectives, others used more than a core, or the same work cost 12 % more or less than when the load was
  * calibrated (`yardstick_us`; 0: not known).
  *   objective_ms   of the wall, > 0 */
 const char *machine_spoilt(const struct machine_figures *figures, double objective_ms,

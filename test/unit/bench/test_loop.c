@@ -104,7 +104,7 @@ TEST(loop_machine_that_was_not_ours_is_told)
     f.longest_ms = 170;
     EXPECT(machine_spoilt(&f, 16, 10) != NULL);
     f = good;
-    f.others_cores = 1;
+    f.others_cores = 1.2;
     EXPECT(machine_spoilt(&f, 16, 10) != NULL);
     f = good;
     f.yardstick_us = 13;
