@@ -158,12 +158,13 @@ static bool read_number(struct str cell, double *ret_value)
 {
     char text[64], *end = text;
     *ret_value = (double)NAN;
-    if (cell.len >= (ptrdiff_t)sizeof text) {
+    size_t len = cell.len > 0 ? (size_t)cell.len : 0;
+    if (len >= sizeof text) {
         return false;
     }
-    memcpy(text, cell.len > 0 ? cell.ptr : "", (size_t)cell.len);
-    text[cell.len] = 0;
-    if (cell.len > 0) {
+    memcpy(text, len > 0 ? cell.ptr : "", len);
+    text[len] = 0;
+    if (len > 0) {
         *ret_value = strtod(text, &end);
     }
     return *end == 0;
@@ -171,11 +172,12 @@ static bool read_number(struct str cell, double *ret_value)
 
 static bool copy_cell(struct str cell, char *to, ptrdiff_t size)
 {
-    if (cell.len >= size) {
+    size_t len = cell.len > 0 ? (size_t)cell.len : 0;
+    if (len >= (size_t)size) {
         return false;
     }
-    memcpy(to, cell.len > 0 ? cell.ptr : "", (size_t)cell.len);
-    to[cell.len] = 0;
+    memcpy(to, len > 0 ? cell.ptr : "", len);
+    to[len] = 0;
     return true;
 }
 
