@@ -479,6 +479,19 @@ static void records_written(struct job *job)
     }
 }
 
+/* NULL: none waits. The first records of operations come in the order of their ids: a start takes an id that is lower than one
+ * it has for one whose first record was trimmed. */
+static struct operation *first_unwritten(const struct control *control)
+{
+    struct operation *first = NULL;
+    for (struct operation *op = control->running; op != NULL; op = op->run->next) {
+        if (op->run->record_wanted && (first == NULL || op->id < first->id)) {
+            first = op;
+        }
+    }
+    return first;
+}
+
 static void write_records(struct control *control)
 {
     struct record_builder *builder = &control->operation_builder;
@@ -488,11 +501,8 @@ static void write_records(struct control *control)
     int32_t count = 0;
     arena_init(&arena, RECORD_ARENA_MAX);
     record_builder_reset(builder);
-    for (struct operation *op = control->running; op != NULL && count < RECORDS_AT_ONCE;
-         op = op->run->next) {
-        if (!op->run->record_wanted) {
-            continue;
-        }
+    for (struct operation *op = first_unwritten(control); op != NULL && count < RECORDS_AT_ONCE;
+         op = first_unwritten(control)) {
         struct str value = operation_write(op, &arena);
         CHECK(value.len <= OPERATION_RECORD_MAX);
         CHECK(record_builder_add(builder, &(struct record){.timestamp_ms = wall_ms(control),

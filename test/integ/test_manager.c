@@ -15,7 +15,7 @@
 
 /* The load is a rate by the clock, whatever else the machine does: small bodies in time, larger ones when it is late. */
 #define SECOND_NS 1000000000LL
-enum { RATE = 40000, LINES = 1000, LINES_MAX = 16000, PATIENCE_S = 240 };
+enum { RATE = 150000, LINES = 3000, LINES_MAX = 24000, PATIENCE_S = 240 };
 
 /* One shard, one partition, three lanes more that have nothing to do. */
 static const char config[] =
