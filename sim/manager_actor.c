@@ -15,7 +15,7 @@ enum {
     ASKED_MAX = 4096,
     MODES_MAX = 1024,
     TEXT_MAX = 400,
-    LOOK_EVERY_MS = 5
+    LOOK_EVERY_MS = 150 /* nine are longer than the second until a failed record is tried again */
 };
 
 static const char LANE[] = "lane";
