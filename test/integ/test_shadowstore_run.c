@@ -14,7 +14,7 @@
 #include "servers.h"
 #include "test.h"
 
-enum { ROUNDS = 4, ROWS = 20000, PATIENCE_MS = 60000, LOOK_MS = 100 };
+enum { ROUNDS = 4, ROWS = 20000, PATIENCE_MS = 60000, LOOK_MS = 100, FEED_EVERY_MS = 2000 };
 #define MS_NS 1000000L
 
 static struct result result;
@@ -59,6 +59,22 @@ static void produce(const char *data, int round)
                      round * ROWS + 1, (round + 1) * ROWS, data);
     CHECK(n > 0 && n < (int)sizeof(line));
     sh(line);
+}
+
+/* Waits until all shadows are open: what was committed before is not theirs. */
+static void shadows_open(const char *data)
+{
+    char line[256];
+    IGNORE_RESULT(
+        snprintf(line, sizeof(line), "\"$SC\" shadow list -o json --data %s", data)); /* fits */
+    for (int ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
+        sh(line);
+        if (strstr(result.out, "\"wanted\"") == NULL && strstr(result.out, "\"opening\"") == NULL) {
+            return;
+        }
+        clock_real_sleep(LOOK_MS * MS_NS); /* between two looks */
+    }
+    CHECK_MSG(false, "shadows do not open: %s", result.out);
 }
 
 /* Count and hash of all that the pipeline has put out, once it is as much as was put in. */
@@ -166,6 +182,7 @@ static void run_once(const char *name, bool redis, enum harm harm, bool shadow, 
                      "record --data %s",
                      name)); /* fits */
         sh(line);
+        shadows_open(name);
     }
     for (int round = 0; round < ROUNDS; round++) {
         if (round == 1 && shadow && harm != HARM_ABSENT) {
@@ -252,9 +269,13 @@ static double bytes_a_result(const char *name, const char *settings)
                            "record --data %s",
                            name)); /* fits */
     sh(line);
-    produce(name, 0);
+    shadows_open(name);
     IGNORE_RESULT(snprintf(line, sizeof(line), "\"$SC\" shadow stores -o json --data %s", name));
     for (int ms = 0; ms < PATIENCE_MS && !(bytes > 0); ms += LOOK_MS) {
+        if (ms % FEED_EVERY_MS ==
+            0) { /* more than once: what comes while it warms up is not kept */
+            produce(name, ms / FEED_EVERY_MS);
+        }
         sh(line);
         const char *row = strstr(result.out, "\"name\":\"s\"");
         CHECK_MSG(row != NULL, "%s", result.out);
@@ -286,6 +307,7 @@ TEST(next_start_removes_what_a_killed_program_left_in_its_store)
     write_config("killed.yaml", store);
     program_start("killed.yaml", "killed", "", &running);
     sh("\"$SC\" shadow start p/s/0/0-4096 --store s --percent 100 --sampling record --data killed");
+    shadows_open("killed");
     produce("killed", 0);
     EXPECT(becomes(&server, true, false));
     EXPECT_INT(program_stop(&running, SIGKILL), 128 + SIGKILL);
@@ -478,6 +500,7 @@ static void run_faults(struct fault *faults, int count, bool redis, char *ret_te
                                faults[i].name, name)); /* fits */
         sh(line);
     }
+    shadows_open(name);
     produce(name, 0);
     EXPECT(all_become(faults, count, name, has_begun));
     for (int i = 0; i < count; i++) {
