@@ -7,25 +7,6 @@
 /* Hand-over of a partition: what it is at a commit taken out of it, and put into another. The other half of opening, beside
  * the restore from the log: both end in partition_begin(). */
 
-/* What the changelog says of one input's positions: the cursor's, and behind it those of groups that stand ahead. A view
- * that has read nothing has none, so that it may begin where the shard then begins. */
-static void export_positions(const struct view *view, struct position_map *to)
-{
-    uint32_t lo = view->options.group_lo, hi = view->options.group_hi;
-    if (view->fresh) {
-        position_map_put(to, lo, hi, POSITION_START);
-        return;
-    }
-    position_map_put(to, lo, hi, position_copy(&view->position));
-    for (int32_t i = 0; i < view->ahead.count; i++) {
-        const struct position_segment *segment = &view->ahead.segments[i];
-        if (segment->position.next_offset > view->position.next_offset) {
-            position_map_put(to, segment->group_lo, segment->group_hi,
-                             position_copy(&segment->position));
-        }
-    }
-}
-
 bool partition_may_move(const struct partition *part)
 {
     return part->shadow == NULL && part->parked == NULL && part->second_day == NULL &&
@@ -38,7 +19,7 @@ struct handover *partition_export(struct partition *part)
     uint32_t lo = part->place.group_lo, hi = part->place.group_hi;
     struct handover *hand = handover_new(lo, hi, part->stage->plan->input_count);
     for (int32_t i = 0; i < hand->input_count; i++) {
-        export_positions(&part->views[i], &hand->positions[i]);
+        view_positions(&part->views[i], &hand->positions[i]);
     }
     hand->state_bytes = part->figures.state_bytes;
     hand->changelog_since = part->changelog_since;

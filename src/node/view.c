@@ -80,6 +80,19 @@ void view_begin_at(struct view *view, int64_t offset)
     view_passed(view);
 }
 
+void view_positions(const struct view *view, struct position_map *to)
+{
+    position_map_put(to, view->options.group_lo, view->options.group_hi,
+                     view->fresh ? POSITION_START : position_copy(&view->position));
+    for (int32_t i = 0; i < view->ahead.count; i++) {
+        const struct position_segment *segment = &view->ahead.segments[i];
+        if (segment->position.next_offset > view->position.next_offset) {
+            position_map_put(to, segment->group_lo, segment->group_hi,
+                             position_copy(&segment->position));
+        }
+    }
+}
+
 void view_from_queue(struct view *view, int64_t offset)
 {
     position_map_release(&view->ahead);

@@ -90,6 +90,11 @@ void view_from_queue(struct view *view, int64_t offset);
 /* Moves the cursor of a fresh view to where the shard begins. */
 void view_begin_at(struct view *view, int64_t offset);
 
+/* What view_init() would have to be given to go on where this view stands: the cursor's position, and behind it those of key
+ * groups that stand ahead. A cursor that has read nothing has none, so that it may begin where the shard then begins; groups may
+ * stand ahead of it all the same, when they came by a merge with a partition that had read. `to`: empty; the caller's. */
+void view_positions(const struct view *view, struct position_map *to);
+
 /* The shard's watermark as of the cursor. With ret_idle: it holds nobody back. */
 int64_t view_watermark(struct view *view, bool *ret_idle);
 

@@ -198,3 +198,32 @@ TEST(batch_of_very_many_records_is_decoded_in_windows)
     decode_cache_release(&cache);
     record_builder_release(&builder);
 }
+
+/* A partition that has read is merged with one that has not, and moved before the cursor goes on: nothing that was processed comes
+ * again (the simulator: layout, memory, seed 363). */
+TEST(groups_that_stand_ahead_of_a_cursor_that_has_read_nothing_keep_their_positions)
+{
+    struct view_options options = {.group_lo = 100, .group_hi = 300};
+    struct position_map from = {0}, to = {0};
+    struct position ahead = POSITION_START;
+    struct view view;
+    ahead.next_offset = 7;
+    position_map_put(&from, 100, 200, POSITION_START);
+    position_map_put(&from, 200, 300, ahead);
+    view_init(&view, &options, from);
+    EXPECT(view.fresh);
+    view_positions(&view, &to);
+    EXPECT_INT(to.count, 2);
+    EXPECT_INT(to.segments[0].position.next_offset, 0);
+    EXPECT_INT(to.segments[1].group_lo, 200);
+    EXPECT_INT(to.segments[1].group_hi, 300);
+    EXPECT_INT(to.segments[1].position.next_offset, 7);
+    position_map_release(&to);
+    view_begin_at(&view, 5); /* where the shard begins by now */
+    view_positions(&view, &to);
+    EXPECT_INT(to.count, 2);
+    EXPECT_INT(to.segments[0].position.next_offset, 0);
+    EXPECT_INT(to.segments[1].position.next_offset, 7);
+    position_map_release(&to);
+    view_release(&view);
+}
