@@ -99,7 +99,8 @@ struct shadow_run {
     struct adaptive adaptive;
     struct profile *profile; /* heap */
     struct skew skew;
-    struct shadow_comparison *comparison; /* heap; with a twin */
+    struct shadow_comparison *comparison;      /* heap; with a twin */
+    struct shadow_comparison *next_comparison; /* what the lane fills meanwhile */
     bool compare_turn;
     int64_t look_ns;  /* when to look next */
     int64_t asked_ns; /* since when a look is not answered; 0: all are */

@@ -54,6 +54,7 @@ void shadow_run_free(struct shadow_entry *entry)
     mem_free(run->burst.twins);
     mem_free(run->profile);
     mem_free(run->comparison);
+    mem_free(run->next_comparison);
     mem_free(run);
     entry->run = NULL;
 }
@@ -221,6 +222,7 @@ void shadow_begin(struct control *control, struct shadow_entry *entry)
     /* One that is fed from backlog is beside its baseline in time only now and then. */
     if (entry->order.twin && (entry->order.candidate || entry->order.feed == SHADOW_FOLLOW)) {
         run->comparison = MEM_NEW(struct shadow_comparison);
+        run->next_comparison = MEM_NEW(struct shadow_comparison);
     }
     run->answer_ns = control->now_ns + ANSWER_NS;
     shadows_add(&control->shadows, entry);

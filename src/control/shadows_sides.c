@@ -129,7 +129,7 @@ static void send_compare(struct shadow_entry *entry)
     struct shadow_side *side = &entry->run->sides[SHADOW_SUBJECT];
     side->command = (struct shadow_command){.kind = SHADOW_COMPARE};
     side->command.u.compare.id = id_on_lane(entry, SHADOW_SUBJECT);
-    side->command.u.compare.comparison = entry->run->comparison;
+    side->command.u.compare.comparison = entry->run->next_comparison;
     submit(side, SHADOW_COMPARE);
 }
 
@@ -220,9 +220,13 @@ static void side_reply(struct control *control, struct shadow_side *side)
             profile_keep_sample(entry);
         }
         break;
+    case SHADOW_COMPARE:
+        if (side->command.err == ERR_OK) {
+            *run->comparison = *run->next_comparison;
+        }
+        break;
     case SHADOW_PAUSE:
     case SHADOW_RESUME:
-    case SHADOW_COMPARE:
         break;
     case SHADOW_LIST:
     case SHADOW_LIMITS:
