@@ -74,8 +74,9 @@ static enum err put_text(const struct param *param, struct str value, struct con
                          struct err_info *info)
 {
     if (value.len < param->min || value.len > param->max) {
-        return err_set(info, ERR_LIMIT, "%s is %td bytes long, not %lld to %lld", param->name,
-                       value.len, (long long)param->min, (long long)param->max);
+        return err_set(info, value.len > param->max ? ERR_LIMIT : ERR_INVALID,
+                       "%s is %td bytes long, not %lld to %lld", param->name, value.len,
+                       (long long)param->min, (long long)param->max);
     }
     if (value.len > 0 && memchr(value.ptr, 0, (size_t)value.len) != NULL) {
         return err_set(info, ERR_INVALID, "%s holds a NUL", param->name);

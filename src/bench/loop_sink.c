@@ -30,69 +30,39 @@ static int64_t number_of(struct str value)
     return at < 0 ? 0 : strtoll(value.ptr + at + 6, NULL, 10);
 }
 
-static void consume(struct loop_sink *sink, const char *bytes, ptrdiff_t total, int64_t now_ns)
+int64_t loop_sink_step(void *ctx, int64_t now_ns)
 {
+    struct loop_sink *sink = ctx;
+    struct record_walk walk;
     struct record record;
     int64_t count = 0;
-    CHECK(record_reader_begin(&sink->records, bytes, total, NULL) == ERR_OK);
-    while (record_reader_next(&sink->records, &record, NULL) == ERR_OK) {
+    enum err err;
+    if (!tail_read(&sink->tail, &walk)) {
+        return CLOCK_NEVER;
+    }
+    while ((err = record_walk_next(&walk, &record, NULL)) == ERR_OK) {
         int64_t due_ns = number_of(record.value);
         if (due_ns > 0) {
             note_record(sink, due_ns, now_ns);
             count++;
         }
     }
+    CHECK(err == ERR_NOT_FOUND);
     atomic_fetch_add_explicit(&sink->seen, count, memory_order_relaxed);
-}
-
-int64_t loop_sink_step(void *ctx, int64_t now_ns)
-{
-    struct loop_sink *sink = ctx;
-    struct record_batch_header header;
-    ptrdiff_t total = 0;
-    if (log_end_offset(sink->log, sink->shard) <= sink->offset) {
-        return CLOCK_NEVER;
-    }
-    sink->op = (struct log_op){.kind = LOG_OP_READ, .done = &sink->done};
-    sink->op.u.read = (struct log_read_op){.reader = sink->reader,
-                                           .shard = sink->shard,
-                                           .offset = sink->offset,
-                                           .buf = sink->buf,
-                                           .cap = LOG_BATCH_BYTES_MAX};
-    log_submit(sink->log, &sink->op);
-    CHECK(mailbox_take_all(&sink->done) != NULL &&
-          sink->op.err == ERR_OK); /* reads of this engine are at once */
-    for (ptrdiff_t at = 0; at < sink->op.u.read.ret_bytes; at += total) {
-        CHECK(record_batch_parse(sink->buf + at, sink->op.u.read.ret_bytes - at, &header, &total,
-                                 NULL) == ERR_OK);
-        consume(sink, sink->buf + at, total, now_ns);
-    }
-    sink->offset = sink->op.u.read.ret_next_offset;
     return now_ns;
 }
 
-void loop_sink_open(struct loop_sink *sink, struct log *log, struct shard_id shard,
-                    int64_t late_count, double scale)
+enum err loop_sink_open(struct loop_sink *sink, struct log *log, struct shard_id shard,
+                        int64_t late_count, double scale, struct err_info *info)
 {
-    sink->log = log;
-    sink->reader = log_reader_new(log);
-    sink->shard = shard;
     sink->scale = scale;
-    sink->buf = mem_new(LOG_BATCH_BYTES_MAX, 1);
     sink->late_count = late_count;
     sink->late = MEM_NEW_ARRAY(uint8_t, late_count);
-    record_reader_init(&sink->records);
-    waker_init(&sink->waker);
-    mailbox_init(&sink->done, NULL);
+    return tail_open(&sink->tail, log, shard, info);
 }
 
 void loop_sink_close(struct loop_sink *sink)
 {
-    if (sink->log == NULL) {
-        return;
-    }
-    log_reader_free(sink->log, sink->reader);
-    record_reader_release(&sink->records);
-    mem_free(sink->buf);
+    tail_close(&sink->tail);
     mem_free(sink->late);
 }

@@ -4,23 +4,13 @@
 
 #include <stdatomic.h>
 
-#include "base/mailbox.h"
 #include "base/sketch.h"
-#include "log/log.h"
-#include "log/record_batch.h"
+#include "bench/tail.h"
 
 /* The sink's consumer: a loop of its own that sees how old each record is when it can be read. A record is due at the time that
  * stands in it ("due":ns, of the clock); seconds in which one was older than the objective are late. */
 struct loop_sink {
-    struct log *log; /* NULL: not open */
-    struct log_reader *reader;
-    struct shard_id shard;
-    struct waker waker; /* of loop_sink_step */
-    struct mailbox done;
-    struct log_op op;
-    struct record_reader records;
-    char *buf;
-    int64_t offset;
+    struct tail tail; /* its waker: of loop_sink_step */
     int64_t begin_ns,
         objective_ns; /* what is due before does not count; set before the loop starts */
     double scale;     /* the load's seconds in one of the wall's */
@@ -30,9 +20,10 @@ struct loop_sink {
     struct histogram latency; /* ns, from due to visible */
 };
 
-/* late_count: seconds of the load's time that are looked at. */
-void loop_sink_open(struct loop_sink *sink, struct log *log, struct shard_id shard,
-                    int64_t late_count, double scale);
+/* late_count: seconds of the load's time that are looked at. As tail_open(). */
+ATTR_NODISCARD enum err loop_sink_open(struct loop_sink *sink, struct log *log,
+                                       struct shard_id shard, int64_t late_count, double scale,
+                                       struct err_info *info);
 
 /* A loop's step; ctx: the sink. */
 int64_t loop_sink_step(void *ctx, int64_t now_ns);

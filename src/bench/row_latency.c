@@ -16,6 +16,7 @@
 #include "bench/bench.h"
 #include "bench/engine.h"
 #include "bench/rows.h"
+#include "bench/tail.h"
 #include "log/record_batch.h"
 
 enum {
@@ -37,16 +38,8 @@ enum {
 
 /* Owned by the consumer's thread but for `seen`. */
 struct consumer {
-    struct log *log;
     const struct clock *clock;
-    struct log_reader *reader;
-    struct shard_id shard;
-    struct waker waker;
-    struct mailbox done;
-    struct log_op op;
-    struct record_reader records;
-    char *buf;
-    int64_t offset;
+    struct tail tail;
     struct histogram latency;
     _Atomic int64_t count_from_ns; /* records due earlier are not counted: warm-up */
     _Atomic int64_t seen;          /* records */
@@ -90,49 +83,30 @@ struct latency {
 
 /* --- consumer and hiccups --- */
 
-static void consume_batch(struct consumer *c, const char *bytes, ptrdiff_t total, int64_t now_ns)
+static int64_t consumer_step(void *ctx, int64_t now_ns)
 {
+    struct consumer *c = ctx;
+    struct record_walk walk;
     struct record record;
-    int64_t from_ns = atomic_load_explicit(&c->count_from_ns, memory_order_relaxed);
-    CHECK(record_reader_begin(&c->records, bytes, total, NULL) == ERR_OK);
     int64_t count = 0;
-    while (record_reader_next(&c->records, &record, NULL) == ERR_OK) {
+    enum err err;
+    IGNORE_RESULT(now_ns); /* read anew after the read */
+    if (!tail_read(&c->tail, &walk)) {
+        return CLOCK_NEVER;
+    }
+    int64_t then_ns = clock_now_ns(c->clock);
+    int64_t from_ns = atomic_load_explicit(&c->count_from_ns, memory_order_relaxed);
+    while ((err = record_walk_next(&walk, &record, NULL)) == ERR_OK) {
         int64_t due_ns;
         CHECK(record.value.len == LATENCY_VALUE_BYTES);
         memcpy(&due_ns, record.value.ptr, sizeof due_ns);
         if (due_ns >= from_ns) {
-            histogram_add(&c->latency, now_ns - due_ns, 1);
+            histogram_add(&c->latency, then_ns - due_ns, 1);
         }
         count++;
     }
+    CHECK(err == ERR_NOT_FOUND);
     atomic_fetch_add_explicit(&c->seen, count, memory_order_relaxed);
-}
-
-static int64_t consumer_step(void *ctx, int64_t now_ns)
-{
-    struct consumer *c = ctx;
-    IGNORE_RESULT(now_ns); /* read anew after the read */
-    if (log_end_offset(c->log, c->shard) <= c->offset) {
-        return CLOCK_NEVER;
-    }
-    c->op = (struct log_op){.kind = LOG_OP_READ, .done = &c->done};
-    c->op.u.read = (struct log_read_op){.reader = c->reader,
-                                        .shard = c->shard,
-                                        .offset = c->offset,
-                                        .buf = c->buf,
-                                        .cap = LOG_BATCH_BYTES_MAX};
-    log_submit(c->log, &c->op);
-    CHECK(mailbox_take_all(&c->done) != NULL &&
-          c->op.err == ERR_OK); // reads of this engine are at once
-    int64_t then_ns = clock_now_ns(c->clock);
-    struct record_batch_header header;
-    ptrdiff_t total;
-    for (ptrdiff_t at = 0; at < c->op.u.read.ret_bytes; at += total) {
-        CHECK(record_batch_parse(c->buf + at, c->op.u.read.ret_bytes - at, &header, &total, NULL) ==
-              ERR_OK);
-        consume_batch(c, c->buf + at, total, then_ns);
-    }
-    c->offset = c->op.u.read.ret_next_offset;
     return 0;
 }
 
@@ -312,14 +286,8 @@ static enum err set_up(struct latency *run, enum log_sync_mode sync, struct err_
         return err;
     }
     struct consumer *c = &run->consumer;
-    waker_init(&c->waker);
-    mailbox_init(&c->done, &c->waker);
-    record_reader_init(&c->records);
-    c->log = engine->log;
     c->clock = run->options->clock;
     atomic_init(&c->count_from_ns, INT64_MAX); // nothing yet
-    c->buf = mem_new(LOG_BATCH_BYTES_MAX + RECORD_READ_PADDING, 1);
-    c->reader = log_reader_new(engine->log);
     for (int i = 0; i < LATENCY_OPS; i++) {
         record_builder_init(&run->senders[i].builder, RECORD_CODEC_NONE);
     }
@@ -335,11 +303,12 @@ static enum err set_up(struct latency *run, enum log_sync_mode sync, struct err_
         return err;
     }
     run->in = stage_shard(node_runtime_stream(engine->runtime, STR("in")), 0);
-    c->shard = stage_shard(node_runtime_stream(engine->runtime, STR("out")), 0);
-    if (log_watch(engine->log, c->shard, &c->waker) != ERR_OK) {
-        return err_set(info, ERR_LIMIT, "the bench's sink cannot be watched");
+    err = tail_open(&c->tail, engine->log,
+                    stage_shard(node_runtime_stream(engine->runtime, STR("out")), 0), info);
+    if (err != ERR_OK) {
+        return err;
     }
-    run->consumer_loop = begin(run, "consumer", consumer_step, c, &c->waker);
+    run->consumer_loop = begin(run, "consumer", consumer_step, c, &c->tail.waker);
     return ERR_OK;
 }
 
@@ -348,11 +317,8 @@ static void tear_down(struct latency *run)
     struct consumer *c = &run->consumer;
     if (run->consumer_loop != NULL) {
         loop_stop(run->consumer_loop);
-        log_unwatch(run->engine.log, c->shard, &c->waker);
     }
-    if (c->reader != NULL) {
-        log_reader_free(run->engine.log, c->reader);
-    }
+    tail_close(&c->tail);
     if (run->engine.runtime != NULL) {
         engine_stop(&run->engine);
     }
@@ -363,8 +329,6 @@ static void tear_down(struct latency *run)
     for (int i = 0; i < LATENCY_OPS; i++) {
         record_builder_release(&run->senders[i].builder);
     }
-    record_reader_release(&c->records);
-    mem_free(c->buf);
     mem_free(run->probe.bytes);
     mem_free(run);
 }
@@ -427,7 +391,7 @@ static void measure_load(struct latency *run, const struct load_names *load, dou
     tell_load(run, load, synced, bound_ms, result);
     c->latency = (struct histogram){.count = 0};
     atomic_store_explicit(&c->count_from_ns, INT64_MAX, memory_order_relaxed);
-    run->consumer_loop = begin(run, "consumer", consumer_step, c, &c->waker);
+    run->consumer_loop = begin(run, "consumer", consumer_step, c, &c->tail.waker);
 }
 
 static enum err latency_measure(enum log_sync_mode sync, const struct bench_options *options,

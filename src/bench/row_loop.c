@@ -620,15 +620,15 @@ static enum err begin_sink(struct replay_process *p, struct err_info *info)
     const struct stage_stream *out = node_runtime_stream(control_runtime(p->control), STR("out"));
     CHECK(out != NULL);
     int64_t lead_ns = (int64_t)((double)o->lead_s / o->scale * 1e9);
-    loop_sink_open(sink, p->log, stage_shard(out, 0), o->length_s + LATE_SLACK_S, o->scale);
+    enum err err = loop_sink_open(sink, p->log, stage_shard(out, 0), o->length_s + LATE_SLACK_S,
+                                  o->scale, info);
+    if (err != ERR_OK) {
+        return err;
+    }
     sink->begin_ns = clock_now_ns(&p->clock) + lead_ns;
     p->begin_unix_ms = clock_wall_unix_ms(&p->clock) + lead_ns / 1000000;
-    enum err err = log_watch(p->log, sink->shard, &sink->waker);
-    if (err != ERR_OK) {
-        return err_set(info, err, "the sink cannot be watched");
-    }
     loop_machine_begin(&p->machine, &p->clock);
-    p->sink_loop = start_loop(p, "sink", loop_sink_step, sink, &sink->waker);
+    p->sink_loop = start_loop(p, "sink", loop_sink_step, sink, &sink->tail.waker);
     p->machine_loop = start_loop(p, "machine", loop_machine_step, &p->machine, &p->machine.waker);
     return ERR_OK;
 }
@@ -673,7 +673,6 @@ enum err replay_run(const struct replay_options *options, struct replay_result *
         play(p, feed);
         read_result(p, feed, ret_result);
         feed_close(feed, options->shards);
-        log_unwatch(p->log, p->sink.shard, &p->sink.waker);
     }
     close_process(p);
     mem_free(p);

@@ -19,6 +19,7 @@
 #include "bench/bench.h"
 #include "bench/engine.h"
 #include "bench/rows.h"
+#include "bench/tail.h"
 #include "log/record_batch.h"
 #include "node/change.h"
 
@@ -74,15 +75,7 @@ struct driver {
 };
 
 struct sink {
-    struct log *log;
-    struct log_reader *reader;
-    struct shard_id shard;
-    struct waker waker;
-    struct mailbox done;
-    struct log_op op;
-    struct record_reader records;
-    char *buf;
-    int64_t offset;
+    struct tail tail;
     uint64_t first_probe; /* keys from it on are probes */
     int64_t last_ns[MIGRATE_PROBES];
     struct gap *gaps; /* [MIGRATE_GAPS_MAX] */
@@ -206,53 +199,37 @@ static void drive_off(struct migrate *run)
 
 /* --- the sink's consumer: a thread --- */
 
-static void consume(struct sink *sink, const char *bytes, ptrdiff_t total, int64_t now_ns)
+static void note_probe(struct sink *sink, int32_t probe, bool noting, int64_t now_ns)
 {
-    struct record record;
-    int64_t count = 0;
-    bool noting = atomic_load_explicit(&sink->noting, memory_order_acquire);
-    CHECK(record_reader_begin(&sink->records, bytes, total, NULL) == ERR_OK);
-    while (record_reader_next(&sink->records, &record, NULL) == ERR_OK) {
-        uint64_t key;
-        CHECK(record.key.len == sizeof key);
-        memcpy(&key, record.key.ptr, sizeof key);
-        count++;
-        if (key < sink->first_probe) {
-            continue;
-        }
-        int32_t probe = (int32_t)(key - sink->first_probe);
-        if (noting && sink->gap_count < MIGRATE_GAPS_MAX && sink->last_ns[probe] > 0) {
-            sink->gaps[sink->gap_count++] =
-                (struct gap){.probe = probe, .from_ns = sink->last_ns[probe], .to_ns = now_ns};
-        }
-        sink->last_ns[probe] = noting ? now_ns : 0;
+    if (noting && sink->gap_count < MIGRATE_GAPS_MAX && sink->last_ns[probe] > 0) {
+        sink->gaps[sink->gap_count++] =
+            (struct gap){.probe = probe, .from_ns = sink->last_ns[probe], .to_ns = now_ns};
     }
-    atomic_fetch_add_explicit(&sink->seen, count, memory_order_relaxed);
+    sink->last_ns[probe] = noting ? now_ns : 0;
 }
 
 static int64_t sink_step(void *ctx, int64_t now_ns)
 {
     struct sink *sink = ctx;
-    if (log_end_offset(sink->log, sink->shard) <= sink->offset) {
+    struct record_walk walk;
+    struct record record;
+    int64_t count = 0;
+    enum err err;
+    if (!tail_read(&sink->tail, &walk)) {
         return CLOCK_NEVER;
     }
-    sink->op = (struct log_op){.kind = LOG_OP_READ, .done = &sink->done};
-    sink->op.u.read = (struct log_read_op){.reader = sink->reader,
-                                           .shard = sink->shard,
-                                           .offset = sink->offset,
-                                           .buf = sink->buf,
-                                           .cap = LOG_BATCH_BYTES_MAX};
-    log_submit(sink->log, &sink->op);
-    CHECK(mailbox_take_all(&sink->done) != NULL &&
-          sink->op.err == ERR_OK); // reads of this engine are at once
-    struct record_batch_header header;
-    ptrdiff_t total;
-    for (ptrdiff_t at = 0; at < sink->op.u.read.ret_bytes; at += total) {
-        CHECK(record_batch_parse(sink->buf + at, sink->op.u.read.ret_bytes - at, &header, &total,
-                                 NULL) == ERR_OK);
-        consume(sink, sink->buf + at, total, now_ns);
+    bool noting = atomic_load_explicit(&sink->noting, memory_order_acquire);
+    while ((err = record_walk_next(&walk, &record, NULL)) == ERR_OK) {
+        uint64_t key;
+        CHECK(record.key.len == sizeof key);
+        memcpy(&key, record.key.ptr, sizeof key);
+        count++;
+        if (key >= sink->first_probe) {
+            note_probe(sink, (int32_t)(key - sink->first_probe), noting, now_ns);
+        }
     }
-    sink->offset = sink->op.u.read.ret_next_offset;
+    CHECK(err == ERR_NOT_FOUND);
+    atomic_fetch_add_explicit(&sink->seen, count, memory_order_relaxed);
     return 0;
 }
 
@@ -555,7 +532,7 @@ static void measure_stretch(struct migrate *run, const struct stretch *stretch, 
     memset(run->sink.last_ns, 0, sizeof run->sink.last_ns);
     run->sink_loop = loop_start(&(struct loop_options){.name = "sink",
                                                        .clock = run->options->clock,
-                                                       .waker = &run->sink.waker,
+                                                       .waker = &run->sink.tail.waker,
                                                        .step = sink_step,
                                                        .ctx = &run->sink,
                                                        .cpu = -1});
@@ -579,13 +556,7 @@ static enum err set_up(struct migrate *run, struct err_info *info)
         return err;
     }
     struct sink *sink = &run->sink;
-    waker_init(&sink->waker);
-    mailbox_init(&sink->done, &sink->waker);
-    record_reader_init(&sink->records);
-    sink->log = engine->log;
-    sink->buf = mem_new(LOG_BATCH_BYTES_MAX + RECORD_READ_PADDING, 1);
     sink->gaps = mem_resize(NULL, MIGRATE_GAPS_MAX, (ptrdiff_t)sizeof(struct gap));
-    sink->reader = log_reader_new(engine->log);
     sink->first_probe = UINT64_C(1) << 40;
     for (int i = 0; i < MIGRATE_OPS; i++) {
         record_builder_init(&run->senders[i].builder, RECORD_CODEC_NONE);
@@ -604,13 +575,14 @@ static enum err set_up(struct migrate *run, struct err_info *info)
         return err;
     }
     run->in = stage_shard(node_runtime_stream(engine->runtime, STR("in")), 0);
-    sink->shard = stage_shard(node_runtime_stream(engine->runtime, STR("out")), 0);
-    if (log_watch(engine->log, sink->shard, &sink->waker) != ERR_OK) {
-        return err_set(info, ERR_LIMIT, "the bench's sink cannot be watched");
+    err = tail_open(&sink->tail, engine->log,
+                    stage_shard(node_runtime_stream(engine->runtime, STR("out")), 0), info);
+    if (err != ERR_OK) {
+        return err;
     }
     run->sink_loop = loop_start(&(struct loop_options){.name = "sink",
                                                        .clock = run->options->clock,
-                                                       .waker = &sink->waker,
+                                                       .waker = &sink->tail.waker,
                                                        .step = sink_step,
                                                        .ctx = sink,
                                                        .cpu = -1});
@@ -622,11 +594,8 @@ static void tear_down(struct migrate *run)
     struct sink *sink = &run->sink;
     if (run->sink_loop != NULL) {
         loop_stop(run->sink_loop);
-        log_unwatch(run->engine.log, sink->shard, &sink->waker);
     }
-    if (sink->reader != NULL) {
-        log_reader_free(run->engine.log, sink->reader);
-    }
+    tail_close(&sink->tail);
     if (run->engine.runtime != NULL) {
         engine_stop(&run->engine);
     }
@@ -634,8 +603,6 @@ static void tear_down(struct migrate *run)
     for (int i = 0; i < MIGRATE_OPS; i++) {
         record_builder_release(&run->senders[i].builder);
     }
-    record_reader_release(&sink->records);
-    mem_free(sink->buf);
     mem_free(sink->gaps);
     mem_free(run->driver.events);
     mem_free(run);
