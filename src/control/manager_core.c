@@ -285,6 +285,13 @@ static void take_back(struct control *control, struct ledger_entry *entry)
     shell->run_orphan = true;
 }
 
+/* A time of the wall by the load's clock: before the start, it is below 0. */
+static int64_t then_ns(const struct control *control, int64_t then_ms)
+{
+    double ago_ns = (double)(wall_ms(control) - then_ms) * 1e6;
+    return core_now_ns(control) - (int64_t)(ago_ns * control->config->manager.time_scale);
+}
+
 /* Decisions of before: the core goes on from them. */
 static void recall(struct control *control)
 {
@@ -297,8 +304,8 @@ static void recall(struct control *control)
                     entry->decision.state == DECISION_STATE_APPROVED) &&
                    shell->run == NULL;
         *d = entry->decision;
-        d->changed_ns = core_now_ns(control) - (wall_ms(control) - entry->changed_ms) * 1000000;
-        d->at_ns = core_now_ns(control) - (wall_ms(control) - entry->time_ms) * 1000000;
+        d->changed_ns = then_ns(control, entry->changed_ms);
+        d->at_ns = then_ns(control, entry->time_ms);
         if (d->parent != 0 && d->state == DECISION_STATE_DONE) {
             d->state = DECISION_STATE_MEASURED; /* undone by a person: nothing is to be measured */
         }

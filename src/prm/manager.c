@@ -101,7 +101,8 @@ enum err manager_new(struct arena *arena, const struct manager_options *options,
     m->trial.open = ARENA_NEW_ARRAY(arena, bool, lanes_max);
     m->trial.rates = ARENA_NEW_ARRAY(arena, double, (ptrdiff_t)VERDICT_STEPS_MAX *pipelines_max);
     m->now_ns = INT64_MIN / 2;
-    m->sampled_ns = m->changed_ns = m->spare_ns = m->idle_ns = -1;
+    m->sampled_ns = m->spare_ns = m->idle_ns = -1;
+    m->changed_ns = MANAGER_NEVER_NS;
     m->next_id = m->next_shadow = 1;
     m->pause_s = options->pause_s;
     *ret_manager = m;

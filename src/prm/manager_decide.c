@@ -190,7 +190,7 @@ static enum plan_verdict forbidden(struct manager *m, const struct plan_option *
         return PLAN_VERDICT_UNCONFIRMED;
     }
     double since_s = (double)(m->now_ns - m->changed_ns) * 1e-9;
-    bool ever = m->changed_ns >= 0;
+    bool ever = m->changed_ns != MANAGER_NEVER_NS;
     if (ever && since_s < opt->interval_s) {
         return PLAN_VERDICT_COOLING;
     }

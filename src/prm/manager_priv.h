@@ -14,6 +14,8 @@
 
 enum { VERDICT_STEPS_MAX = 512, MISSED_MAX = 600, REPEAT_S = 3600 };
 
+#define MANAGER_NEVER_NS (INT64_MIN / 2) /* no change yet: any span since then can be told */
+
 struct pipe {
     enum manager_mode mode;
     struct outlook *near_outlook, *far_outlook;
@@ -97,7 +99,8 @@ struct manager {
     uint64_t tuned;       /* settings promoted so far */
     uint64_t layout;
     /* what was done */
-    int64_t next_id, next_shadow, changed_ns, day_ns;
+    int64_t next_id, next_shadow, day_ns;
+    int64_t changed_ns; /* the last change; of before the start: below 0 */
     int32_t changes_today;
     struct held held[MANAGER_PLANS_MAX];
     struct held *current; /* under way, or waiting for its verdict */

@@ -558,6 +558,30 @@ TEST(manager_goes_on_after_a_restart)
     end();
 }
 
+/* A change of twenty seconds before the start is one: the next waits for its cool-down. */
+TEST(manager_cools_down_over_a_restart)
+{
+    struct manager_options o = quick();
+    o.shadows = o.forecasts = false;
+    o.cooldown_s = 600;
+    for (int changed = 0; changed < 2; changed++) {
+        begin(&o, 2);
+        mode(MANAGER_ACT);
+        struct decision before = {.id = 41,
+                                  .state = changed == 1 ? DECISION_STATE_MEASURED
+                                                        : DECISION_STATE_RECOMMENDED,
+                                  .at_ns = -30 * SECOND,
+                                  .changed_ns = -20 * SECOND};
+        struct manager_event recall = {.kind = MANAGER_EVENT_RECALL, .recall = &before};
+        send(&recall);
+        run(200, 50);
+        EXPECT_INT(w.applies, changed == 1 ? 0 : 1);
+        run(200, 40);
+        EXPECT(w.applies > 0);
+        end();
+    }
+}
+
 /* A restart does not make it forget what has failed: the same change is not tried again within the day. */
 TEST(manager_remembers_over_a_restart_what_has_failed)
 {
