@@ -56,8 +56,9 @@ static double time_ets(struct job *job, int m, const struct ets_form *form)
 {
     struct ets model;
     int64_t start = clock_thread_cpu_ns(job->clock);
-    enum err err = form != NULL ? ets_fit(job->logs, job->n, m, form, &job->arena, &model, NULL)
-                                : ets_auto(job->logs, job->n, m, &job->arena, &model, NULL);
+    struct ets_data data = {.y = job->logs, .n = job->n, .m = m};
+    enum err err = form != NULL ? ets_fit(&data, form, &job->arena, &model, NULL)
+                                : ets_auto(&data, &job->arena, &model, NULL);
     return err == ERR_OK ? since(job, start) : -1;
 }
 
@@ -254,7 +255,8 @@ static double holt_winters_step(struct job *job)
 {
     struct ets model;
     struct ets_form form = {'A', 'A', 'A', 0};
-    if (ets_fit(job->logs, job->n, 24, &form, &job->arena, &model, NULL) != ERR_OK) {
+    struct ets_data data = {.y = job->logs, .n = job->n, .m = 24};
+    if (ets_fit(&data, &form, &job->arena, &model, NULL) != ERR_OK) {
         return -1;
     }
     double sum = 0;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "forecast/effort.h"
 #include "forecast/forecast.h"
 
 /* Seasonal ARIMA with regressors, by exact Gaussian likelihood:
@@ -38,6 +39,7 @@ struct arima_data {
     int transformed; /* 1: y is Box-Cox transformed with `lambda` first */
     double lambda;
     int bias_adjust; /* 1: the forecast's mean is the mean, not the median, on the original scale */
+    struct effort *effort; /* counts the fit's or the search's work and bounds it; NULL: neither */
 };
 
 /* A fitted model with its filter's state after the last value. Memory in the arena of the call that made it. */

@@ -212,7 +212,7 @@ static double screen_order(struct hunt *hunt, const struct arima_order *order, d
             }
             s->x[t] = v;
         }
-        arima_screen(order, s->x, rows, coef, s->room);
+        arima_screen(order, s->x, rows, coef, s->room, hunt->data->effort);
         aicc = screened_aicc(arima_fast_objective(&fast, coef), rows, k);
         if (!(aicc < hunt->best_aicc + SECOND_TURN_AICC)) {
             break;
@@ -304,7 +304,8 @@ static bool try_order(struct hunt *hunt, struct arima_order order, int constant)
 {
     if (order.p < 0 || order.q < 0 || order.P < 0 || order.Q < 0 || order.p > hunt->max_p ||
         order.q > hunt->max_q || order.P > hunt->max_P || order.Q > hunt->max_Q ||
-        hunt->tried >= hunt->search->models_max || constant > hunt->constant_allowed) {
+        hunt->tried >= hunt->search->models_max || constant > hunt->constant_allowed ||
+        !effort_left(hunt->data->effort)) {
         return false;
     }
     bool *seen = &hunt->seen[order.p][order.q][order.P][order.Q][constant];

@@ -178,7 +178,7 @@ static void settled_columns(struct filter *s, int from)
     }
 }
 
-static bool run_filter(struct filter *s, double *rest)
+static bool run_filter(struct filter *s, double *rest, struct effort *effort)
 {
     double *c = rest;
     if (!arima_stationary(s->phi, s->p, s->theta, s->q, s->r, c, rest + s->r)) {
@@ -205,6 +205,10 @@ static bool run_filter(struct filter *s, double *rest)
         }
     }
     s->sum_log += (s->rows - t) * log(s->f);
+    double lags = s->ar.count + s->ma.count, products = 1 + s->cols / 2.0;
+    effort_spend(effort, 2.0 * s->r * s->r +
+                             (double)t * (s->cols * (2.0 * s->r + products) + 3.0 * s->r) +
+                             (double)(s->rows - t) * s->cols * (lags + products));
     if (s->cols == 1) {
         settled_series(s, t);
     } else {
@@ -240,7 +244,7 @@ double arima_fast_objective(struct arima_fast *fast, const double *coef)
 {
     struct filter s;
     double *rest = lay_out(fast, coef, &s);
-    if (!run_filter(&s, rest)) {
+    if (!run_filter(&s, rest, fast->effort)) {
         return NUM_INFINITY;
     }
     double squares = s.cols > 1 ? profile_out(fast, &s, rest) : s.normal[0];
@@ -252,6 +256,7 @@ double arima_css_objective(struct arima_fast *fast, const double *coef)
 {
     struct filter s;
     lay_out(fast, coef, &s);
+    effort_spend(fast->effort, (double)s.rows * (s.ar.count + s.ma.count + 1));
     double sum = 0;
     for (int t = 0; t < s.rows; t++) {
         double v = s.w[(long)t * s.cols];

@@ -80,6 +80,7 @@ static double missing_objective(void *context, const double *u, double *ret_grad
         return NUM_INFINITY;
     }
     arima_filter(model, fit->data);
+    effort_spend(fit->data->effort, (double)fit->data->n * model->size * model->size);
     return -model->loglik / fit->data->n;
 }
 
@@ -117,7 +118,8 @@ static bool build_rows(struct fit *fit, struct arena *arena)
             w[(long)t * cols + j] = v;
         }
     }
-    fit->fast = (struct arima_fast){.order = o, .rows = rows, .cols = cols, .w = w};
+    fit->fast = (struct arima_fast){
+        .order = o, .rows = rows, .cols = cols, .w = w, .effort = fit->data->effort};
     fit->fast.b = ARENA_NEW_ARRAY(arena, double, cols);
     if (cols == 1) {
         return true;
@@ -225,7 +227,8 @@ static void fit_missing(struct fit *fit, const double *start, double *coef)
                                     .k = k,
                                     .iterations_max = 200,
                                     .tolerance = 1e-11,
-                                    .gradient_small = 1e-8};
+                                    .gradient_small = 1e-8,
+                                    .effort = fit->data->effort};
     if (start != NULL) {
         to_unbounded(fit->order, start, u);
     }
@@ -247,10 +250,11 @@ static void fit_in_turns(struct fit *fit, const struct optim_problem *problem, d
     int rows = all->rows, cols = all->cols, k = problem->k;
     double *w = ARENA_NEW_ARRAY(fit->arena, double, rows);
     double *trial = ARENA_NEW_ARRAY(fit->arena, double, k);
-    struct arima_fast alone = {.order = all->order, .rows = rows, .cols = 1, .w = w};
+    struct arima_fast alone = {
+        .order = all->order, .rows = rows, .cols = 1, .w = w, .effort = all->effort};
     alone.room = ARENA_NEW_ARRAY(fit->arena, double, arima_fast_room(all->order, rows, 1));
     double best = fit_objective(fit, u, NULL);
-    for (int round = 0; round < TURNS_MAX && isfinite(best); round++) {
+    for (int round = 0; round < TURNS_MAX && isfinite(best) && effort_left(all->effort); round++) {
         for (int t = 0; t < rows; t++) {
             w[t] = all->w[(long)t * cols];
             for (int j = 1; j < cols; j++) {
@@ -283,7 +287,8 @@ static void fit_complete(struct fit *fit, const double *start, int arma, double 
                                     .k = arma,
                                     .iterations_max = 200,
                                     .tolerance = 1e-11,
-                                    .gradient_small = 1e-8};
+                                    .gradient_small = 1e-8,
+                                    .effort = fit->data->effort};
     if (arma > 0 && !no_variation(fit)) {
         if (!fit->conditional) {
             choose_start(fit, start, &problem, u);
@@ -345,6 +350,7 @@ enum err arima_fit(const struct arima_data *data, const struct arima_order *orde
     if (!ok) {
         return err_set(info, ERR_INVALID, "the fit ended on the edge of stationarity");
     }
+    effort_spend(data->effort, (double)data->n * 4 * ret->size);
     arima_filter(ret, data);
     return ERR_OK;
 }

@@ -44,9 +44,10 @@ struct arima_fast {
     const struct arima_order *order;
     int rows, cols;
     const double *w;
-    double *coef; /* [ARIMA_COEF_MAX] room */
-    double *room; /* arima_fast_room doubles */
-    double *b;    /* [cols - 1] regression coefficients of the last evaluation */
+    double *coef;          /* [ARIMA_COEF_MAX] room */
+    double *room;          /* arima_fast_room doubles */
+    double *b;             /* [cols - 1] regression coefficients of the last evaluation */
+    struct effort *effort; /* of the data */
 };
 
 long arima_fast_room(const struct arima_order *order, int rows, int cols);
@@ -63,7 +64,7 @@ bool arima_rows(const struct arima_data *data, const struct arima_order *order, 
 /* Least squares of the errors of x[rows] (differenced) from coef, or from zero if that is nearer; coef in the order of
  * struct arima, stationary and invertible afterwards. `room` of 5 * rows doubles. */
 void arima_screen(const struct arima_order *order, const double *x, int rows, double *coef,
-                  double *room);
+                  double *room, struct effort *effort);
 
 /* 0.5 log(conditional sum of squares / its count), regressors' coefficients zero. */
 double arima_css_objective(struct arima_fast *fast, const double *coef);

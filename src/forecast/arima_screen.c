@@ -187,7 +187,7 @@ static double try_step(struct screen *s, double *coef, double before, double *da
 }
 
 void arima_screen(const struct arima_order *order, const double *x, int rows, double *coef,
-                  double *room)
+                  double *room, struct effort *effort)
 {
     struct screen s;
     lay_out(&s, order, rows, room);
@@ -201,7 +201,9 @@ void arima_screen(const struct arima_order *order, const double *x, int rows, do
         memset(coef, 0, sizeof(double) * (size_t)s.k);
         sum = errors_at(&s, coef);
     }
-    for (int step = 0; step < STEPS_MAX; step++) {
+    for (int step = 0; step < STEPS_MAX && effort_left(effort); step++) {
+        /* four filters, the products of their lags, the errors at the next point */
+        effort_spend(effort, (double)rows * (3 * s.k + 8));
         double next = try_step(&s, coef, sum, &damping);
         bool still = !(sum - next > SMALL_STEP * sum);
         sum = next;

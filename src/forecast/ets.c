@@ -79,6 +79,7 @@ struct ets_problem {
     int smoothing;    /* number of smoothing unknowns */
     double unit;      /* of level, slope and additive season */
     double *trace;    /* [n][3] q, season, error for the way back */
+    struct effort *effort;
 };
 
 /* The unknowns' logistic values, 0..1: each parameter is linear in its own. */
@@ -296,6 +297,7 @@ static double ets_objective(void *context, const double *u, double *ret_grad)
     struct ets *s = &p->model;
     struct logits l = {0};
     struct log_sum logs = {0, 1};
+    effort_spend(p->effort, (double)p->n * (ret_grad != NULL ? 40 : 15));
     unpack(p, u, s, &l);
     set_start(s);
     bool plain = s->form.season == 'N';
@@ -447,20 +449,22 @@ struct fit_call {
         *like; /* a form without season begins at this one's parameters; NULL: at STARTS */
 };
 
-static enum err fit_from(const double *y, int n, int m, const struct fit_call *call,
+static enum err fit_from(const struct ets_data *data, const struct fit_call *call,
                          struct arena *arena, struct ets *ret, struct err_info *info)
 {
     const struct ets_form *form = call->form;
     const struct ets *like = call->like;
+    const double *y = data->y;
     double unit = 0;
-    m = form->season == 'N' ? 1 : m;
+    int n = data->n, m = form->season == 'N' ? 1 : data->m;
     enum err err = check_values(y, n, m, form, &unit, info);
     if (err != ERR_OK) {
         return err;
     }
     int k = parameter_count(form, m);
     struct arena_mark mark = arena_mark(arena);
-    struct ets_problem p = {.y = y, .n = n, .model = {.form = *form, .m = m}};
+    struct ets_problem p = {
+        .y = y, .n = n, .model = {.form = *form, .m = m}, .effort = data->effort};
     p.unit = unit > 0 ? unit : 1;
     p.trace = ARENA_NEW_ARRAY(arena, double, 4L * n);
     p.smoothing = 1 + (form->trend != 'N') + (form->season != 'N') + (form->damped != 0);
@@ -472,7 +476,8 @@ static enum err fit_from(const double *y, int n, int m, const struct fit_call *c
                                     .has_gradient = 1,
                                     .iterations_max = form->season == 'N' ? FIRST_ITERATIONS : 300,
                                     .tolerance = 1e-9,
-                                    .gradient_small = 1e-6};
+                                    .gradient_small = 1e-6,
+                                    .effort = data->effort};
     if (like == NULL) {
         best = search(&p, &problem, u, best_u, arena);
     } else {
@@ -495,21 +500,22 @@ static enum err fit_from(const double *y, int n, int m, const struct fit_call *c
     return ets_at(y, n, ret, info);
 }
 
-enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, struct arena *arena,
+enum err ets_fit(const struct ets_data *data, const struct ets_form *form, struct arena *arena,
                  struct ets *ret, struct err_info *info)
 {
-    return fit_from(y, n, m, &(struct fit_call){.form = form}, arena, ret, info);
+    return fit_from(data, &(struct fit_call){.form = form}, arena, ret, info);
 }
 
-enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets *ret,
+enum err ets_auto(const struct ets_data *data, struct arena *arena, struct ets *ret,
                   struct err_info *info)
 {
     static const char errors[] = "AM", seasons[] = "NAM";
     struct ets trial = {0};
     double best = NUM_INFINITY;
     bool last = false; /* `trial` is the fit of the form before */
-    bool seasonal = m > 1 && m <= STATE_SEASON_MAX && n >= 2 * m + 6, any = false;
-    for (int i = 0; i < 2 * 3 * 3; i++) {
+    bool seasonal = data->m > 1 && data->m <= STATE_SEASON_MAX && data->n >= 2 * data->m + 6;
+    bool any = false;
+    for (int i = 0; i < 2 * 3 * 3 && (!any || effort_left(data->effort)); i++) {
         struct ets_form form = {errors[i % 2], i / 6 == 0 ? 'N' : 'A', seasons[i / 2 % 3],
                                 i / 6 == 2};
         if ((form.season != 'N' && !seasonal) || (form.error == 'A' && form.season == 'M')) {
@@ -520,8 +526,8 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
         bool near = last && form.error == 'M' && form.season == 'N';
         struct ets start = trial;
         struct fit_call call = {.form = &form, .like = &start};
-        last = near && fit_from(y, n, m, &call, arena, &trial, &why) == ERR_OK;
-        last = last || ets_fit(y, n, m, &form, arena, &trial, &why) == ERR_OK;
+        last = near && fit_from(data, &call, arena, &trial, &why) == ERR_OK;
+        last = last || ets_fit(data, &form, arena, &trial, &why) == ERR_OK;
         if (!last) {
             continue;
         }
@@ -531,7 +537,8 @@ enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets
             any = true;
         }
     }
-    return any ? ERR_OK : err_set(info, ERR_INVALID, "%d values are too few for any smoothing", n);
+    return any ? ERR_OK
+               : err_set(info, ERR_INVALID, "%d values are too few for any smoothing", data->n);
 }
 
 /* c_j: effect of an error on the forecast j steps later, additive classes. */

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "forecast/effort.h"
 #include "forecast/forecast.h"
 
 /* Exponential smoothing in state space form, error A or M, trend N, A or damped A, season N, A or M:
@@ -38,13 +39,20 @@ struct ets {
  * Errors: INVALID (multiplicative parts with values that are not positive). */
 enum err ets_at(const double *y, int n, struct ets *model, struct err_info *info) ATTR_NODISCARD;
 
-/* Fits one form; y[n] finite. m <= STATE_SEASON_MAX if there is a season.
+/* What is fitted: y[n], all finite, with a season of m steps, 1 for none. */
+struct ets_data {
+    const double *y;
+    int n, m;
+    struct effort *effort; /* counts the fit's work and bounds it; NULL: neither */
+};
+
+/* Fits one form. m <= STATE_SEASON_MAX if there is a season.
  * Errors: INVALID (too few values, or not positive where multiplied), LIMIT (season too long). */
-enum err ets_fit(const double *y, int n, int m, const struct ets_form *form, struct arena *arena,
+enum err ets_fit(const struct ets_data *data, const struct ets_form *form, struct arena *arena,
                  struct ets *ret, struct err_info *info) ATTR_NODISCARD;
 
 /* Best form by AICc; m > STATE_SEASON_MAX or too short for two seasons: without season. Errors: as ets_fit. */
-enum err ets_auto(const double *y, int n, int m, struct arena *arena, struct ets *ret,
+enum err ets_auto(const struct ets_data *data, struct arena *arena, struct ets *ret,
                   struct err_info *info) ATTR_NODISCARD;
 
 /* Forecast of h steps. The mean of (M,*,M) is the true mean, up to 0.2 % off the recursion. */

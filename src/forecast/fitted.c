@@ -93,11 +93,15 @@ static enum err fit_naive(struct fitted *fit, const double *y, int n, struct are
     return ERR_OK;
 }
 
-static enum err fit_ets(struct fitted *fit, const double *y, int n, const struct fitted *like,
+static enum err fit_ets(struct fitted *fit, const double *y, int n, const struct fit_how *how,
                         struct arena *arena, struct err_info *info)
 {
-    return like != NULL ? ets_fit(y, n, like->ets.m, &like->ets.form, arena, &fit->ets, info)
-                        : ets_auto(y, n, fit->season, arena, &fit->ets, info);
+    struct ets_data data = {.y = y, .n = n, .m = fit->season, .effort = how->effort};
+    if (how->like == NULL) {
+        return ets_auto(&data, arena, &fit->ets, info);
+    }
+    data.m = how->like->ets.m;
+    return ets_fit(&data, &how->like->ets.form, arena, &fit->ets, info);
 }
 
 /* Regressors of `rows` steps from step `from`. */
@@ -115,7 +119,7 @@ static double *fourier_rows(const struct fitted *fit, int from, int rows, struct
 static enum err fit_arima(struct fitted *fit, const double *y, int n, const struct fit_how *how,
                           struct arena *arena, struct err_info *info)
 {
-    struct arima_data data = {.y = y, .n = n};
+    struct arima_data data = {.y = y, .n = n, .effort = how->effort};
     struct arima_search search = arima_search_defaults(fit->season);
     if (fit->model == MODEL_FOURIER) {
         if (fit->season < 4 || n < 2 * fit->season) {
@@ -150,11 +154,12 @@ double *fitted_times(const struct fitted *fit, int from, int rows, struct arena 
 }
 
 /* Fits Prophet and measures how much of a residual is left a step later. */
-static enum err fit_prophet(struct fitted *fit, const double *y, int n, struct arena *arena,
-                            struct err_info *info)
+static enum err fit_prophet(struct fitted *fit, const double *y, int n, const struct fit_how *how,
+                            struct arena *arena, struct err_info *info)
 {
     double *time_s = fitted_times(fit, 0, n, arena);
     struct prophet_spec spec = prophet_defaults((n - 1) * fit->step_s, fit->step_s);
+    spec.effort = how->effort;
     if (fit->model == MODEL_PROPHET_LOGISTIC) {
         series_limits(y, n, &spec);
     }
@@ -194,18 +199,20 @@ static enum err fit_model(struct fitted *fit, const double *y, int n, const stru
     case MODEL_TREND:
         return fit_naive(fit, y, n, arena, info);
     case MODEL_ETS:
-        return fit_ets(fit, whole, n, how->like, arena, info);
+        return fit_ets(fit, whole, n, how, arena, info);
     case MODEL_THETA:
-        return theta_fit(whole, n, fit->season, arena, &fit->theta, info);
+        return theta_fit(&(struct ets_data){whole, n, fit->season, how->effort}, arena, &fit->theta,
+                         info);
     case MODEL_STL:
-        return stl_fit(whole, n, &fit->season, 1, how->like ? &how->like->stl.rest.form : NULL,
+        return stl_fit(whole, n, &fit->season, 1,
+                       &(struct stl_how){how->like ? &how->like->stl.rest.form : NULL, how->effort},
                        arena, &fit->stl, info);
     case MODEL_ARIMA:
     case MODEL_FOURIER:
         return fit_arima(fit, whole, n, how, arena, info);
     case MODEL_PROPHET:
     case MODEL_PROPHET_LOGISTIC:
-        return fit_prophet(fit, y, n, arena, info);
+        return fit_prophet(fit, y, n, how, arena, info);
     case MODEL_PROPHET_AR:
     case MODEL_REGRESSION:
     case MODEL_HOLT_WINTERS:
@@ -216,6 +223,14 @@ static enum err fit_model(struct fitted *fit, const double *y, int n, const stru
         break;
     }
     return err_set(info, ERR_INVALID, "%s is not fitted by itself", model_name(fit->model));
+}
+
+/* Models that iterate count their work as they go; that of the others is known from the length. */
+static bool is_counted(enum model model)
+{
+    return model == MODEL_ETS || model == MODEL_THETA || model == MODEL_STL ||
+           model == MODEL_ARIMA || model == MODEL_FOURIER || model == MODEL_PROPHET_AR ||
+           is_prophet(model);
 }
 
 enum err fitted_fit(enum model model, const struct series *series, const struct fit_how *how,
@@ -250,6 +265,9 @@ enum err fitted_fit(enum model model, const struct series *series, const struct 
                                  : "a negative value has no logarithm");
     }
     enum err err = fit_model(&fit, logs != NULL ? logs : series->y, series->n, how, arena, info);
+    if (!is_counted(model)) {
+        effort_spend(how->effort, EFFORT_UNIT * fitted_work(model, series->n, series->season, how));
+    }
     if (err == ERR_OK) {
         *ret = fit;
     }

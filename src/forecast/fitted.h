@@ -36,6 +36,9 @@ struct fit_how {
         like; /* take its order or form instead of searching, start from its coefficients; may be NULL */
     int models_max; /* most models of an order search; 0: the model's default */
     int horizon;    /* steps that the regression must reach; 0: FITTED_HORIZON */
+    struct effort *
+        effort; /* counts the work as it is done; what searches or iterates ends where it is once nothing is
+                              left, so the most is passed by one step of it at worst; NULL: neither */
 };
 
 struct fitted {
@@ -86,8 +89,8 @@ enum err fitted_forecast(const struct fitted *fit, int h, struct arena *arena, s
 /* Quantile q of step i, never above three times the largest value seen where the scale is a logarithm. */
 double fitted_quantile(const struct fitted *fit, const struct forecast *forecast, int i, double q);
 
-/* Work of a fit, in units of about a microsecond on one core of 2022 (docs/forecasting.md): an estimate from the model,
- * n values, the season and `how`, which the iteration limits of the optimisers keep true within a factor of a few. */
+/* Work that a fit will take, in units of struct effort (about a microsecond on one core of 2022): an estimate beforehand from
+ * the model, n values, the season and `how`; on the safe side. */
 double fitted_work(enum model model, int n, int season, const struct fit_how *how);
 
 /* Logistic growth where nothing else is known: cap at three times the largest value; floor at 0, or as far below the least

@@ -63,12 +63,14 @@ bool fitted_is_more(enum model model)
            model == MODEL_CROSTON || model == MODEL_TSB;
 }
 
-static enum err fit_prophet_ar(struct fitted *fit, const double *y, int n, struct arena *arena,
+static enum err fit_prophet_ar(struct fitted *fit, const double *y, int n,
+                               const struct fit_how *how, struct arena *arena,
                                struct err_info *info)
 {
     const double *time_s = fitted_times(fit, 0, n, arena);
     struct prophet_spec spec = prophet_defaults((n - 1) * fit->step_s, fit->step_s);
     const double *x = fitted_holidays(fit->holidays, &spec, time_s, n, arena);
+    spec.effort = how->effort;
     return prophet_ar_fit(time_s, y, n, x, &spec, arena, &fit->prophet_ar, info);
 }
 
@@ -94,7 +96,7 @@ enum err fitted_more_fit(struct fitted *fit, const double *y, int n, const struc
                          struct arena *arena, struct err_info *info)
 {
     if (fit->model == MODEL_PROPHET_AR) {
-        return fit_prophet_ar(fit, y, n, arena, info);
+        return fit_prophet_ar(fit, y, n, how, arena, info);
     }
     if (fit->model == MODEL_REGRESSION) {
         return fit_regression(fit, y, n, how->horizon, arena, info);

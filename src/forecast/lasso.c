@@ -36,6 +36,7 @@ static bool newton_step(struct lasso *p)
             p->sub[(long)a * count + b] = p->h[(long)i * p->k + p->index[b]];
         }
     }
+    effort_spend(p->effort, (double)count * count * (count / 6.0 + 2));
     if (!num_cholesky(p->sub, count)) {
         return true;
     }
@@ -71,8 +72,8 @@ void lasso_solve(struct lasso *p)
         p->sign[i] = penalised ? (p->x[i] > 0) - (p->x[i] < 0) : 0;
         p->active[i] = !penalised || p->sign[i] != 0;
     }
-    for (int round = 0; round < 8 * (p->k + 1); round++) {
-        for (int i = 0; i <= p->k && !newton_step(p); i++) {
+    for (int round = 0; round < 8 * (p->k + 1) && effort_left(p->effort); round++) {
+        for (int i = 0; i <= p->k && !newton_step(p) && effort_left(p->effort); i++) {
         }
         double worst = p->weight * (1 + 1e-9);
         int add = -1;

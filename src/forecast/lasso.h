@@ -3,6 +3,7 @@
 #define FORECAST_LASSO_H
 
 #include "base/arena.h"
+#include "forecast/effort.h"
 
 /* Least squares with absolute penalties on some of the unknowns, by an active set of signs: a Newton step on the
  * unknowns in use, cut at the first change of sign, then the most violated of the others is taken in. Exact to rounding
@@ -15,9 +16,10 @@ struct lasso {
     int k, from, to;
     double weight;
     double *h, *c, *x;
-    double *sub, *right; /* room: [k * k], [k] */
-    int *active, *sign;  /* [k]; the rows in use and the signs they are held to */
-    int *index;          /* [k] */
+    double *sub, *right;   /* room: [k * k], [k] */
+    int *active, *sign;    /* [k]; the rows in use and the signs they are held to */
+    int *index;            /* [k] */
+    struct effort *effort; /* counts each factor and bounds their number; may be NULL */
 };
 
 /* Room for k unknowns, all zero. Memory in `arena`. */

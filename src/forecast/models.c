@@ -21,6 +21,11 @@ const char *model_name(enum model model)
     return names[model];
 }
 
+static struct effort effort_of(const struct series *s)
+{
+    return (struct effort){.most = MODEL_WORK_BASE + (double)MODEL_WORK_EACH * s->n};
+}
+
 static enum err run_prophet(const struct series *s, int logistic, int h, struct arena *arena,
                             struct forecast *ret, struct err_info *info)
 {
@@ -30,6 +35,8 @@ static enum err run_prophet(const struct series *s, int logistic, int h, struct 
     }
     struct prophet_spec spec = prophet_defaults((s->n - 1) * s->step_s, s->step_s);
     struct prophet model;
+    struct effort effort = effort_of(s);
+    spec.effort = &effort;
     if (logistic) {
         series_limits(s->y, s->n, &spec);
     }
@@ -46,7 +53,8 @@ static enum err run_fitted(enum model model, const struct series *s, int h, stru
                            struct forecast *ret, struct err_info *info)
 {
     struct fitted fit;
-    struct fit_how how = {.horizon = h};
+    struct effort effort = effort_of(s);
+    struct fit_how how = {.horizon = h, .effort = &effort};
     enum err err = fitted_fit(model, s, &how, arena, &fit, info);
     return err == ERR_OK ? fitted_forecast(&fit, h, arena, ret, info) : err;
 }

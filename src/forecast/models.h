@@ -46,6 +46,10 @@ struct series {
     const struct holidays *holidays; /* for Prophet's models; NULL: none; outlives what is fitted */
 };
 
+/* Most work of one model's fit in model_forecast, in units of struct effort: half a second and two milliseconds a value. What
+ * iterates ends there, with what it has. */
+enum { MODEL_WORK_BASE = 500000, MODEL_WORK_EACH = 2000 };
+
 /* Forecast of h steps at the levels q[count], ascending in (0, 1), into out[h][count], ascending in each row, finite, and
  * not below 0 if no value of the series is.
  * Errors: INVALID (the model cannot be fitted to this series), LIMIT.

@@ -195,6 +195,8 @@ static double fit_member(struct online *online, int m, long end, bool search, st
     struct member *member = &online->member[m];
     struct fit_how how = {.log1p = member->fit.log1p, .horizon = online->spec.horizon};
     how.like = search || !member->there ? NULL : &member->fit;
+    struct effort effort = {.most = online->spec.fit_work_max};
+    how.effort = &effort;
     long first;
     double work;
     if (!plan_fit(online, m, end, &how, &first, &work)) {
@@ -211,9 +213,9 @@ static double fit_member(struct online *online, int m, long end, bool search, st
     } else {
         online->fits_failed++;
     }
-    online->work += work;
+    online->work += effort.used;
     arena_rewind(scratch, mark);
-    return work;
+    return effort.used;
 }
 
 /* A season that was found within a few per cent of a day or a week is that: the peak of a correlation is blunt. A week has its

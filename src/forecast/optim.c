@@ -111,7 +111,7 @@ static double line_search(struct search *s, const double *x, double value, doubl
                           double step)
 {
     int k = s->problem->k;
-    for (int tries = 0; tries < 40; tries++) {
+    for (int tries = 0; tries < 40 && effort_left(s->problem->effort); tries++) {
         for (int i = 0; i < k; i++) {
             s->next_x[i] = x[i] + step * s->direction[i];
         }
@@ -150,7 +150,8 @@ static double run(struct search *s, double *x)
         return value;
     }
     reset_inverse(s);
-    for (int iteration = 0; iteration < problem->iterations_max; iteration++) {
+    for (int iteration = 0; iteration < problem->iterations_max && effort_left(problem->effort);
+         iteration++) {
         double slope = set_direction(s);
         if (largest(s->grad, k) < problem->gradient_small) {
             break;

@@ -3,6 +3,7 @@
 #define FORECAST_OPTIM_H
 
 #include "base/arena.h"
+#include "forecast/effort.h"
 
 /* Function to minimise: its value at x[k], infinite or NaN where it is not defined. With `ret_grad` not NULL it also
  * writes the gradient, unless the problem says that it has none. */
@@ -16,6 +17,8 @@ struct optim_problem {
     int iterations_max;    /* steps of the quasi-Newton method */
     double tolerance;      /* stop when a step lowers the value by less than this, twice */
     double gradient_small; /* stop when every component of the gradient is below */
+    const struct effort *
+        effort; /* what `fn` counts into; the search ends where it is once nothing is left; may be NULL */
 };
 
 enum { OPTIM_MAX = 128 };

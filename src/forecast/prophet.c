@@ -149,6 +149,7 @@ enum err prophet_prepare(const double *time_s, const double *y, int n,
     double *known = ARENA_NEW_ARRAY(arena, double, n > 0 ? n : 1);
     int count = 0;
     *ret = (struct prophet){.spec = *spec};
+    ret->spec.effort = NULL;
     for (int i = 0; i < n; i++) {
         if (isfinite(y[i])) {
             known[count++] = time_s[i];
@@ -336,8 +337,14 @@ static void iterate(struct prophet_fit_state *s)
 {
     double s2 = fmax(dot(s->y, s->y, s->n) / s->n, 1e-12), last = -NUM_INFINITY;
     for (int round = 0; round < ROUNDS_MAX; round++) {
+        if (round > 0 && !effort_left(s->lasso.effort)) {
+            break;
+        }
         if (round == 0 || s->multiplied > 0) {
             build_gram(s);
+            effort_spend(s->lasso.effort,
+                         (double)s->n * (s->linear * (s->linear / 2.0 + 1) +
+                                         s->multiplied * (s->multiplied / 2.0 + 2)));
         }
         double squares = solve_linear(s, s2);
         if (s->multiplied > 0) {
@@ -394,7 +401,7 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
         return err;
     }
     if (spec->logistic) {
-        prophet_fit_logistic(ret, time_s, y, n, x, arena);
+        prophet_fit_logistic(ret, time_s, y, n, x, spec->effort, arena);
         return ERR_OK;
     }
     struct arena_mark mark = arena_mark(arena);
@@ -429,6 +436,7 @@ enum err prophet_fit(const double *time_s, const double *y, int n, const double 
     /* with the size of the multiplied block if that is larger: it borrows h, c and sub */
     s.lasso = lasso_new((int)size, head, head + ret->changes, 1 / spec->change_prior, arena);
     s.lasso.k = s.linear;
+    s.lasso.effort = spec->effort;
     fill_rows(&s, time_s, y, n, x, scaled);
     iterate(&s);
     arena_rewind(arena, mark);

@@ -2,6 +2,7 @@
 #ifndef FORECAST_PROPHET_H
 #define FORECAST_PROPHET_H
 
+#include "forecast/effort.h"
 #include "forecast/forecast.h"
 
 /* Prophet's model (Taylor, Letham 2018) at its exact maximum a posteriori:
@@ -43,6 +44,8 @@ struct prophet_spec {
     int regressor_count;
     double regressor_prior[PROPHET_FEATURES_MAX];
     int regressor_multiplicative[PROPHET_FEATURES_MAX];
+    struct effort
+        *effort; /* counts the fit's work and bounds it, NULL: neither; not kept in the model */
 };
 
 struct prophet {

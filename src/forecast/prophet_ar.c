@@ -27,7 +27,7 @@ enum err prophet_ar_fit(const double *time_s, const double *y, int n, const doub
         return err_set(info, ERR_INVALID, "%d values; the residual's model needs %d", known,
                        VALUES_MIN);
     }
-    struct arima_data data = {.y = rest, .n = n};
+    struct arima_data data = {.y = rest, .n = n, .effort = spec->effort};
     bool found = false;
     for (int p = 1; p <= AR_MAX; p++) {
         struct arima_order order = {.p = p, .m = 1};

@@ -58,6 +58,7 @@ static double row_value(const struct growth *s, int i, double *ret_trend, double
 static double residual_squares(const struct growth *s)
 {
     double sum = 0, g, by_z;
+    effort_spend(s->lasso.effort, (double)s->n * (s->k + 20)); /* an exponential is some 20 */
     for (int i = 0; i < s->n; i++) {
         double e = s->y[i] - row_value(s, i, &g, &by_z);
         sum += e * e;
@@ -71,6 +72,7 @@ static void build(struct growth *s, const double *x)
     const struct prophet *p = s->model;
     int k = s->k, wide = k + 1;
     memset(s->gram, 0, sizeof(double) * (size_t)wide * (size_t)wide);
+    effort_spend(s->lasso.effort, (double)s->n * wide * (wide / 2.0 + 2));
     for (int i = 0; i < s->n; i++) {
         const double *f = s->features + (long)i * p->features;
         double g, by_z, *row = s->row, target = s->y[i] - row_value(s, i, &g, &by_z);
@@ -124,7 +126,7 @@ static double step(struct growth *s, double *from, double *to)
     memcpy(s->lasso.x, from, sizeof(double) * (size_t)k);
     lasso_solve(&s->lasso);
     double share = 1;
-    for (int halving = 0; halving < HALVINGS_MAX; halving++) {
+    for (int halving = 0; halving < HALVINGS_MAX && effort_left(s->lasso.effort); halving++) {
         for (int i = 0; i < k; i++) {
             to[i] = halving == 0 ? s->lasso.x[i] : from[i] + share * (s->lasso.x[i] - from[i]);
         }
@@ -158,7 +160,7 @@ static void iterate(struct growth *s, struct arena *arena)
     struct prophet *p = s->model;
     double *from = ARENA_NEW_ARRAY(arena, double, s->k), *to = ARENA_NEW_ARRAY(arena, double, s->k);
     double last = prophet_log_posterior_at(p, residual_squares(s), s->n);
-    for (int round = 0; round < STEPS_MAX; round++) {
+    for (int round = 0; round < STEPS_MAX && effort_left(s->lasso.effort); round++) {
         double squares = step(s, from, to);
         if (squares < 0) {
             break;
@@ -174,7 +176,7 @@ static void iterate(struct growth *s, struct arena *arena)
 }
 
 void prophet_fit_logistic(struct prophet *model, const double *time_s, const double *y, int n,
-                          const double *x, struct arena *arena)
+                          const double *x, struct effort *effort, struct arena *arena)
 {
     struct arena_mark mark = arena_mark(arena);
     struct growth s = {.model = model, .k = 2 + model->changes + model->features};
@@ -196,6 +198,7 @@ void prophet_fit_logistic(struct prophet *model, const double *time_s, const dou
     s.gram = ARENA_NEW_ARRAY(arena, double, (s.k + 1L) * (s.k + 1L));
     s.row = ARENA_NEW_ARRAY(arena, double, s.k + 1);
     s.lasso = lasso_new(s.k, 2, 2 + model->changes, 1 / model->spec.change_prior, arena);
+    s.lasso.effort = effort;
     start(&s);
     iterate(&s, arena);
     arena_rewind(arena, mark);

@@ -21,6 +21,6 @@ double prophet_best_variance(double squares, int n);
 
 /* Fits logistic growth from a prepared model. */
 void prophet_fit_logistic(struct prophet *model, const double *time_s, const double *y, int n,
-                          const double *x, struct arena *arena);
+                          const double *x, struct effort *effort, struct arena *arena);
 
 #endif

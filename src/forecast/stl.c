@@ -342,8 +342,7 @@ double stl_strength(const double *y, int n, int m, struct arena *arena)
 }
 
 // NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
-// NOLINTNEXTLINE(readability-function-size): all eight are the call, none a pair
-enum err stl_fit(const double *y, int n, const int *m, int count, const struct ets_form *like,
+enum err stl_fit(const double *y, int n, const int *m, int count, const struct stl_how *how,
                  struct arena *arena, struct stl_ets *ret, struct err_info *info)
 {
     struct mstl split = {0};
@@ -357,8 +356,11 @@ enum err stl_fit(const double *y, int n, const int *m, int count, const struct e
         level[i] = split.trend[i] + split.rest[i];
     }
     struct stl_ets model = {.count = split.count};
-    err = like != NULL ? ets_fit(level, n, 1, like, arena, &model.rest, info)
-                       : ets_auto(level, n, 1, arena, &model.rest, info);
+    struct ets_data rest = {.y = level, .n = n, .m = 1, .effort = how->effort};
+    effort_spend(how->effort,
+                 200.0 * n * split.count); /* the loess: so much, whatever the values */
+    err = how->like != NULL ? ets_fit(&rest, how->like, arena, &model.rest, info)
+                            : ets_auto(&rest, arena, &model.rest, info);
     if (err != ERR_OK) {
         return err;
     }
@@ -401,7 +403,7 @@ enum err stl_forecast(const double *y, int n, const int *m, int count, int h, st
                       struct forecast *ret, struct err_info *info)
 {
     struct stl_ets model;
-    enum err err = stl_fit(y, n, m, count, NULL, arena, &model, info);
+    enum err err = stl_fit(y, n, m, count, &(struct stl_how){0}, arena, &model, info);
     if (err == ERR_OK) {
         stl_predict(&model, h, arena, ret);
     }

@@ -46,9 +46,14 @@ struct stl_ets {
     struct ets rest;
 };
 
-/* Fits. `like`: NULL, or the form that the rest is fitted with instead of a choice by AICc.
- * Errors: as mstl_split and ets_auto. */
-enum err stl_fit(const double *y, int n, const int *m, int count, const struct ets_form *like,
+/* How the rest is fitted. */
+struct stl_how {
+    const struct ets_form *like; /* with this form; NULL: with the best by AICc */
+    struct effort *effort;       /* counts the work and bounds it; NULL: neither */
+};
+
+/* Fits. Errors: as mstl_split and ets_auto. */
+enum err stl_fit(const double *y, int n, const int *m, int count, const struct stl_how *how,
                  struct arena *arena, struct stl_ets *ret, struct err_info *info) ATTR_NODISCARD;
 
 /* Forecast of h steps. */

@@ -77,9 +77,11 @@ static bool take_off_season(const double *y, int n, int m, double *v, double *ra
     return seasonal;
 }
 
-enum err theta_fit(const double *y, int n, int m, struct arena *arena, struct theta *ret,
+enum err theta_fit(const struct ets_data *data, struct arena *arena, struct theta *ret,
                    struct err_info *info)
 {
+    const double *y = data->y;
+    int n = data->n, m = data->m;
     if (n < 4) {
         return err_set(info, ERR_INVALID, "%d values; Theta needs 4", n);
     }
@@ -92,7 +94,9 @@ enum err theta_fit(const double *y, int n, int m, struct arena *arena, struct th
         theta.ratio[0] = 1;
     }
     struct ets_form form = {'A', 'N', 'N', 0};
-    enum err err = ets_fit(v, n, 1, &form, arena, &theta.ets, info);
+    struct ets_data level = {.y = v, .n = n, .m = 1, .effort = data->effort};
+    effort_spend(data->effort, (double)n * theta.m);
+    enum err err = ets_fit(&level, &form, arena, &theta.ets, info);
     if (err != ERR_OK) {
         return err;
     }
@@ -130,7 +134,8 @@ enum err theta_forecast(const double *y, int n, int m, int h, struct arena *aren
                         struct forecast *ret, double ret_parameters[3], struct err_info *info)
 {
     struct theta model = {0};
-    enum err err = theta_fit(y, n, m, arena, &model, info);
+    struct ets_data data = {.y = y, .n = n, .m = m};
+    enum err err = theta_fit(&data, arena, &model, info);
     if (err != ERR_OK) {
         return err;
     }

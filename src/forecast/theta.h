@@ -15,8 +15,8 @@ struct theta {
     double fit_term; /* (1 - (1 - alpha)^n) / alpha of the fit: the line's part in the level */
 };
 
-/* Fits; y[n] finite, n >= 4; m season, 1 for none. Errors: INVALID (too few values). */
-enum err theta_fit(const double *y, int n, int m, struct arena *arena, struct theta *ret,
+/* Fits; n >= 4. Errors: INVALID (too few values). */
+enum err theta_fit(const struct ets_data *data, struct arena *arena, struct theta *ret,
                    struct err_info *info) ATTR_NODISCARD;
 
 /* Forecast of h steps. */

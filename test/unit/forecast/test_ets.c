@@ -109,10 +109,11 @@ static void check_fitted(const char *name)
     struct ets_form form = form_of(&g);
     struct ets model;
     int m = (int)golden_number(&g, "frequency", 1);
-    EXPECT(ets_fit(y, n, m, &form, &g.arena, &model, &info) == ERR_OK);
+    struct ets_data data = {.y = y, .n = n, .m = m};
+    EXPECT(ets_fit(&data, &form, &g.arena, &model, &info) == ERR_OK);
     double gained = model.loglik - golden_number(&g, "loglik", NAN), aicc = 0;
     if (strstr(name, "auto") != NULL) {
-        EXPECT(ets_auto(y, n, m, &g.arena, &model, &info) == ERR_OK);
+        EXPECT(ets_auto(&data, &g.arena, &model, &info) == ERR_OK);
         aicc = model.aicc - golden_number(&g, "aicc", NAN);
     }
     if (getenv("GOLDEN_VERBOSE")) {

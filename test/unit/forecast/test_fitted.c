@@ -203,3 +203,87 @@ TEST(fitted_regression_with_updates_is_the_fit_of_all_and_copies_stand_alone)
     }
     arena_release(&arena);
 }
+
+/* Series that optimisers may get lost on. */
+static void fill_odd(struct rng *rng, int kind, double *y)
+{
+    for (int i = 0; i < N; i++) {
+        double noise = rng_normal(rng);
+        switch (kind) {
+        case 0:
+            y[i] = i % 7 == 0 ? 1e100 : 1;
+            break;
+        case 1:
+            y[i] = i < N / 2 ? 0 : 1e6;
+            break;
+        case 2:
+            y[i] = i % SEASON == 3 ? 50 : 0;
+            break;
+        case 3:
+            y[i] = exp(12 * noise);
+            break;
+        default:
+            y[i] = 5 + 1e-9 * noise;
+        }
+    }
+}
+
+TEST(fitted_ends_where_its_work_is_used_up)
+{
+    struct rng rng;
+    struct arena arena;
+    static double y[N];
+    rng_init(&rng, test_seed());
+    for (int kind = 0; kind < 5; kind++) {
+        fill_odd(&rng, kind, y);
+        for (int m = 0; m < MODEL_MEDIAN; m++) {
+            static struct fitted fit;
+            struct series series = {y, N, SEASON, 0, 300, NULL};
+            double used[2];
+            for (int round = 0; round < 2; round++) {
+                struct effort effort = {.most = 20000};
+                struct fit_how how = {.effort = &effort};
+                struct err_info info = {0};
+                struct forecast f;
+                arena_init(&arena, 1 << 28);
+                enum err err = fitted_fit((enum model)m, &series, &how, &arena, &fit, &info);
+                EXPECT(err == ERR_OK ? fitted_forecast(&fit, H, &arena, &f, NULL) == ERR_OK
+                                     : info.text[0] != 0);
+                used[round] = effort.used;
+                arena_release(&arena);
+            }
+            EXPECT_NEAR(used[0], used[1], 0);
+            /* at most one step of a search more: the fullest model's covariance over all values */
+            EXPECT_MSG(used[0] > 0 && used[0] < 25000, "%s, series %d: %g",
+                       model_name((enum model)m), kind, used[0]);
+        }
+    }
+}
+
+TEST(fitted_counts_what_a_search_takes_and_has_a_model_when_it_is_cut)
+{
+    static const enum model models[] = {MODEL_ETS, MODEL_ARIMA, MODEL_FOURIER};
+    struct rng rng;
+    struct arena arena;
+    static double y[N];
+    rng_init(&rng, test_seed());
+    arena_init(&arena, 1 << 28);
+    make_load(&rng, y, N);
+    for (int i = 0; i < COUNT_OF(models); i++) {
+        static struct fitted whole, cut;
+        struct forecast a, b;
+        struct series series = {y, N, SEASON, 0, 300, NULL};
+        struct effort all = {0}, some = {.most = 500};
+        struct fit_how freely = {.effort = &all}, bounded = {.effort = &some};
+        EXPECT_INT(fitted_fit(models[i], &series, &freely, &arena, &whole, NULL), ERR_OK);
+        EXPECT_INT(fitted_fit(models[i], &series, &bounded, &arena, &cut, NULL), ERR_OK);
+        EXPECT_MSG(some.used < all.used / 2, "%s: %g of %g", model_name(models[i]), some.used,
+                   all.used);
+        EXPECT_INT(fitted_forecast(&whole, H, &arena, &a, NULL), ERR_OK);
+        EXPECT_INT(fitted_forecast(&cut, H, &arena, &b, NULL), ERR_OK);
+        for (int t = 0; t < H; t++) {
+            EXPECT(isfinite(b.center[t]) && b.sd[t] > 0 && b.sd[t] < 1e4);
+        }
+    }
+    arena_release(&arena);
+}
