@@ -36,7 +36,7 @@ static const struct cli_option forecast_options[] = {
     {"plot", 0, CLI_TEXT, "FILE.svg", NULL,
      "also draw the forecast as a fan chart; with --backtest one for each origin, the last 12"},
     {"holidays", 0, CLI_TEXT, "FILE.csv", NULL,
-     "days unlike others, for Prophet's models (auto has one among others): CSV `ds,holiday` or `ds,holiday,lower_window,upper_window,prior_scale`"},
+     "days unlike others, for auto and Prophet's models: CSV `ds,holiday` or `ds,holiday,lower_window,upper_window,prior_scale`"},
     {"backtest", 0, CLI_FLAG, NULL, NULL,
      "print how far off each model would have been instead (csv: at each origin)"},
     {"online", 0, CLI_FLAG, NULL, NULL,

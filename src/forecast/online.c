@@ -134,6 +134,8 @@ bool online_begins(const struct online *online)
 void online_keep(struct online *online, double y)
 {
     bool known = isfinite(y) && fabs(y) <= ONLINE_VALUE_MAX;
+    double least = known && y < online->least ? y : online->least;
+    y = online_less_holidays(online, online->seen, y);
     if (known && online->begin == 0) {
         online->begin = fabs(y - online->still) > 0 ? online->seen : 0;
         online->still = y;
@@ -141,7 +143,7 @@ void online_keep(struct online *online, double y)
     online->history[online->seen % online->spec.history] = known ? y : NUM_NAN;
     online->newest = online->seen++;
     online->missing += !known;
-    online->least = known && y < online->least ? y : online->least;
+    online->least = least;
 }
 
 void online_sample(struct online *online, double y, struct arena *scratch)
@@ -272,6 +274,9 @@ void online_forecast(const struct online *online, int h, double *out,
             row[j] += move_at(online, i + 1, j);
         }
         finish_row(online, i + 1, row, scratch);
+        for (int j = 0; j < levels; j++) {
+            row[j] = online_with_holidays(online, online->seen + i, row[j]);
+        }
     }
     if (ret_report != NULL) {
         online_look(online, ret_report);

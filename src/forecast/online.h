@@ -40,9 +40,10 @@ enum {
 #define ONLINE_VALUE_MAX 1e100 /* samples beyond it, up or down, count as missing */
 
 struct online_spec {
-    double start_s;                  /* time of the first sample, seconds since 1970 */
-    double step_s;                   /* between samples, > 0 */
-    const struct holidays *holidays; /* for Prophet's models; outlives it; NULL: none */
+    double start_s; /* time of the first sample, seconds since 1970 */
+    double step_s;  /* between samples, > 0 */
+    const struct holidays
+        *holidays; /* taken off the samples, put back on the forecasts; outlives it; NULL: none */
     int season; /* steps of the season; 1: none; 0: found among a day and a week, again at each search */
     int horizon; /* most steps ahead, 1..ONLINE_HORIZON_MAX */
     int history; /* samples kept for fits, ONLINE_FEW..ONLINE_HISTORY_MAX; two weeks of 5 minutes: 4032 */

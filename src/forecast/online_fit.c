@@ -120,9 +120,8 @@ static struct series series_of(struct online *online, long first, long end, int 
     return (struct series){.y = y,
                            .n = n,
                            .season = season,
-                           .start_s = online->spec.start_s + (double)first * online->spec.step_s,
-                           .step_s = online->spec.step_s,
-                           .holidays = online->spec.holidays};
+                           .start_s = online_time(online, first),
+                           .step_s = online->spec.step_s};
 }
 
 /* Moves all members' memory to the other arena, the new fit among them. */
@@ -321,6 +320,7 @@ enum online_refit_state online_refit(struct online *online, double work, struct 
         online->searching = online->search_due;
         online->refit_due = online->search_due = false;
         if (online->searching) {
+            online_learn_holidays(online, scratch);
             search_season(online, scratch);
         }
     }
@@ -507,6 +507,7 @@ void online_load(struct online *online, const double *y, int n, struct arena *sc
     for (int i = skip; i < n; i++) {
         online_keep(online, y[i]);
     }
+    online_learn_holidays(online, scratch);
     online->oldest = online_first(online);
     online->season = n - skip >= ONLINE_FEW ? find_season(online, scratch) : online->season;
     for (long i = online->oldest; i < n; i++) {

@@ -64,7 +64,10 @@ struct online {
     int missing;
     double least; /* of the samples in sight */
     int season;
-    bool week_leads; /* the week's models are in the median in place of the day's */
+    bool holidays_known, holidays_scale; /* effects were learned; they are factors, else added */
+    double holiday
+        [HOLIDAY_COLUMNS_MAX]; /* effect of each column of the calendar; history and members are without */
+    bool week_leads;           /* the week's models are in the median in place of the day's */
     struct member member[MEMBERS_MAX];
     int member_count;
     struct arena store[2]; /* the members' memory, and where the next fit moves it */
@@ -100,6 +103,16 @@ long online_first(const struct online *online);
 
 /* Whether with the newest sample those before the series began have ceased to count. */
 bool online_begins(const struct online *online);
+
+/* Time of a sample, seconds since 1970. */
+double online_time(const struct online *online, long index);
+
+/* A sample without the effects of the holidays that it lies on, and a level with them. */
+double online_less_holidays(const struct online *online, long index, double y);
+double online_with_holidays(const struct online *online, long index, double level);
+
+/* Learns the holidays' effects from the samples in sight, anew, and takes them off those. */
+void online_learn_holidays(struct online *online, struct arena *scratch);
 
 /* Takes a sample into the history. */
 void online_keep(struct online *online, double y);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <math.h>
 
+#include "base/rng.h"
 #include "forecast/holidays.h"
 #include "forecast/models.h"
 #include "forecast/num.h"
+#include "forecast/online.h"
 #include "test.h"
 
 enum { DAYS = 120, H = 10 };
@@ -86,4 +88,95 @@ TEST(holiday_to_come_is_forecast_by_the_models_that_know_it)
         }
     }
     arena_release(&arena);
+}
+
+enum { HOURS = 24, LOADED = 70 * HOURS, AHEAD = 3 * HOURS };
+
+/* Days of 24 hours, at weekends 0.7 of others. `level` is added to a series whose feasts are 35 lower; 0: feasts are 0.4 of it. */
+static double hour_of(struct rng *rng, int t, const bool *feast, double level)
+{
+    int day = t / HOURS;
+    double y = (100 + 40 * sin(6.283185307179586 * t / HOURS)) * (day % 7 >= 5 ? 0.7 : 1);
+    y += 2 * rng_normal(rng) + level;
+    return !feast[day] ? y : (level < 0 ? y - 35 : 0.4 * y);
+}
+
+/* A feast to come is in the automatic choice, whichever members it is made of; the days around are as ever. */
+static void check_feast_to_come(double level, const int *feasts, int count)
+{
+    static double y[LOADED + AHEAD], out[AHEAD * 4];
+    bool feast[80] = {false};
+    struct holiday items[8];
+    struct holidays h;
+    struct rng rng;
+    struct arena home, scratch;
+    struct online *online;
+    rng_init(&rng, test_seed());
+    arena_init(&home, 1 << 26);
+    arena_init(&scratch, 1 << 28);
+    for (int i = 0; i < count; i++) {
+        feast[feasts[i]] = true;
+        items[i] = (struct holiday){"feast", feasts[i], 0, 0, 10};
+    }
+    for (int t = 0; t < LOADED + AHEAD; t++) {
+        y[t] = hour_of(&rng, t, feast, level);
+    }
+    EXPECT_INT(holidays_prepare(items, count, &home, &h, NULL), ERR_OK);
+    struct online_spec spec = online_defaults(3600, AHEAD);
+    spec.history = LOADED;
+    spec.holidays = &h;
+    EXPECT_INT(online_new(&spec, &home, &online, NULL), ERR_OK);
+    online_load(online, y, LOADED, &scratch);
+    online_forecast(online, AHEAD, out, NULL, &scratch);
+    double miss[4] = {0};
+    for (int t = 0; t < AHEAD; t++) {
+        miss[t / HOURS] += fabs(out[t * 4 + 1] - y[LOADED + t]) / HOURS;
+        EXPECT(out[t * 4] <= out[t * 4 + 1] && out[t * 4 + 1] <= out[t * 4 + 3]);
+    }
+    for (int day = 0; day < AHEAD / HOURS; day++) {
+        EXPECT_MSG(miss[day] < 9, "level %g, day %d: off by %g", level, day, miss[day]);
+    }
+    online_release(online);
+    arena_release(&home);
+    arena_release(&scratch);
+}
+
+TEST(holiday_to_come_is_in_the_automatic_choice)
+{
+    /* day 71 is the second of the horizon */
+    check_feast_to_come(0, (const int[]){22, 43, 71}, 3);
+    check_feast_to_come(-90, (const int[]){22, 43, 71}, 3);
+    check_feast_to_come(0, (const int[]){50, 71}, 2);
+}
+
+TEST(holiday_that_was_never_seen_changes_nothing)
+{
+    static double y[LOADED], out[2][AHEAD * 4];
+    const bool none[80] = {false};
+    static const struct holiday item = {"feast", 71, 0, 0, 10};
+    struct holidays h;
+    struct arena home, scratch;
+    arena_init(&home, 1 << 26);
+    arena_init(&scratch, 1 << 28);
+    EXPECT_INT(holidays_prepare(&item, 1, &home, &h, NULL), ERR_OK);
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int t = 0; t < LOADED; t++) {
+        y[t] = hour_of(&rng, t, none, 0);
+    }
+    for (int known = 0; known < 2; known++) {
+        struct online *online;
+        struct online_spec spec = online_defaults(3600, AHEAD);
+        spec.history = LOADED;
+        spec.holidays = known ? &h : NULL;
+        EXPECT_INT(online_new(&spec, &home, &online, NULL), ERR_OK);
+        online_load(online, y, LOADED, &scratch);
+        online_forecast(online, AHEAD, out[known], NULL, &scratch);
+        online_release(online);
+    }
+    for (int i = 0; i < AHEAD * 4; i++) {
+        EXPECT_NEAR(out[0][i], out[1][i], 0);
+    }
+    arena_release(&home);
+    arena_release(&scratch);
 }
