@@ -13,6 +13,9 @@
 enum { CORE_ARENA_MAX = 1 << 30, SCRATCH_ARENA_MAX = 1 << 30, CORE_PARTS_MAX = 1 << 15 };
 #define WEEK_S 604800
 
+/* What a pause is expected to be until one was measured: the old owner's last commit and the new one's first. */
+#define PAUSE_COMMITS 2.0
+
 /* The load's clock, from the start of the process on. */
 int64_t core_now_ns(const struct control *control)
 {
@@ -76,6 +79,8 @@ static struct manager_options options_of(const struct control *control)
         o.threshold = p == 0 || s->threshold < o.threshold ? s->threshold : o.threshold;
         o.sustain_s = p == 0 || sustain < o.sustain_s ? sustain : o.sustain_s;
         o.shadow_s = p == 0 ? (double)s->duration_ns * 1e-9 : o.shadow_s;
+        double commits = PAUSE_COMMITS * (double)config->pipelines[p]->commit_ns * 1e-9;
+        o.pause_s = p == 0 || commits > o.pause_s ? commits : o.pause_s;
     }
     o.threshold = o.threshold < o.threshold_now ? o.threshold : o.threshold_now;
     o.pause_s *= spec->time_scale; /* pauses are of the wall, the core's time is the load's */

@@ -229,7 +229,8 @@ static enum err read_split(const struct control *control, const struct control_a
     enum err err = read_target(control, args, own, &op->node, &op->lane, info);
     if (err == ERR_OK) {
         place_upper(op, op->node * lanes + op->lane, lanes);
-        err = check_room(control, op, own, op->node * lanes + op->lane, 0.5, info);
+        err = args->planned ? ERR_OK
+                            : check_room(control, op, own, op->node * lanes + op->lane, 0.5, info);
     }
     return err;
 }
@@ -245,7 +246,8 @@ static enum err read_migrate(const struct control *control, const struct control
     op->run->spec.node = (uint16_t)op->node;
     op->run->spec.lane = (uint16_t)op->lane;
     IGNORE_RESULT(snprintf(op->target, sizeof(op->target), "n%d/%d", op->node, op->lane));
-    return check_room(control, op, own, op->node * lanes + op->lane, 1, info);
+    return args->planned ? ERR_OK
+                         : check_room(control, op, own, op->node * lanes + op->lane, 1, info);
 }
 
 static enum err read_partition(const struct control *control, const struct control_request *request,

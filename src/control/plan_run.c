@@ -208,6 +208,7 @@ static bool order(struct control *control, struct plan_run *run, const struct pl
     control_args_init(&request->args);
     text_init(&request->text, &run->arena);
     request->args.apply = true;
+    request->args.planned = true;
     request->who = (struct control_who){.audit = true, .action = "manager plan"};
     memcpy(request->who.name, run->who, sizeof(run->who));
     IGNORE_RESULT(snprintf(request->who.role, sizeof(request->who.role), "operator")); /* fits */

@@ -126,6 +126,7 @@ struct control_args {
     bool apply;     /* else a dry run */
     bool drop_state;
     bool bare;         /* a node that is added: nothing is moved there */
+    bool planned;      /* a plan's step: where it goes was weighed with all the others */
     int64_t operation; /* number of one */
     bool active;       /* list those that are not final only */
     char last_event_id[CONTROL_EVENT_ID_MAX + 1];

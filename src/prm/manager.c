@@ -194,6 +194,10 @@ void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_n
 
 static void count_change(struct manager *m)
 {
+    m->placed_demand = 0;
+    for (int32_t c = 0; c < m->pipeline_count; c++) {
+        m->placed_demand += m->pipes[c].demand;
+    }
     if (m->now_ns - m->day_ns >= DAY_NS) {
         m->day_ns = m->now_ns;
         m->changes_today = 0;
@@ -508,6 +512,7 @@ static void forget_tunings(struct manager *m, const struct held *held)
         return;
     }
     m->tuned++;
+    planner_forget(m->planner);
     for (int32_t i = 0; i < m->tuning_count;) {
         if (strcmp(m->tunings[i].text, held->decision.setting) == 0) {
             m->tunings[i] = m->tunings[--m->tuning_count];

@@ -178,9 +178,25 @@ bool manager_window_open(const struct manager *m)
     return o->window_count == 0;
 }
 
+/* For so long partitions are not placed again for a load that is no more than it was, unless records wait: what is measured of
+ * lanes that are nearly full moves up and down, and each time another one would be the busiest. */
+#define SETTLE_S    900.0
+#define SETTLE_MORE 0.05
+
+static bool is_settled(const struct manager *m, const struct plan_option *o,
+                       const struct seen *seen)
+{
+    double demand = 0;
+    for (int32_t c = 0; c < m->pipeline_count; c++) {
+        demand += m->pipes[c].demand;
+    }
+    bool moves = o->kind == PLAN_MIGRATE || o->kind == PLAN_SPLIT;
+    return moves && !seen->late && demand <= m->placed_demand * (1 + SETTLE_MORE);
+}
+
 /* CHOSEN if the plan may be carried out now. */
 static enum plan_verdict forbidden(struct manager *m, const struct plan_option *o,
-                                   enum decision_cause cause)
+                                   const struct seen *seen, enum decision_cause cause)
 {
     const struct manager_options *opt = &m->options;
     if (m->draining) {
@@ -193,6 +209,9 @@ static enum plan_verdict forbidden(struct manager *m, const struct plan_option *
     bool ever = m->changed_ns != MANAGER_NEVER_NS;
     if (ever && since_s < opt->interval_s) {
         return PLAN_VERDICT_COOLING;
+    }
+    if (ever && since_s < SETTLE_S && is_settled(m, o, seen)) {
+        return PLAN_VERDICT_SETTLED;
     }
     if (cause == DECISION_URGENT) {
         return PLAN_VERDICT_CHOSEN;
@@ -375,7 +394,8 @@ void manager_decide(struct manager *m, const struct seen *seen, enum decision_ca
         return;
     }
     struct plan_option *o = &made.options[made.chosen];
-    enum plan_verdict verdict = made.chosen > 0 ? forbidden(m, o, cause) : PLAN_VERDICT_CHOSEN;
+    enum plan_verdict verdict =
+        made.chosen > 0 ? forbidden(m, o, seen, cause) : PLAN_VERDICT_CHOSEN;
     enum manager_mode mode = manager_mode_of(m, o->steps, o->step_count, seen->pipeline);
     if (verdict != PLAN_VERDICT_CHOSEN) {
         o->verdict = verdict;

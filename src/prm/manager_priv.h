@@ -102,6 +102,7 @@ struct manager {
     int64_t next_id, next_shadow, day_ns;
     int64_t changed_ns; /* the last change; of before the start: below 0 */
     int32_t changes_today;
+    double placed_demand; /* lanes that were asked for when the last change was begun */
     struct held held[MANAGER_PLANS_MAX];
     struct held *current; /* under way, or waiting for its verdict */
     struct held log;      /* what is logged and not kept */
@@ -131,6 +132,7 @@ struct seen {
     int32_t pipeline; /* worst off */
     bool sustained, urgent, spare;
     bool idle;       /* little is asked of all lanes, for long, and fusing partitions could pay */
+    bool late;       /* what waits is older than the objective, and grows */
     double passes_s; /* of the hottest lane at the planning quantile; NaN: not in sight */
     double passes_full_s; /* ... until it is full */
 };

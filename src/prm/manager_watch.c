@@ -351,6 +351,7 @@ static void look(struct manager *m, struct seen *seen)
     }
     seen->sustained = any;
     m->full_samples = hot >= o->threshold_now ? m->full_samples + 1 : 0;
+    seen->late = grows;
     seen->urgent = m->full_samples >= 2 || grows; /* one sample may be a slip */
     seen->passes_s = passes_after(m, seen->pipeline, hot, o->threshold);
     seen->passes_full_s = passes_after(m, seen->pipeline, hot, o->threshold_now);

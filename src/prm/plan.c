@@ -12,6 +12,11 @@ enum {
     ALL_PARTS_MAX = 8192, /* up to here all options are told, also those that cannot win */
 };
 
+/* What moves and splits must take off the busiest lane to be worth the change: of its load; of what its load may be off by
+ * chance. The busiest of many looks busier than it is, and the next one will. */
+#define RELIEF_LEAST 0.05
+#define RELIEF_NOISE 2.0
+
 const char *plan_step_name(enum plan_step_kind kind)
 {
     static const char *const names[] = {
@@ -54,6 +59,7 @@ struct deciding {
     double
         hottest; /* utilisation of the busiest lane if nothing is done, at the planning quantile */
     int32_t hottest_lane;
+    double noise;      /* of the busiest lane's utilisation, a standard deviation */
     double need, open; /* cores at the planning quantile; capacity of open lanes */
 };
 
@@ -389,6 +395,14 @@ static bool has_failed(const struct plan_input *input, uint64_t signature)
     return false;
 }
 
+/* Moves alone that leave the busiest lane about as busy as it is: what is measured moves by more than that. */
+static bool is_idle(const struct deciding *d, const struct plan_option *option)
+{
+    bool moves = option->kind == PLAN_MIGRATE || option->kind == PLAN_SPLIT;
+    double least = fmax(RELIEF_LEAST * option->max_before, RELIEF_NOISE * d->noise);
+    return moves && option->max_after > option->max_before - least;
+}
+
 static void choose(struct deciding *d)
 {
     struct plan *plan = d->plan;
@@ -401,6 +415,8 @@ static void choose(struct deciding *d)
         option->verdict = PLAN_VERDICT_DEARER;
         if (i > 0 && has_failed(d->input, option->signature)) {
             option->verdict = PLAN_VERDICT_FAILED_BEFORE;
+        } else if (i > 0 && is_idle(d, option)) {
+            option->verdict = PLAN_VERDICT_NO_HELP;
         } else if (i > 0 && !(option->cost < nothing->cost)) {
             bool helps = option->usage.late_seconds < nothing->usage.late_seconds ||
                          option->usage.lane_seconds < nothing->usage.lane_seconds;
@@ -547,6 +563,7 @@ static enum err check(const struct planner *p, const struct plan_input *input,
 static void weigh(struct deciding *d)
 {
     const struct planner *p = d->planner;
+    double busiest = -1;
     double quantile = cost_quantile(&d->options->prices);
     d->hottest_lane = -1;
     for (int32_t c = 0; c < p->in->pipeline_count; c++) {
@@ -558,6 +575,10 @@ static void weigh(struct deciding *d)
         for (int32_t c = 0; c < p->in->pipeline_count; c++) {
             int32_t cell = l * p->in->pipeline_count + c;
             load += (p->cell_high[cell] + p->cell_read[cell]) * d->growth[c];
+        }
+        if (p->in->lanes[l].open && load / p->in->lanes[l].capacity > busiest) {
+            busiest = load / p->in->lanes[l].capacity;
+            d->noise = planner_noise(p, l) / p->in->lanes[l].capacity;
         }
         d->need += load;
         d->open += p->in->lanes[l].open ? p->in->lanes[l].capacity : 0;

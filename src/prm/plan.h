@@ -86,6 +86,7 @@ enum plan_option_kind {
     X(FAILED_BEFORE, "the same change has failed before") \
     X(UNCONFIRMED, "the drop is not confirmed yet") \
     X(COOLING, "too soon after the last change") \
+    X(SETTLED, "partitions were placed for this load already") \
     X(BUDGET, "the day's changes are used up") \
     X(CLOSED, "outside the maintenance windows") \
     X(DRAINING, "a drain is under way") \

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <math.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "prm/planner_priv.h"
 
-/* How much of a measured cost is believed at once; all of one that is so far off. */
+/* How much of a measured cost is believed at once; all of one that is so far off for the second time in a row: one may be a
+ * slip. */
 #define COST_ALPHA 0.25
 #define COST_FAR   0.3
 
@@ -35,6 +37,8 @@ enum err planner_new(struct arena *arena, int32_t parts_max, int32_t shards_max,
     p->parts = ARENA_NEW_ARRAY(arena, struct weighed, parts_max);
     p->drift = ARENA_NEW_ARRAY(arena, struct drift, parts_max);
     p->who = ARENA_NEW_ARRAY(arena, uint64_t, parts_max);
+    p->old_drift = ARENA_NEW_ARRAY(arena, struct drift, parts_max);
+    p->old_who = ARENA_NEW_ARRAY(arena, uint64_t, parts_max);
     p->touched = ARENA_NEW_ARRAY(arena, int32_t, parts_max);
     p->marked = ARENA_NEW_ARRAY(arena, bool, parts_max);
     p->first = ARENA_NEW_ARRAY(arena, int32_t, lanes_max);
@@ -56,6 +60,25 @@ enum err planner_new(struct arena *arena, int32_t parts_max, int32_t shards_max,
     return ERR_OK;
 }
 
+/* Of a value smoothed by COST_ALPHA, whose steps are of this mean size: its deviation is larger by sqrt(2 / COST_ALPHA) / 2, a
+ * mean of sizes smaller than a deviation by sqrt(2 / pi). */
+#define NOISE_OF_STEPS 1.77
+
+double planner_noise(const struct planner *p, int32_t lane)
+{
+    double squares = 0;
+    for (int32_t i = p->first[lane]; i >= 0; i = p->parts[i].next) {
+        double step = (double)p->drift[i].error_naive;
+        squares += step * step;
+    }
+    return NOISE_OF_STEPS * sqrt(squares);
+}
+
+void planner_forget(struct planner *p)
+{
+    memset(p->who, 0, (size_t)p->drift_count * sizeof *p->who);
+}
+
 double planner_read(const struct planner *p, int32_t shard)
 {
     return p->shard_read[shard];
@@ -66,7 +89,8 @@ static double step_cost(struct drift *d, bool known, double cost)
 {
     double off = cost - d->cost;
     bool far = fabs(off) > COST_FAR * d->cost;
-    d->cost += (!known || far ? 1 : COST_ALPHA) * off;
+    d->cost += (!known || (far && d->far) ? 1 : COST_ALPHA) * off;
+    d->far = known && far && !d->far;
     return d->cost;
 }
 
@@ -93,6 +117,37 @@ static uint64_t identity(const struct load_input *in, const struct load_part *pa
 {
     uint64_t id = (uint64_t)in->shards[part->shard].id + 1;
     return (id << 26) ^ ((uint64_t)part->group_lo << 13) ^ part->group_hi;
+}
+
+/* Partitions that have another place in the list than before (one before them was split or fused) take what is known of them
+ * along. Lists that are not in order of shard and range are matched as far as they are. */
+static void follow_parts(struct planner *p, const struct load_input *in)
+{
+    bool same = in->part_count == p->drift_count;
+    for (int32_t i = 0; same && i < in->part_count; i++) {
+        same = p->who[i] == identity(in, &in->parts[i]);
+    }
+    int32_t before = p->drift_count, at = 0;
+    p->drift_count = in->part_count;
+    if (same || before == 0) {
+        return;
+    }
+    memcpy(p->old_who, p->who, (size_t)before * sizeof *p->who);
+    memcpy(p->old_drift, p->drift, (size_t)before * sizeof *p->drift);
+    for (int32_t i = 0; i < in->part_count; i++) {
+        uint64_t who = identity(in, &in->parts[i]);
+        if (i < before && p->old_who[i] == who) {
+            continue; /* where it was */
+        }
+        while (at < before && p->old_who[at] < who) {
+            at++;
+        }
+        p->who[i] = 0;
+        if (at < before && p->old_who[at] == who) {
+            p->who[i] = who;
+            p->drift[i] = p->old_drift[at];
+        }
+    }
 }
 
 /* What one partition asks for, and the step of its drift. Its link stays. */
@@ -169,6 +224,7 @@ enum err planner_load(struct planner *p, const struct load_input *input, struct 
         p->shard_read[i] = input->shards[i].rate_per_s * input->shards[i].read_s;
         p->of_shard[i] = 0;
     }
+    follow_parts(p, input);
     for (int32_t i = input->part_count - 1; i >= 0; i--) {
         int32_t lane = input->parts[i].lane;
         take_part(p, i);

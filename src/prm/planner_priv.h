@@ -22,6 +22,7 @@ struct drift {
     float level, trend;
     float error, error_naive; /* mean absolute, forgetting */
     float before;             /* last demand */
+    bool far;                 /* the last cost was far off what is believed */
 };
 
 /* A partition as the planner's walks see it: two in a cache line. */
@@ -41,6 +42,10 @@ struct planner {
     struct weighed *parts;       /* [parts] */
     struct drift *drift;
     uint64_t *who; /* shard id and range that `drift` is of */
+    struct drift
+        *old_drift; /* [parts_max] of the load before, when partitions have other places in it */
+    uint64_t *old_who;
+    int32_t drift_count; /* of the load before */
     /* [lanes] */
     int32_t *first; /* -1: none */
     double *lane_waiting;
@@ -113,5 +118,12 @@ void price_sketch(const struct sketch *sketch, struct plan_option *option);
 
 /* Reading of a shard, cores; growth and tuning apart. */
 double planner_read(const struct planner *planner, int32_t shard);
+
+/* How far the demand of a lane may be off by chance, cores: one standard deviation, from how much that of its partitions moves
+ * between samples. */
+double planner_noise(const struct planner *planner, int32_t lane);
+
+/* What partitions cost is no longer what it was (a setting has changed): the next load is believed at once. */
+void planner_forget(struct planner *planner);
 
 #endif

@@ -4,7 +4,8 @@
  * Three layouts follow one another: what is there; at once, the moves between lanes that are there; after the start-up, those
  * to new nodes. What waits goes with what is moved. A moved partition stands still for the pause: what it gets meanwhile
  * waits where it comes. Of the lanes of a pipeline the latest counts: the load of all goes up and down together, so their
- * late times lie within each other. What still waits at the window's end is priced by the time it takes to drain.
+ * late times lie within each other. What still waits at the window's end is priced by the time it takes to drain,
+ * with no bound that many layouts would reach alike.
  *
  * A lane is full at two levels, each for half of the price: at what changes are to come before, and half-way from there to the
  * whole. With the first alone all layouts are equally late once no node is left to add, and none is worth a move. */
@@ -16,6 +17,11 @@
 
 /* Steps of lane queues that one price may take: with many lanes, fewer paths. */
 enum { PIECES_MAX = 200000, PATHS_LEAST = 16 };
+
+/* What waits at the window's end drains at this share of the lane's capacity at least, however much is coming then: a layout under
+ * which more waits is always the dearer one, also where none can keep up. */
+#define DRAIN_LEAST  0.25
+#define DRAIN_MOST_S 86400.0
 
 enum phase { BEFORE, AT_ONCE, AFTER, PHASES };
 enum { LEVELS = 2 };
@@ -362,8 +368,9 @@ static void run_path(struct pricing *p, const struct paths *paths, int32_t path,
     }
     for (int32_t i = 0; i < p->queued_count; i++) {
         const struct queued *q = &p->queued[i];
-        count_late(q, queue_drain(q->work, q->rate, q->capacity, q->objective_s, paths->window_s),
-                   p->pipes, latest);
+        double drains = fmax(q->capacity, q->rate + DRAIN_LEAST * q->capacity);
+        count_late(q, queue_drain(q->work, q->rate, drains, q->objective_s, DRAIN_MOST_S), p->pipes,
+                   latest);
     }
     for (int32_t c = 0; c < p->pipes; c++) {
         late[c] += latest[c];

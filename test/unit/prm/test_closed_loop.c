@@ -35,6 +35,8 @@ struct scenario {
     double rise_h; /* how long the morning's rise takes */
     double noise;  /* of the load's points, standard deviation of the logarithm */
     double fuzz;   /* of what is measured, the same */
+    double own;    /* cores that each partition takes by itself */
+    double peak;   /* share of all lanes that the peak asks for; 0: PEAK_SHARE */
     uint64_t seed;
 };
 
@@ -95,8 +97,9 @@ static void make_load(void)
     for (int32_t i = DAYS * DAY_POINTS; i <= DAYS * DAY_POINTS + 12 * 13; i++) {
         top = fmax(top, f.points[i]);
     }
-    /* The peak asks for PEAK_SHARE of all lanes, reading included. */
-    f.unit = PEAK_SHARE * LANES / (WORK_S + LANES * READ_S) / top;
+    /* The peak asks for so much of all lanes, reading included. */
+    double peak = f.s.peak > 0 ? f.s.peak : PEAK_SHARE;
+    f.unit = (peak * LANES - f.s.own * f.s.parts) / (WORK_S + LANES * READ_S) / top;
 }
 
 static double rate_at(double second)
@@ -282,7 +285,7 @@ static void arrive(double rate, double *demand)
     bool reads[LANES][SHARDS] = {{false}};
     for (int32_t i = 0; i < f.part_count; i++) {
         const struct load_part *part = &f.parts[i];
-        double work = rate / SHARDS * part->share * WORK_S;
+        double work = rate / SHARDS * part->share * WORK_S + f.s.own;
         work += reads[part->lane][part->shard] ? 0 : rate / SHARDS * READ_S;
         reads[part->lane][part->shard] = true;
         f.waiting[i] += work;
@@ -328,7 +331,7 @@ static double lag_now(double rate)
 {
     double demand[LANES] = {0}, left[LANES] = {0}, lag = 0;
     for (int32_t i = 0; i < f.part_count; i++) {
-        demand[f.parts[i].lane] += rate / SHARDS * f.parts[i].share * WORK_S;
+        demand[f.parts[i].lane] += rate / SHARDS * f.parts[i].share * WORK_S + f.s.own;
         left[f.parts[i].lane] += f.waiting[i];
     }
     for (int32_t l = 0; l < LANES; l++) {
@@ -376,8 +379,8 @@ static void manage(double now_s)
     memcpy(parts, f.parts, sizeof parts);
     for (int32_t i = 0; i < f.part_count; i++) {
         parts[i].share = fmin(1, fuzzed(parts[i].share));
-        parts[i].work_s = fuzzed(WORK_S);
-        parts[i].waiting = f.waiting[i] / WORK_S;
+        parts[i].work_s = fuzzed(WORK_S + f.s.own / (rate / SHARDS * f.parts[i].share));
+        parts[i].waiting = f.waiting[i] / parts[i].work_s;
     }
     for (int32_t s = 0; s < SHARDS; s++) {
         f.shards[s].rate_per_s = rate / SHARDS;
@@ -509,7 +512,8 @@ static void react(double now_s)
     for (int32_t i = 0; i < f.part_count; i++) {
         work += f.waiting[i];
     }
-    history[0] = fuzzed(rate_at(now_s - INTERVAL_S / 2.0) * (WORK_S + 2 * READ_S));
+    history[0] =
+        fuzzed(rate_at(now_s - INTERVAL_S / 2.0) * (WORK_S + 2 * READ_S) + f.s.own * f.part_count);
     struct policy_input in = {.now_s = now_s,
                               .demand = history[0],
                               .work = work,
@@ -578,7 +582,8 @@ static double cost_of_run(const struct outcome *o)
     return cost_of(&prices, &usage, LANES);
 }
 
-static void compare(const struct scenario *s)
+/*   changes_factor  so many times the reactive rule's changes are allowed */
+static void compare(const struct scenario *s, int64_t changes_factor)
 {
     struct outcome managed = run(s, true), reacted = run(s, false);
     EXPECT_MSG(managed.late_s <= reacted.late_s, "%d parts: late %g s, reactive %g s", s->parts,
@@ -586,20 +591,39 @@ static void compare(const struct scenario *s)
     EXPECT_MSG(cost_of_run(&managed) <= 1.12 * cost_of_run(&reacted),
                "%d parts: cost %g, reactive %g", s->parts, cost_of_run(&managed),
                cost_of_run(&reacted));
-    EXPECT_MSG(managed.changes <= 2 * reacted.changes && managed.applies <= 30,
+    EXPECT_MSG(managed.changes <= changes_factor * reacted.changes && managed.applies <= 30,
                "%d parts: %lld changes in %lld plans, reactive %lld", s->parts,
                (long long)managed.changes, (long long)managed.applies, (long long)reacted.changes);
+}
+
+/* For four hours the load asks for nearly all there is, and what is measured of it moves by an eighth: there is little to be won
+ * by moving, and each move is a pause. (It was late for 881 s in 161 changes when each of them seemed to help.) */
+TEST(closed_loop_at_a_peak_that_fills_all_lanes_moves_no_partitions_to_and_fro)
+{
+    compare(&(struct scenario){.parts = 12,
+                               .zipf = 0.3,
+                               .rise_h = 0.5,
+                               .noise = 0.02,
+                               .fuzz = 0.12,
+                               .own = 0.02,
+                               .peak = 0.95,
+                               .seed = 11},
+            3);
 }
 
 /* Few partitions, which must be cut; the reactive rule moves them whole. */
 TEST(closed_loop_with_few_partitions_is_late_no_more_than_the_reactive_rule)
 {
-    compare(&(struct scenario){
-        .parts = 6, .zipf = 0.6, .rise_h = 3, .noise = 0.08, .fuzz = 0.04, .seed = 108});
+    compare(
+        &(struct scenario){
+            .parts = 6, .zipf = 0.6, .rise_h = 3, .noise = 0.08, .fuzz = 0.04, .seed = 108},
+        2);
 }
 
 TEST(closed_loop_with_many_partitions_is_late_no_more_than_the_reactive_rule)
 {
-    compare(&(struct scenario){
-        .parts = 48, .zipf = 0, .rise_h = 1, .noise = 0.08, .fuzz = 0.04, .seed = 103});
+    compare(
+        &(struct scenario){
+            .parts = 48, .zipf = 0, .rise_h = 1, .noise = 0.08, .fuzz = 0.04, .seed = 103},
+        2);
 }

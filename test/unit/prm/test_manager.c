@@ -508,7 +508,7 @@ TEST(manager_tells_a_layout_that_disappoints_from_a_forecast_that_does)
     run(8400, 1);
     EXPECT_INT(w.applies, 1);
     int64_t first = w.last.id;
-    run(8400, 1); /* so bad that it cannot wait for the verdict's time */
+    run(8400, 3); /* so bad that it cannot wait for the verdict's time: once that is sure */
     EXPECT_INT(w.judged.id, first);
     EXPECT(w.judged.outcome.layout_failed && !w.judged.outcome.forecast_failed);
     EXPECT_MSG(w.judged.outcome.work_ratio > 2, "%g", w.judged.outcome.work_ratio);

@@ -155,14 +155,16 @@ TEST(plan_prices_what_waits_by_hand)
     options.may_split = false;
     part(0, 0, 1.2, 0.05);
     struct plan plan = plan_of(&in, &options);
-    /* 0.25 cores too much: late once what waits is more than came in 2 s; and it never drains, which counts as much again. */
-    double late = options.horizon_s - 2 * 1.25 / 0.25 + options.horizon_s;
+    /* 0.25 cores too much: late once what waits is more than came in 2 s; what waits at the end drains at a quarter of a core. */
+    double too_much = 0.25 * options.horizon_s;
+    double late = options.horizon_s - 2 * 1.25 / 0.25 + (too_much - 2 * 1.25) / 0.25;
     EXPECT_NEAR(plan.options[0].usage.late_seconds, late, 1e-6);
     EXPECT_NEAR(plan.options[0].cost, options.horizon_s + 19 * late, 1e-6);
     /* What waits already is late from the first second on. */
     parts[0].waiting = 10000;
     plan = plan_of(&in, &options);
-    EXPECT_NEAR(plan.options[0].usage.late_seconds, 2 * options.horizon_s, 1e-6);
+    late = options.horizon_s + (12 + too_much - 2 * 1.25) / 0.25; /* 12 CPU seconds wait */
+    EXPECT_NEAR(plan.options[0].usage.late_seconds, late, 1e-6);
 }
 
 TEST(plan_moves_before_it_splits_and_splits_before_it_adds)
