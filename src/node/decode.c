@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/decode.h"
 
+#include <math.h>
+
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -12,6 +14,7 @@ struct span {
     int64_t first_offset, next_offset;
     int32_t record_count;
     bool control; /* transaction markers: no records of ours */
+    bool compressed;
 };
 
 struct inflated {
@@ -28,6 +31,7 @@ struct decoded {
     int64_t first_offset, next_offset;
     struct span *spans;
     int32_t span_count, span_cap;
+    double fill; /* of what a window takes, how much its batches are; at most 1, or one batch */
     /* the window of rows that is decoded; rows.first_offset == rows.next_offset: none */
     struct rows rows;
     int32_t row_cap;
@@ -241,10 +245,33 @@ static enum err find_spans(struct decoded *entry, ptrdiff_t bytes, struct err_in
             .next_offset = header.base_offset + header.last_offset_delta + 1,
             .record_count = header.record_count,
             .control = (header.attributes & 0x20) != 0,
+            .compressed = (header.attributes & 7) != 0,
         };
         at += total;
     }
     return ERR_OK;
+}
+
+/* An entry is one window, so that views which take turns at it find its rows decoded, however far each has come: what it was
+ * read of beyond that is read again. (With several windows in it each view would decode all of them for itself.) Only a batch
+ * that is larger than a window has several. */
+static void cut_to_window(struct decoded *entry)
+{
+    int32_t kept = 0, inflated = 0;
+    int64_t rows = 0;
+    for (; kept < entry->span_count; kept++) {
+        const struct span *span = &entry->spans[kept];
+        rows += span->control ? 0 : span->record_count;
+        inflated += !span->control && span->compressed;
+        if (kept > 0 && (rows > DECODE_ROWS_MAX || inflated > DECODE_INFLATED_MAX)) {
+            break;
+        }
+        entry->fill = fmax((double)rows / DECODE_ROWS_MAX, (double)inflated / DECODE_INFLATED_MAX);
+    }
+    if (kept < entry->span_count) {
+        entry->next_offset = entry->spans[kept].first_offset;
+        entry->span_count = kept;
+    }
 }
 
 enum err decode_put(struct decode_cache *cache, struct decode_shard *shard, struct decoded *entry,
@@ -259,6 +286,7 @@ enum err decode_put(struct decode_cache *cache, struct decode_shard *shard, stru
     }
     entry->first_offset = first_offset;
     entry->next_offset = next_offset;
+    cut_to_window(entry);
     entry->rows.first_offset = entry->rows.next_offset = 0;
     entry->shard = shard;
     entry->next = shard->first;
@@ -275,10 +303,13 @@ enum err decode_put(struct decode_cache *cache, struct decode_shard *shard, stru
 
 int64_t decode_next_read_bytes(const struct decoded *entry, int64_t usual)
 {
-    int64_t largest = 1;
+    int64_t largest = 1, all = 0;
     for (int32_t i = 0; i < entry->span_count; i++) {
         largest = entry->spans[i].len > largest ? entry->spans[i].len : largest;
+        all += entry->spans[i].len;
     }
+    double window = entry->fill > 0 ? (double)all / entry->fill : (double)usual;
+    usual = window < (double)usual ? (int64_t)window : usual;
     int64_t batches = usual / largest > 2 ? usual / largest : 2;
     int64_t bytes = batches * largest;
     return bytes < LOG_BATCH_BYTES_MAX ? bytes : LOG_BATCH_BYTES_MAX;

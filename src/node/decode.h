@@ -9,10 +9,11 @@
 /* A lane's cache of decoded batches: what one read of the log gave, decoded once, for all views near it. Bounded by
  * bytes; the least lately used goes first. One thread.
  *
- * A read is an entry. Of an entry, a window of rows is decoded at a time (at most about DECODE_ROWS_MAX), so that a
- * batch of very many very small records costs no more memory than others. */
+ * A read is an entry, which holds what one window of rows takes (DECODE_ROWS_MAX of them, of DECODE_INFLATED_MAX compressed
+ * batches) and is decoded once. Of a batch of more records a window is decoded at a time, so that one of very many very small
+ * records costs no more memory than others. */
 
-enum { DECODE_ROWS_MAX = 16384, DECODE_INFLATED_MAX = 32, DECODE_PADDING = 64 };
+enum { DECODE_ROWS_MAX = 16384, DECODE_INFLATED_MAX = 64, DECODE_PADDING = 64 };
 
 /* How the records of a shard are to be understood. */
 struct decode_rules {
@@ -47,13 +48,13 @@ struct decoded *decode_begin(struct decode_cache *cache, int64_t read_bytes, voi
 void decode_drop(struct decode_cache *cache, struct decoded *entry);
 
 /* The read is done: `bytes` of record batches, whole, checked by the log, that stand for offsets [first, next). The entry
- * is in the shard's list from now on. CORRUPT if a batch's header makes no sense (the entry is dropped). */
+ * is in the shard's list from now on, with as many of them as a window takes, one at least. CORRUPT if a batch's header makes no sense (the entry is dropped). */
 ATTR_NODISCARD enum err decode_put(struct decode_cache *cache, struct decode_shard *shard,
                                    struct decoded *entry, ptrdiff_t bytes, int64_t first_offset,
                                    int64_t next_offset, struct err_info *info);
 
 /* How many bytes the read behind `entry` should ask for, where `usual` are asked for at first: as many batches of the size of
- * its largest as fit those, two at least. A read gives whole batches: what it reads of the next one is read again. */
+ * its largest as fit those and a window, two at least. A read gives whole batches: what it reads of the next one is read again. */
 int64_t decode_next_read_bytes(const struct decoded *entry, int64_t usual);
 
 /* Rows that hold `offset`, or NULL if it must be read first. They stay until the next call of decode_begin,

@@ -474,13 +474,14 @@ static bool turn_step(struct lane *lane, struct partition *part)
     return false;
 }
 
-static void turn(struct lane *lane, struct partition *part, int32_t *steps)
+static void turn(struct lane *lane, struct partition *part, int64_t cpu_end, int32_t *steps)
 {
     part->ready = false;
     bool more =
         !part->held && (part->state == PARTITION_RUNNING || part->state == PARTITION_STALLED);
     for (int32_t i = 0;
-         more && i < lane->tuning.slice_batches && !lane->reset_wanted && !lane_commit_full(lane);
+         more && i < lane->tuning.slice_batches && (i == 0 || lane->work.lap.cpu_ns < cpu_end) &&
+         !lane->reset_wanted && !lane_commit_full(lane);
          i++) {
         (*steps)++;
         more = turn_step(lane, part);
@@ -502,7 +503,7 @@ static void run(struct lane *lane)
             lane->blocked = lane->flying != NULL;
             return;
         }
-        turn(lane, queue_pop(&lane->ready), &steps);
+        turn(lane, queue_pop(&lane->ready), cpu_end, &steps);
     }
 }
 

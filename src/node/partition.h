@@ -121,7 +121,8 @@ struct partition {
     bool marked_idle;
     bool meta_written;
     bool hurry; /* handed over and behind since: its results leave with every commit that can go */
-    bool cut_each; /* a cut after every batch: an operator may have to wait (P1a) */
+    bool cut_each;                 /* a cut after every batch: an operator may have to wait (P1a) */
+    double row_cost_ns, row_bytes; /* CPU and arena of an own row, smoothed; 0: not known yet */
     int64_t tick_ns;
 
     int64_t committed[2];

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <math.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -10,6 +11,20 @@
  * what a risen watermark closes. */
 
 enum { BATCH_BYTES_MAX = 1 << 20 };
+
+/* A batch is to cost so much CPU and make so many bytes in its arena at most, and to begin with has so many rows. What waits is
+ * there at once, so a lane that lags would take the most rows there may be: where each is dear (a flat_map makes a hundred of it)
+ * that is ten times what a lane of a few percent of a core may run at a time, and more than the caches hold, so that each costs
+ * half as much again, and the lane goes on lagging. */
+enum {
+    BATCH_CPU_NS = 500000,
+    BATCH_ARENA_BYTES = 512 << 10,
+    BATCH_ROWS_LEAST = 16,
+    BATCH_ROWS_FIRST = 128
+};
+
+/* How much of a measured cost of a row is believed at once. */
+#define ROW_COST_ALPHA 0.25
 
 /* --- outputs --- */
 
@@ -170,6 +185,29 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
 
 /* --- figures --- */
 
+/* Rows that the next batch may have. A shadow's are as many as there may be, alike for twins. */
+static int32_t rows_of_batch(const struct partition *part, const struct lane_tuning *tuning)
+{
+    double rows = BATCH_ROWS_FIRST;
+    if (tuning->figures_off || part->shadow != NULL) {
+        return tuning->batch_rows;
+    }
+    if (part->row_cost_ns > 0) {
+        rows = fmin(BATCH_CPU_NS / part->row_cost_ns, BATCH_ARENA_BYTES / part->row_bytes);
+        rows = fmax(rows, BATCH_ROWS_LEAST);
+    }
+    return rows < tuning->batch_rows ? (int32_t)rows : tuning->batch_rows;
+}
+
+static void learn_row(struct partition *part, const struct work *work, int64_t cpu_ns, int32_t rows)
+{
+    double cost_ns = (double)(cpu_ns + 1) / rows;
+    double bytes = (double)(work->bench->batch_arena.used_bytes + 1) / rows;
+    double believed = part->row_cost_ns > 0 ? ROW_COST_ALPHA : 1;
+    part->row_cost_ns += believed * (cost_ns - part->row_cost_ns);
+    part->row_bytes += believed * (bytes - part->row_bytes);
+}
+
 static int64_t lap(struct work *work)
 {
     return work->tuning->figures_off ? 0 : clock_lap_ns(work->clock, &work->lap);
@@ -218,7 +256,11 @@ static enum step_result after_chain(struct partition *part, struct work *work, e
         err = partition_cut(part, work->commit, &work->info);
     }
     partition_account(part);
-    part->figures.work_cpu_ns += lap(work);
+    int64_t cpu_ns = lap(work);
+    part->figures.work_cpu_ns += cpu_ns;
+    if (slice != NULL && slice->taken > 0) {
+        learn_row(part, work, cpu_ns, slice->taken);
+    }
     if (err != ERR_OK) {
         work->info.code = err;
         partition_fail(part, &work->info);
@@ -397,8 +439,8 @@ static enum step_result step_read(struct partition *part, struct work *work, int
     }
     struct view_slice slice;
     int64_t first_offset = view->position.next_offset;
-    view_take(view, rows, work->tuning->batch_rows, BATCH_BYTES_MAX, &work->bench->batch_arena,
-              &slice);
+    view_take(view, rows, rows_of_batch(part, work->tuning), BATCH_BYTES_MAX,
+              &work->bench->batch_arena, &slice);
     slice.input = input;
     part->moved[input] = true;
     part->figures.records_read += slice.scanned;

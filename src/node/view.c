@@ -339,6 +339,7 @@ void view_take(struct view *view, const struct rows *rows, int32_t rows_max, int
     };
     int32_t end = view_choose(view, rows, from, rows_max, bytes_max, &choice);
     struct view_slice slice = {.scanned = end - from,
+                               .taken = choice.count,
                                .reject_count = choice.reject_count,
                                .rejects = choice.rejects,
                                .bytes = choice.bytes,

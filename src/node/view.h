@@ -71,6 +71,7 @@ void view_release(struct view *view);
 struct view_slice {
     struct batch *batch;    /* NULL: none of the rows is its own */
     int64_t scanned;        /* rows looked at */
+    int32_t taken;          /* own rows in the batch, as it was made */
     int64_t bytes;          /* keys and values of its own */
     int64_t stamped;        /* own rows behind the watermark */
     int32_t reject_count;   /* own rows without a readable time */

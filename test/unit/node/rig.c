@@ -105,6 +105,7 @@ void rig_init(struct rig *rig, const struct rig_options *options)
 {
     *rig = (struct rig){.options = *options};
     rig->world = world_new(&(struct world_options){.seed = options->seed,
+                                                   .step_cost_ns = options->step_cost_ns,
                                                    .stall_probability = options->stall_probability,
                                                    .stall_max_ns = 40000000});
     rig->log = log_memory_new(&(struct log_memory_options){

@@ -23,6 +23,7 @@ struct rig_options {
     bool eager;
     int64_t memory_bytes; /* 0: much */
     double again_probability;
+    int64_t step_cost_ns;     /* CPU of a step, and of what is timed in it, mean; 0: little */
     double stall_probability; /* of a thread being held up for up to 40 ms after a step */
     uint32_t flags;           /* enum runtime_flags */
     struct lane_tuning tuning;

@@ -246,3 +246,39 @@ TEST(run_until_end_ends_sources_that_have_not_ended_and_only_once)
     arena_release(&arena);
     rig_release(&rig);
 }
+
+/* What waits when a lane lags is there at once. A batch of it is to cost no more than a lane may run at a time. */
+TEST(batches_have_few_rows_where_rows_are_dear)
+{
+    enum { ROWS = 4000 };
+    int64_t batches[2] = {0};
+    for (int dear = 0; dear < 2; dear++) {
+        struct rig rig;
+        struct rig_options options = two_stages();
+        options.source_shards = options.partitions = 1;
+        options.step_cost_ns = dear ? 4000000 : 2000;
+        rig_init(&rig, &options);
+        struct rig_record *records = MEM_NEW_ARRAY(struct rig_record, ROWS);
+        for (int i = 0; i < ROWS; i++) {
+            records[i] = (struct rig_record){"a", "user1", 1000};
+        }
+        rig_produce(&rig, "clicks", 0, records, ROWS);
+        rig_end(&rig, "clicks");
+        rig_start(&rig);
+        EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+        EXPECT(rig_run_to_end(&rig));
+        struct partition_report reports[4];
+        struct lane_command command = {.kind = LANE_SNAPSHOT};
+        command.u.snapshot = (struct lane_snapshot){.reports = reports, .cap = 4};
+        rig_command(&rig, 0, &command);
+        for (int32_t i = 0; i < command.u.snapshot.ret_count; i++) {
+            bool reads = reports[i].stage == 0;
+            EXPECT(!reads || reports[i].figures.records_in == ROWS);
+            batches[dear] += reads ? reports[i].figures.batches : 0;
+        }
+        mem_free(records);
+        rig_release(&rig);
+    }
+    EXPECT_MSG(batches[0] < 10 && batches[1] > 50, "%lld and %lld batches", (long long)batches[0],
+               (long long)batches[1]);
+}
