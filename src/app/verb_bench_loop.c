@@ -12,6 +12,7 @@
 #include "base/real/clock_real.h"
 #include "bench/loop_runs.h"
 #include "bench/row_loop.h"
+#include "control/text.h"
 #include "prm/backtest.h"
 
 enum {
@@ -315,7 +316,7 @@ static void print_number(const char *name, double value)
     }
 }
 
-static void print_json(const struct bench_call *call)
+static void print_json(const struct bench_call *call, struct arena *arena)
 {
     const struct replay_options *o = &call->options;
     printf(
@@ -325,8 +326,13 @@ static void print_json(const struct bench_call *call)
         o->nodes, call->calibration.record_cost_s * 1e6, call->calibration.yardstick_us);
     for (int32_t i = 0; i < call->runs.count; i++) {
         const struct loop_run *run = &call->runs.all[i];
-        printf("%s{\"policy\":\"%s\",\"repeat\":%d,\"dropped\":\"%s\"", i > 0 ? ",\n" : "\n",
-               run->policy, (int)run->repeat, run->spoilt);
+        struct text names; /* as a file of runs has them, which people may have written in */
+        text_init(&names, arena);
+        text_add(&names, STR("{\"policy\":"));
+        text_json_str(&names, str_of(run->policy));
+        text_printf(&names, ",\"repeat\":%d,\"dropped\":", (int)run->repeat);
+        text_json_str(&names, str_of(run->spoilt));
+        printf("%s%.*s", i > 0 ? ",\n" : "\n", STR_ARG(text_str(&names)));
 #define X(name, text) print_number(text, run->name);
         LOOP_FIGURES(X)
 #undef X
@@ -461,7 +467,7 @@ static enum err run_call(const struct cli *cli, struct arena *arena, struct err_
                 (double)call->options.startup_ns * 1e-9, replay_objective_ms(&call->options)));
     err = run_all(call, result, info);
     if (err == ERR_OK && strcmp(call->format, "json") == 0) {
-        print_json(call);
+        print_json(call, arena);
     } else if (err == ERR_OK && strcmp(call->format, "csv") == 0) {
         print_csv(call);
     } else if (err == ERR_OK) {
