@@ -30,19 +30,21 @@ enum {
 #define PEAK_SHARE 0.8
 
 struct scenario {
-    int32_t parts; /* at first, over all shards */
-    double zipf;   /* of the weights of key groups, in random order */
-    double rise_h; /* how long the morning's rise takes */
-    double noise;  /* of the load's points, standard deviation of the logarithm */
-    double fuzz;   /* of what is measured, the same */
-    double own;    /* cores that each partition takes by itself */
-    double peak;   /* share of all lanes that the peak asks for; 0: PEAK_SHARE */
+    int32_t parts;         /* at first, over all shards */
+    double zipf;           /* of the weights of key groups, in random order */
+    double rise_h;         /* how long the morning's rise takes */
+    double noise;          /* of the load's points, standard deviation of the logarithm */
+    double fuzz;           /* of what is measured, the same */
+    double own;            /* cores that each partition takes by itself */
+    double peak;           /* share of all lanes that the peak asks for; 0: PEAK_SHARE */
+    double work_s, read_s; /* CPU of a record; 0: WORK_S, READ_S */
     uint64_t seed;
 };
 
 struct outcome {
     double late_s, lane_hours;
-    int64_t changes, moves, applies;
+    int64_t changes, moves, splits, applies;
+    int64_t no_split; /* decisions that say that a split cannot help */
 };
 
 /* One step of a plan, or one move of the reactive rule, as it is carried out. */
@@ -99,7 +101,7 @@ static void make_load(void)
     }
     /* The peak asks for so much of all lanes, reading included. */
     double peak = f.s.peak > 0 ? f.s.peak : PEAK_SHARE;
-    f.unit = (peak * LANES - f.s.own * f.s.parts) / (WORK_S + LANES * READ_S) / top;
+    f.unit = (peak * LANES - f.s.own * f.s.parts) / (f.s.work_s + LANES * f.s.read_s) / top;
 }
 
 static double rate_at(double second)
@@ -161,13 +163,15 @@ static void begin(const struct scenario *s, double begin_s)
                                              "n4/0", "n5/0", "n6/0", "n7/0"};
     memset(&f, 0, sizeof f);
     f.s = *s;
+    f.s.work_s = s->work_s > 0 ? s->work_s : WORK_S;
+    f.s.read_s = s->read_s > 0 ? s->read_s : READ_S;
     arena_init(&f.arena, (ptrdiff_t)1 << 28);
     arena_init(&f.scratch, (ptrdiff_t)1 << 26);
     rng_init(&f.rng, s->seed);
     make_load();
     make_weights();
     f.pipeline = (struct load_pipeline){.name = STR("loop"), .objective_s = OBJECTIVE};
-    int32_t open = (int32_t)ceil(rate_at(begin_s) * (WORK_S + 2 * READ_S) / 0.8);
+    int32_t open = (int32_t)ceil(rate_at(begin_s) * (f.s.work_s + 2 * f.s.read_s) / 0.8);
     for (int32_t l = 0; l < LANES; l++) {
         f.lanes[l] = (struct load_lane){
             .name = str_of(names[l]), .node = l, .capacity = 1, .open = l < open};
@@ -180,12 +184,12 @@ static void begin(const struct scenario *s, double begin_s)
                                         .lane = i % open,
                                         .group_lo = at * LOAD_GROUPS / (uint32_t)each,
                                         .group_hi = (at + 1) * LOAD_GROUPS / (uint32_t)each,
-                                        .work_s = WORK_S,
+                                        .work_s = f.s.work_s,
                                         .state_bytes = 1e5};
         weigh_part(i);
     }
     for (int32_t s2 = 0; s2 < SHARDS; s2++) {
-        f.shards[s2] = (struct load_shard){.id = 10 + s2, .read_s = READ_S};
+        f.shards[s2] = (struct load_shard){.id = 10 + s2, .read_s = f.s.read_s};
     }
     f.part_count = SHARDS * each;
 }
@@ -235,6 +239,7 @@ static void carry_out(const struct act *act, double now_s)
         f.waiting[upper] = f.waiting[at] * f.parts[upper].share / all;
         f.waiting[at] -= f.waiting[upper];
         f.paused_until[upper] = now_s + PAUSE_S;
+        f.out.splits++;
     } else {
         CHECK(act->kind == PLAN_STEP_MERGE);
         int32_t upper = find(act->shard, act->border, act->hi), last = --f.part_count;
@@ -285,8 +290,8 @@ static void arrive(double rate, double *demand)
     bool reads[LANES][SHARDS] = {{false}};
     for (int32_t i = 0; i < f.part_count; i++) {
         const struct load_part *part = &f.parts[i];
-        double work = rate / SHARDS * part->share * WORK_S + f.s.own;
-        work += reads[part->lane][part->shard] ? 0 : rate / SHARDS * READ_S;
+        double work = rate / SHARDS * part->share * f.s.work_s + f.s.own;
+        work += reads[part->lane][part->shard] ? 0 : rate / SHARDS * f.s.read_s;
         reads[part->lane][part->shard] = true;
         f.waiting[i] += work;
         demand[part->lane] += work;
@@ -331,7 +336,7 @@ static double lag_now(double rate)
 {
     double demand[LANES] = {0}, left[LANES] = {0}, lag = 0;
     for (int32_t i = 0; i < f.part_count; i++) {
-        demand[f.parts[i].lane] += rate / SHARDS * f.parts[i].share * WORK_S + f.s.own;
+        demand[f.parts[i].lane] += rate / SHARDS * f.parts[i].share * f.s.work_s + f.s.own;
         left[f.parts[i].lane] += f.waiting[i];
     }
     for (int32_t l = 0; l < LANES; l++) {
@@ -366,9 +371,12 @@ static void send(const struct manager_event *event, double now_s)
 {
     manager_step(manager, event, (int64_t)(now_s * 1e9), &f.scratch, &actions);
     for (int32_t i = 0; i < actions.count; i++) {
-        if (actions.list[i].kind == MANAGER_ACTION_APPLY) {
-            take_plan(&actions.list[i]);
+        const struct manager_action *action = &actions.list[i];
+        if (action->kind == MANAGER_ACTION_APPLY) {
+            take_plan(action);
         }
+        f.out.no_split += action->kind == MANAGER_ACTION_LOG &&
+                          strstr(action->decision->answer, "a split cannot help") != NULL;
     }
 }
 
@@ -379,7 +387,7 @@ static void manage(double now_s)
     memcpy(parts, f.parts, sizeof parts);
     for (int32_t i = 0; i < f.part_count; i++) {
         parts[i].share = fmin(1, fuzzed(parts[i].share));
-        parts[i].work_s = fuzzed(WORK_S + f.s.own / (rate / SHARDS * f.parts[i].share));
+        parts[i].work_s = fuzzed(f.s.work_s + f.s.own / (rate / SHARDS * f.parts[i].share));
         parts[i].waiting = f.waiting[i] / parts[i].work_s;
     }
     for (int32_t s = 0; s < SHARDS; s++) {
@@ -512,8 +520,8 @@ static void react(double now_s)
     for (int32_t i = 0; i < f.part_count; i++) {
         work += f.waiting[i];
     }
-    history[0] =
-        fuzzed(rate_at(now_s - INTERVAL_S / 2.0) * (WORK_S + 2 * READ_S) + f.s.own * f.part_count);
+    history[0] = fuzzed(rate_at(now_s - INTERVAL_S / 2.0) * (f.s.work_s + 2 * f.s.read_s) +
+                        f.s.own * f.part_count);
     struct policy_input in = {.now_s = now_s,
                               .demand = history[0],
                               .work = work,
@@ -626,4 +634,20 @@ TEST(closed_loop_with_many_partitions_is_late_no_more_than_the_reactive_rule)
         &(struct scenario){
             .parts = 48, .zipf = 0, .rise_h = 1, .noise = 0.08, .fuzz = 0.04, .seed = 103},
         2);
+}
+
+/* Reading a shard fills most of a lane, and a split would double it: nothing is cut, and the ledger says why. */
+TEST(closed_loop_where_reading_dominates_cuts_nothing_and_says_why)
+{
+    struct scenario s = {.parts = 3,
+                         .rise_h = 1,
+                         .fuzz = 0.02,
+                         .peak = 2.7,
+                         .work_s = 2e-6,
+                         .read_s = 2e-5,
+                         .seed = 5};
+    struct outcome managed = run(&s, true);
+    EXPECT_INT(managed.splits, 0);
+    EXPECT(managed.no_split > 0);
+    EXPECT_MSG(managed.moves <= 4, "%lld moves", (long long)managed.moves);
 }
