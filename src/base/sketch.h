@@ -11,7 +11,8 @@
 /* Small summaries of long streams: who is heavy, how values spread, how fast things come, how much CPU may be used.
  * All are pure: time comes in as an argument. One thread at a time. */
 
-/* ---- Heavy hitters: space-saving (Metwally, Agrawal, El Abbadi 2005), weighted, on a heap: O(log k) an add.
+/* ---- Heavy hitters: space-saving (Metwally, Agrawal, El Abbadi 2005), weighted; an add that replaces takes O(k) at worst, and
+ * O(1) where many keys are alike.
  *
  * Promises, with W the total weight added and k the capacity:
  *   S1  For each entry, count - error <= true weight <= count.

@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "base/sketch.h"
 
-/* Entries lie in a min-heap by count, so that the one to be replaced is at its top; an open-addressing table of twice
- * the entries finds a hash. Invariants:
- *   H1  entries[parent].count <= entries[child].count
+/* An open-addressing table of twice the entries finds a hash. Counts only grow, so that an entry of the least count is found by
+ * going on from where the last one was: only where none is left are all looked at, and the least count is found anew. With many
+ * keys alike that is once for as many replacements as there are entries, and nothing is ever moved. Invariants:
+ *   H1  least <= entries[i].count, and entries in front of `cursor` are above it
  *   H2  entries[i] is found by table[slot_of[i]] == i, and no other slot says i
  *   H3  from a hash's home slot to its own there is no empty slot (linear probing, deletion shifts back) */
 
@@ -16,6 +17,8 @@ struct heavy {
     int32_t capacity;
     int32_t count;
     uint64_t total;
+    uint64_t least;
+    int32_t cursor;
     struct heavy_entry *entries; /* [capacity] */
     int32_t *slot_of;            /* [capacity] */
     int32_t *table;              /* [table_mask + 1]; -1: empty */
@@ -53,6 +56,8 @@ void heavy_clear(struct heavy *heavy)
 {
     heavy->count = 0;
     heavy->total = 0;
+    heavy->least = 0;
+    heavy->cursor = 0;
     memset(heavy->table, 0xff, ((size_t)heavy->table_mask + 1) * sizeof(int32_t));
 }
 
@@ -98,40 +103,22 @@ static void erase_slot(struct heavy *heavy, uint32_t hole)
     heavy->table[hole] = -1;
 }
 
-static void swap_entries(struct heavy *heavy, int32_t a, int32_t b)
+/* An entry of the least count; all places are taken. */
+static int32_t find_least(struct heavy *heavy)
 {
-    struct heavy_entry entry = heavy->entries[a];
-    heavy->entries[a] = heavy->entries[b];
-    heavy->entries[b] = entry;
-    uint32_t slot_a = (uint32_t)heavy->slot_of[a];
-    uint32_t slot_b = (uint32_t)heavy->slot_of[b];
-    link_slot(heavy, slot_a, b);
-    link_slot(heavy, slot_b, a);
-}
-
-static void sift_down(struct heavy *heavy, int32_t at)
-{
-    for (;;) {
-        int32_t least = at;
-        for (int32_t child = 2 * at + 1; child <= 2 * at + 2 && child < heavy->count; child++) {
-            if (heavy->entries[child].count < heavy->entries[least].count) {
-                least = child;
-            }
+    for (int32_t i = heavy->cursor; i < heavy->count; i++) {
+        if (heavy->entries[i].count == heavy->least) {
+            heavy->cursor = i;
+            return i;
         }
-        if (least == at) {
-            return;
-        }
-        swap_entries(heavy, at, least);
-        at = least;
     }
-}
-
-static void sift_up(struct heavy *heavy, int32_t at)
-{
-    while (at > 0 && heavy->entries[at].count < heavy->entries[(at - 1) / 2].count) {
-        swap_entries(heavy, at, (at - 1) / 2);
-        at = (at - 1) / 2;
+    int32_t at = 0;
+    for (int32_t i = 1; i < heavy->count; i++) {
+        at = heavy->entries[i].count < heavy->entries[at].count ? i : at;
     }
+    heavy->least = heavy->entries[at].count;
+    heavy->cursor = at; /* the first of them */
+    return at;
 }
 
 /* Adds `fresh`, whose hash is no entry, in the place of the least one if all are taken (whose count it inherits). */
@@ -141,18 +128,17 @@ static void insert(struct heavy *heavy, struct heavy_entry fresh)
         int32_t index = heavy->count++;
         heavy->entries[index] = fresh;
         link_slot(heavy, find_slot(heavy, fresh.hash), index);
-        sift_up(heavy, index);
         return;
     }
-    uint64_t inherited = heavy->entries[0].count;
-    erase_slot(heavy, (uint32_t)heavy->slot_of[0]);
+    int32_t index = find_least(heavy);
+    uint64_t inherited = heavy->entries[index].count;
+    erase_slot(heavy, (uint32_t)heavy->slot_of[index]);
     fresh.count += inherited;
     fresh.error += inherited;
-    /* The slot is looked for while the old hash is out of the table, so entries[0] cannot be mistaken for it. */
+    /* The slot is looked for while the old hash is out of the table, so the entry cannot be mistaken for it. */
     uint32_t slot = find_slot(heavy, fresh.hash);
-    heavy->entries[0] = fresh;
-    link_slot(heavy, slot, 0);
-    sift_down(heavy, 0);
+    heavy->entries[index] = fresh;
+    link_slot(heavy, slot, index);
 }
 
 void heavy_add(struct heavy *heavy, uint64_t hash, struct str key, uint64_t weight)
@@ -161,7 +147,6 @@ void heavy_add(struct heavy *heavy, uint64_t hash, struct str key, uint64_t weig
     int32_t index = heavy->table[find_slot(heavy, hash)];
     if (index >= 0) {
         heavy->entries[index].count += weight;
-        sift_down(heavy, index);
         return;
     }
     if (weight == 0) {
@@ -214,7 +199,11 @@ static void rebuild(struct heavy *heavy, struct heavy_entry *entries, int32_t n,
 /* The most that a key which is no entry may weigh. */
 static uint64_t floor_of(const struct heavy *heavy)
 {
-    return heavy->count == heavy->capacity ? heavy->entries[0].count : 0;
+    uint64_t least = heavy->count == heavy->capacity ? heavy->entries[0].count : 0;
+    for (int32_t i = 1; i < heavy->count; i++) {
+        least = heavy->entries[i].count < least ? heavy->entries[i].count : least;
+    }
+    return least;
 }
 
 void heavy_merge(struct heavy *into, const struct heavy *from)

@@ -436,28 +436,46 @@ static void rows_field_times(struct decode_cache *cache, struct decoded *entry,
     }
 }
 
+/* Event times that cannot be. A row that is no data has something else there. */
+static void rows_check_times(struct decoded *entry, int32_t from)
+{
+    struct rows *rows = &entry->rows;
+    uint64_t bits = 0; /* no time is above these taken together; a negative one sets the highest */
+    for (int32_t row = from; row < rows->count; row++) {
+        bits |= (uint64_t)rows->time_ms[row];
+    }
+    if (LIKELY(bits <= (uint64_t)EVENT_TIME_LIMIT_MS)) {
+        return;
+    }
+    for (int32_t row = from; row < rows->count; row++) {
+        bool data = rows->kind == NULL || rows->kind[row] == ROW_DATA;
+        if (data && (rows->time_ms[row] > EVENT_TIME_LIMIT_MS ||
+                     rows->time_ms[row] < -EVENT_TIME_LIMIT_MS)) {
+            row_is_bad(entry, row, "the event time is out of range");
+        }
+    }
+}
+
 /* What decoding alone does not say of rows [from, count). */
 static void rows_finish(struct decode_cache *cache, struct decoded *entry,
                         const struct decode_rules *rules, int32_t from)
 {
     struct rows *rows = &entry->rows;
     hash64_many(rows->key + from, rows->count - from, rows->hash + from);
+    int32_t headers = 0; /* 0: no row has any */
     for (int32_t row = from; row < rows->count; row++) {
         rows->stamp_ms[row] = STAMP_NONE;
-        if (UNLIKELY(rows->header_count[row] > 0)) {
+        headers |= rows->header_count[row];
+    }
+    for (int32_t row = from; UNLIKELY(headers != 0) && row < rows->count; row++) {
+        if (rows->header_count[row] > 0) {
             row_headers(entry, row);
         }
     }
     if (rules->time_field.len > 0 && !rules->internal) {
         rows_field_times(cache, entry, rules, from);
     }
-    for (int32_t row = from; row < rows->count; row++) {
-        bool data = rows->kind == NULL || rows->kind[row] == ROW_DATA;
-        if (UNLIKELY(data && (rows->time_ms[row] > EVENT_TIME_LIMIT_MS ||
-                              rows->time_ms[row] < -EVENT_TIME_LIMIT_MS))) {
-            row_is_bad(entry, row, "the event time is out of range");
-        }
-    }
+    rows_check_times(entry, from);
 }
 
 /* Appends up to `room` records of a batch, from its record number `skip` on; returns how many, or -1: corrupt. */

@@ -213,6 +213,21 @@ static int64_t lap(struct work *work)
     return work->tuning->figures_off ? 0 : clock_lap_ns(work->clock, &work->lap);
 }
 
+static void count_groups(struct partition *part, const struct batch *batch)
+{
+    uint32_t *counts = part->group_counts;
+    const uint32_t lo = part->place.group_lo;
+    if (batch->sel_count == batch->count) { /* all, as mostly */
+        for (int32_t row = 0; row < batch->count; row++) {
+            counts[key_group_of(batch->hash[row]) - lo]++;
+        }
+        return;
+    }
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        counts[key_group_of(batch->hash[batch->sel[i]]) - lo]++;
+    }
+}
+
 static void count_rows(struct partition *part, const struct batch *batch, const struct rows *rows,
                        int64_t first_offset)
 {
@@ -223,9 +238,7 @@ static void count_rows(struct partition *part, const struct batch *batch, const 
     if (part->heavy == NULL) { /* a split or merge begins it anew */
         part->heavy = heavy_new(64);
     }
-    for (int32_t i = 0; i < batch->sel_count; i++) {
-        part->group_counts[key_group_of(batch->hash[batch->sel[i]]) - part->place.group_lo]++;
-    }
+    count_groups(part, batch);
     /* Sampled by offset, not by key: rows of the scanned span whose offset is a multiple. */
     int64_t offset =
         (first_offset + HEAVY_SAMPLE_EVERY - 1) / HEAVY_SAMPLE_EVERY * HEAVY_SAMPLE_EVERY;

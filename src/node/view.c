@@ -199,6 +199,42 @@ struct choice {
     int32_t reject_count;
 };
 
+/* A view of all rows, which all are data of a source shard: what view_choose() does then. */
+static bool takes_all(const struct view *view, const struct rows *rows)
+{
+    const struct view_options *options = &view->options;
+    return options->group_lo == 0 && options->group_hi == KEY_GROUP_COUNT &&
+           options->sampler == NULL && !options->internal && view->ahead.count == 0 &&
+           rows->kind == NULL;
+}
+
+static int32_t view_choose_all(struct view *view, const struct rows *rows, int32_t from,
+                               int32_t rows_max, int64_t bytes_max, struct choice *choice)
+{
+    const int64_t out_of_order_ms = view->options.out_of_order_ms;
+    struct shard_time time = view->position.time; /* apart from what is stored to */
+    int32_t left = rows->count - from;
+    left = left < SCAN_MAX ? left : SCAN_MAX;
+    left = left < rows_max ? left : rows_max;
+    int64_t bytes = 0;
+    int32_t stamped = 0;
+    int32_t count = 0;
+    while (count < left && bytes < bytes_max) {
+        const int32_t row = from + count;
+        int64_t stamp = source_stamp(&time, out_of_order_ms, rows->time_ms[row]);
+        choice->rows[count] = row;
+        choice->stamps[count] = stamp;
+        stamped += stamp != STAMP_NONE;
+        bytes += rows->key[row].len + rows->value[row].len;
+        count++;
+    }
+    view->position.time = time;
+    choice->count = count;
+    choice->stamped = stamped;
+    choice->bytes = bytes;
+    return from + count;
+}
+
 static int32_t view_choose(struct view *view, const struct rows *rows, int32_t from,
                            int32_t rows_max, int64_t bytes_max, struct choice *choice)
 {
@@ -337,7 +373,9 @@ void view_take(struct view *view, const struct rows *rows, int32_t rows_max, int
         .rejects =
             rows->kind != NULL ? arena_new_raw(arena, REJECTS_MAX + 1, sizeof(int32_t)) : NULL,
     };
-    int32_t end = view_choose(view, rows, from, rows_max, bytes_max, &choice);
+    int32_t end = takes_all(view, rows)
+                      ? view_choose_all(view, rows, from, rows_max, bytes_max, &choice)
+                      : view_choose(view, rows, from, rows_max, bytes_max, &choice);
     struct view_slice slice = {.scanned = end - from,
                                .taken = choice.count,
                                .reject_count = choice.reject_count,
