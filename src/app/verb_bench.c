@@ -210,8 +210,10 @@ static void print_json(const struct bench_result *result, bool first)
     printf("\"pairs\":[");
     for (int32_t i = 0; i < result->pair_count; i++) {
         const struct bench_pair *pair = &result->pairs[i];
-        printf("%s{\"engine_per_s\":%.0f,\"limit_per_s\":%.0f,\"dirty\":%s}", i > 0 ? "," : "",
-               pair->engine_per_s, pair->limit_per_s, pair->dirty ? "true" : "false");
+        printf("%s{\"engine_per_s\":%.0f,\"limit_per_s\":%.0f,\"others_share\":%.4f,"
+               "\"stolen_share\":%.4f,\"dirty\":%s}",
+               i > 0 ? "," : "", pair->engine_per_s, pair->limit_per_s, pair->others_share,
+               pair->stolen_share, pair->dirty ? "true" : "false");
     }
     printf("]}");
 }

@@ -185,7 +185,9 @@ static enum err run_pair(const struct bench_row *row, void *self,
     foreign -= row->on_disk ? after.kernel_ns - before.kernel_ns : 0;
     int64_t stolen = after.steal_ns - before.steal_ns;
     foreign = foreign > 0 ? foreign : 0;
-    pair.dirty = known && (double)(foreign + stolen) > DIRTY_SHARE * (double)wall;
+    pair.others_share = known ? (double)foreign / (double)wall : 0;
+    pair.stolen_share = known ? (double)stolen / (double)wall : 0;
+    pair.dirty = pair.others_share + pair.stolen_share > DIRTY_SHARE;
     if (err == ERR_OK) {
         *ret_pair = pair;
     }

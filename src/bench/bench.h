@@ -42,6 +42,8 @@ struct bench_figure {
 
 struct bench_pair {
     double engine_per_s, limit_per_s; /* records per CPU second; rows that say so: per second */
+    double others_share,
+        stolen_share; /* of the pair's time: what others on the machine used, what the host took */
     bool dirty;
 };
 
