@@ -12,11 +12,12 @@
  *     |             |               SEGMENT                                           |
  *     |             | <---------------------------------------------------------------+
  *     |             v
- *     |           WRITE --> SYNC --> SHARDS --> (published, completed) --> IDLE
- *     |                               |  ^
- *     |                       no space v  | every 100 ms
- *     |                              STALLED
- *     +-- JOURNAL_SYNC: the unsynced mode's sync of every interval, and before it leaves a segment
+ *     +---------- WRITE --> SYNC --> SHARDS --> (published, completed) --> IDLE
+ *                                     |  ^
+ *                             no space v  | every 100 ms
+ *                                    STALLED
+ *
+ * In the unsynced mode there are no SNAPSHOT_SYNC and no SYNC: the syncer syncs the journal meanwhile (committer_unsynced.c).
  *
  * Invariants:
  *   C1  One group is in flight; frame n + 1 is written only when n is synced (unsynced mode: written).
@@ -57,8 +58,8 @@ void committer_init(struct embedded *engine, int64_t now_ns)
     c->wall_base_ms = clock_wall_unix_ms(engine->clock);
     c->time_ms = c->wall_base_ms;
     c->retention_ns = now_ns + RETENTION_EVERY_NS;
-    c->journal_sync_ns = CLOCK_NEVER;
     c->retry_ns = now_ns;
+    unsynced_init(c);
 }
 
 void committer_release(struct embedded *engine)
@@ -78,6 +79,7 @@ void committer_release(struct embedded *engine)
             fs_close(engine->fs, c->request.file);
         }
     }
+    unsynced_release(engine);
     wire_release(&c->entries);
     mem_free(c->frame);
     mem_free(c->pending);
@@ -127,12 +129,11 @@ void committer_refuse(struct embedded *engine, enum err err, const struct err_in
 }
 
 /* Files that nothing refers to any more, once that is durable: a power cut must not take back the frame that let go of a
- * file that is gone (unsynced mode: so they wait for the journal's next sync). */
+ * file that is gone (unsynced mode: so they wait for the journal's next sync). Called when no entry waits for a frame. */
 void committer_send_garbage(struct embedded *engine)
 {
     struct catalog *catalog = &engine->catalog;
-    if (catalog->garbage_count == 0 ||
-        (engine->committer.journal_dirty && !PLANTED(FILES_GO_EARLY))) {
+    if (catalog->garbage_count == 0 || unsynced_hold_garbage(engine)) {
         return;
     }
     struct garbage_job *job = MEM_NEW(struct garbage_job);
@@ -249,11 +250,6 @@ static bool start(struct embedded *engine)
         c->must_write = retention_run(engine) || c->must_write;
         CRASHPOINT("log.retention.looked");
     }
-    if (c->failed == ERR_OK && c->journal_dirty && c->now_ns >= c->journal_sync_ns) {
-        c->state = COMMITTER_JOURNAL_SYNC;
-        committer_submit_journal(engine, FS_SYNC, 0);
-        return true;
-    }
     want_reserve(engine);
     if (c->failed == ERR_OK) {
         committer_look_ahead(engine);
@@ -288,12 +284,6 @@ static bool start(struct embedded *engine)
 
 /* ---- What arrives */
 
-static void journal_synced(struct committer *c)
-{
-    c->journal_dirty = false;
-    c->journal_sync_ns = CLOCK_NEVER;
-}
-
 static void on_journal(struct embedded *engine)
 {
     struct committer *c = &engine->committer;
@@ -312,37 +302,35 @@ static void on_journal(struct embedded *engine)
     switch (c->state) {
     case COMMITTER_SNAPSHOT_WRITE:
         CRASHPOINT("log.roll.snapshot_written");
+        if (unsynced_is(engine)) {
+            committer_snapshot_written(c);
+            unsynced_frame_written(engine);
+            break;
+        }
         c->state = COMMITTER_SNAPSHOT_SYNC;
         committer_submit_journal(engine, FS_SYNC, 0);
         break;
     case COMMITTER_SNAPSHOT_SYNC:
         CRASHPOINT("log.roll.snapshot_synced");
-        committer_snapshot_synced(c);
+        committer_snapshot_written(c);
+        c->round_wanted = true;
+        c->round_below = c->segment;
         break;
     case COMMITTER_WRITE:
         CRASHPOINT("log.commit.frame_written");
         c->frame_number++;
         c->at += c->frame_len;
-        if (engine->options.sync == LOG_SYNC && !PLANTED(ACK_BEFORE_SYNC)) {
+        if (!unsynced_is(engine)) {
             c->state = COMMITTER_SYNC;
             committer_submit_journal(engine, FS_SYNC, 0);
             break;
         }
-        if (!c->journal_dirty) {
-            c->journal_dirty = true;
-            c->journal_sync_ns = c->now_ns + engine->options.unsynced_interval_ns;
-        }
+        unsynced_frame_written(engine);
         committer_write_shards(engine);
         break;
     case COMMITTER_SYNC:
         CRASHPOINT("log.commit.frame_synced");
         committer_write_shards(engine);
-        break;
-    case COMMITTER_JOURNAL_SYNC:
-        CRASHPOINT("log.commit.interval_synced");
-        journal_synced(c);
-        committer_send_garbage(engine);
-        c->state = COMMITTER_IDLE;
         break;
     case COMMITTER_IDLE:
     case COMMITTER_SEGMENT:
@@ -365,6 +353,8 @@ static void on_reply(struct embedded *engine, struct msg *msg)
         } else if (c->round.sync) {
             c->oldest_segment = c->round.journal_below;
         }
+    } else if (msg == &c->unsynced.job.msg) {
+        unsynced_on_sync(engine);
     } else if (msg == &c->pace.msg) {
         c->pace_out = false;
     } else {
@@ -399,7 +389,7 @@ static void round_takes(struct embedded *engine)
         shard_get(&engine->shards, c->round.files[i].shard)->dirty = false;
     }
     c->round.journal_first = c->oldest_segment;
-    c->round.journal_below = c->segment;
+    c->round.journal_below = c->round_below;
     c->round_wanted = false;
 }
 
@@ -478,6 +468,7 @@ static bool advance(struct embedded *engine)
     switch (c->state) {
     case COMMITTER_IDLE:
         send_round(engine);
+        unsynced_send(engine);
         return start(engine);
     case COMMITTER_SHARDS:
         committer_issue_writes(engine);
@@ -502,7 +493,6 @@ static bool advance(struct embedded *engine)
     case COMMITTER_SNAPSHOT_SYNC:
     case COMMITTER_WRITE:
     case COMMITTER_SYNC:
-    case COMMITTER_JOURNAL_SYNC:
         break;
     }
     return false;
@@ -538,7 +528,9 @@ int64_t committer_step(void *ctx, int64_t now_ns)
         return CLOCK_NEVER;
     }
     int64_t deadline = c->retention_ns;
-    deadline = c->journal_sync_ns < deadline ? c->journal_sync_ns : deadline;
+    if (!c->unsynced.job_out && c->unsynced.due_ns < deadline) {
+        deadline = c->unsynced.due_ns;
+    }
     if (c->state == COMMITTER_STALLED || c->no_space || c->reserve_gone) {
         deadline = c->retry_ns < deadline && c->retry_ns > now_ns ? c->retry_ns : deadline;
     }

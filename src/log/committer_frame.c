@@ -42,12 +42,13 @@ static uint8_t *frame_begin(struct committer *c, struct frame_header *header,
 }
 
 /* What the catalog says covers deferred entries, so they are dropped (C5). */
-void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes)
+void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes, uint32_t flags)
 {
     struct committer *c = &engine->committer;
     struct wire_out entries = {0};
     struct frame_header header = next_header(engine, JOURNAL_SNAPSHOT);
     header.segment_bytes = segment_bytes;
+    header.flags |= flags;
     header.entry_count = catalog_snapshot(&engine->catalog, &entries);
     frame_begin(c, &header, &entries, 0);
     frame_seal(c->frame, &header);
@@ -57,7 +58,7 @@ void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes)
 enum err committer_first_snapshot(struct embedded *engine, struct err_info *info)
 {
     struct committer *c = &engine->committer;
-    committer_build_snapshot(engine, c->segment_bytes);
+    committer_build_snapshot(engine, c->segment_bytes, 0);
     enum err err = fs_write(engine->fs, c->journal, c->frame, (ptrdiff_t)c->frame_len, 0, info);
     if (err == ERR_OK) {
         err = fs_sync(engine->fs, c->journal, info);

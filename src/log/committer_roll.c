@@ -5,7 +5,8 @@
  *   pace   with each 320th of the segment that is written, the syncer is told to have another 256th of the next one zeroed:
  *          a little at a time, since each commit's sync waits behind what the disk was given before it
  *   ask    when little of the segment is left, the next one is asked for: named, its name durable, handed over
- *   roll   the group does not fit: the snapshot is written to the next segment and synced, then the group
+ *   roll   the group does not fit: the snapshot is written to the next segment and synced (in the unsynced mode only
+ *          written), then the group
  *
  * A process that ends between asking and rolling leaves a segment of zeros behind, which recovery removes. */
 
@@ -56,10 +57,15 @@ void committer_look_ahead(struct embedded *engine)
     }
 }
 
-static void begin_segment(struct embedded *engine)
+/* `left`: the number of the one before. */
+static void begin_segment(struct embedded *engine, uint64_t left)
 {
     struct committer *c = &engine->committer;
-    fs_close(engine->fs, c->journal);
+    if (unsynced_is(engine)) {
+        unsynced_leave(c, left);
+    } else {
+        fs_close(engine->fs, c->journal);
+    }
     c->journal = c->next;
     c->segment_bytes = c->next_bytes;
     c->next.fd = -1;
@@ -71,13 +77,9 @@ static void begin_segment(struct embedded *engine)
 bool committer_roll(struct embedded *engine, int64_t need)
 {
     struct committer *c = &engine->committer;
-    if (c->journal_dirty) {
-        c->state = COMMITTER_JOURNAL_SYNC;
-        committer_submit_journal(engine, FS_SYNC, 0);
-        return true;
-    }
-    if (c->segment - c->oldest_segment >= JOURNAL_SEGMENTS_WAITING_MAX) {
-        return false; /* a round's reply wakes us */
+    if (!unsynced_may_leave(engine) ||
+        c->segment - c->oldest_segment >= JOURNAL_SEGMENTS_WAITING_MAX) {
+        return false; /* a sync's reply wakes us, or a round's */
     }
     if (c->no_space && c->now_ns < c->retry_ns) {
         struct err_info info;
@@ -88,11 +90,13 @@ bool committer_roll(struct embedded *engine, int64_t need)
         committer_refuse(engine, ERR_NO_SPACE, &info);
         return any;
     }
-    uint64_t segment = c->segment;
+    const uint64_t segment = c->segment;
     c->segment = c->next.fd >= 0 ? c->next_segment : segment;
-    committer_build_snapshot(engine, c->next_bytes); /* nothing changes until it is written */
+    const uint32_t flags = unsynced_is(engine) ? JOURNAL_FLAG_OPEN : 0U;
+    /* Nothing changes until it is written. */
+    committer_build_snapshot(engine, c->next_bytes, flags);
     if (c->next.fd >= 0 && c->next_bytes >= need + c->frame_len) {
-        begin_segment(engine);
+        begin_segment(engine, segment);
         return true;
     }
     c->segment = segment;
@@ -108,14 +112,13 @@ bool committer_roll(struct embedded *engine, int64_t need)
     return true;
 }
 
-void committer_snapshot_synced(struct committer *c)
+void committer_snapshot_written(struct committer *c)
 {
     c->frame_number++;
     c->at = c->frame_len;
     c->entries.len = 0; /* C5: the snapshot has them */
     c->entry_count = 0;
     c->must_write = false;
-    c->round_wanted = true;
     c->no_space = false;
     c->state = COMMITTER_IDLE;
 }

@@ -29,7 +29,7 @@ enum {
 #define RETENTION_MIN_AGE_MS (3600 * 1000LL)
 
 /* Syncer and committer talk in these. */
-enum engine_msg_kind { MSG_SEGMENT, MSG_PACE, MSG_ROUND, MSG_GARBAGE, MSG_RESERVE };
+enum engine_msg_kind { MSG_SEGMENT, MSG_PACE, MSG_ROUND, MSG_JOURNAL, MSG_GARBAGE, MSG_RESERVE };
 
 /* A prepared journal segment is asked for; one at a time. It comes named, zeroed, all of it durable. */
 struct segment_request {
@@ -66,6 +66,18 @@ struct sync_round {
     struct dirty_file *files;
     int32_t count, cap;
     uint64_t journal_first, journal_below; /* [first, below) are removed */
+    enum err err;
+    struct err_info info;
+};
+
+/* Unsynced mode: a journal segment, which stays the committer's, is to be synced, or only given to the disk (`out`); one at a time.
+ * When it is synced, `head` is written to the beginning of `next`. */
+struct journal_sync {
+    struct msg msg;
+    enum engine_msg_kind kind;
+    bool out;
+    struct fs_file file, next; /* next: fd -1: nothing is to be written */
+    uint8_t *head;             /* [JOURNAL_SECTOR] */
     enum err err;
     struct err_info info;
 };
@@ -133,9 +145,35 @@ enum committer_state {
     COMMITTER_SNAPSHOT_SYNC,
     COMMITTER_WRITE,
     COMMITTER_SYNC,
-    COMMITTER_SHARDS,      /* writes the group's batches to the shards' files */
-    COMMITTER_STALLED,     /* the same, waiting for space */
-    COMMITTER_JOURNAL_SYNC /* unsynced mode: the sync of every interval */
+    COMMITTER_SHARDS, /* writes the group's batches to the shards' files */
+    COMMITTER_STALLED /* the same, waiting for space */
+};
+
+/* Unsynced mode: a journal segment that is not known to be durable. */
+struct open_segment {
+    struct fs_file file; /* of one that was left; else it is c->journal */
+    uint64_t number;
+    int64_t left_ns;
+    struct garbage_job *garbage; /* let go by its frames, or by those before */
+    /* Its first sector, as it is to be once the segment before is durable. */
+    uint8_t head[JOURNAL_SECTOR];
+};
+
+enum { JOURNAL_LEFT_MAX = 8 };
+
+struct committer_unsynced {
+    bool dirty;            /* there are frames that no sync which came back covers */
+    int64_t due_ns;        /* when the next sync of the segment in use is */
+    int64_t written_bytes; /* of frames, since some were last on their way to the disk */
+    struct journal_sync job;
+    bool job_out, job_left; /* job_left: it is of left[0] */
+    uint64_t job_frame;     /* frames up to this one are durable when it is back */
+    int64_t job_ns;         /* when it was sent */
+    /* By number; behind the last one that was left: the one in use. */
+    struct open_segment left[JOURNAL_LEFT_MAX + 1];
+    int32_t left_count;
+    /* Files let go by frames that are not durable; `going`: by those that the job covers. */
+    struct garbage_job *held, *going;
 };
 
 struct committer {
@@ -157,9 +195,8 @@ struct committer {
     uint64_t oldest_segment;
     int64_t segment_bytes, at;
     uint64_t store, frame_number; /* of the last frame */
-    bool journal_dirty;           /* unsynced mode */
-    int64_t journal_sync_ns;      /* unsynced mode: when the next sync is due */
-    struct wire_out entries;      /* of the next frame */
+    struct committer_unsynced unsynced;
+    struct wire_out entries; /* of the next frame */
     uint32_t entry_count;
     uint8_t *frame;
     int64_t frame_cap, frame_len;
@@ -191,7 +228,8 @@ struct committer {
     struct sync_round round;
     bool round_out;
     bool round_wanted;
-    int64_t round_bytes; /* written to shards since the last one was sent */
+    uint64_t round_below; /* a durable segment: those before it go with the round */
+    int64_t round_bytes;  /* written to shards since the last one was sent */
     struct reserve_request reserve;
     bool reserve_out, reserve_gone;
     int64_t retention_ns; /* next run */
@@ -234,8 +272,8 @@ void committer_write_index(struct embedded *engine, const struct shard *shard,
 /* Writes and syncs the snapshot that opens a journal segment, at once: for recovery. */
 ATTR_NODISCARD enum err committer_first_snapshot(struct embedded *engine, struct err_info *info);
 /* Builds the snapshot frame in c->frame. */
-/* segment_bytes: of the file that it begins. */
-void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes);
+/* segment_bytes: of the file that it begins; flags: beyond those of all frames. */
+void committer_build_snapshot(struct embedded *engine, int64_t segment_bytes, uint32_t flags);
 
 /* ---- group.c: what an op asks, checked against the catalog and put into the next frame. */
 int64_t group_bound(const struct log_op *op); /* bytes an op may add to a frame */

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "log/catalog.h"
 
-enum { MAGIC = 0x314a4353, SEARCH_BYTES = 1 << 20 };
+enum { MAGIC = 0x314a4353, AT_FLAGS = 36, SEARCH_BYTES = 1 << 20 };
 
 void journal_path(char path[JOURNAL_PATH_MAX], uint64_t segment)
 {
@@ -46,7 +46,7 @@ void frame_seal(uint8_t *bytes, struct frame_header *header)
     wire_store_u64(bytes + 16, header->number);
     wire_store_u64(bytes + 24, header->segment);
     wire_store_u32(bytes + 32, header->kind);
-    wire_store_u32(bytes + 36, header->flags);
+    wire_store_u32(bytes + AT_FLAGS, header->flags);
     wire_store_u64(bytes + 40, (uint64_t)header->time_ms);
     wire_store_u32(bytes + 48, header->entries_bytes);
     wire_store_u32(bytes + 52, header->entries_crc);
@@ -57,6 +57,13 @@ void frame_seal(uint8_t *bytes, struct frame_header *header)
     wire_store_u32(bytes + 4, crc32c(0, bytes + 8, JOURNAL_HEADER - 8));
 }
 
+void frame_close(uint8_t sector[JOURNAL_SECTOR])
+{
+    wire_store_u32(sector + AT_FLAGS,
+                   wire_load_u32(sector + AT_FLAGS) & ~(uint32_t)JOURNAL_FLAG_OPEN);
+    wire_store_u32(sector + 4, crc32c(0, sector + 8, JOURNAL_HEADER - 8));
+}
+
 enum err frame_parse(const uint8_t *bytes, struct frame_header *ret_header)
 {
     struct frame_header header = {
@@ -64,7 +71,7 @@ enum err frame_parse(const uint8_t *bytes, struct frame_header *ret_header)
         .number = wire_load_u64(bytes + 16),
         .segment = wire_load_u64(bytes + 24),
         .kind = wire_load_u32(bytes + 32),
-        .flags = wire_load_u32(bytes + 36),
+        .flags = wire_load_u32(bytes + AT_FLAGS),
         .time_ms = (int64_t)wire_load_u64(bytes + 40),
         .entries_bytes = wire_load_u32(bytes + 48),
         .entries_crc = wire_load_u32(bytes + 52),

@@ -15,7 +15,8 @@
  *       16    8 frame number
  *       24    8 segment number
  *       32    4 kind             1 snapshot, 2 group
- *       36    4 flags            1: written in the unsynced mode
+ *       36    4 flags            1: written in the unsynced mode; 2 (then only, of a snapshot): the segment before may
+ *                                not be durable
  *       40    8 time             trusted wall time, ms (committer.h)
  *       48    4 entries bytes
  *       52    4 entries CRC      CRC32C
@@ -32,7 +33,10 @@
  * Frame n + 1 is written only when n is synced, so at most the last frame can be torn, by whole sectors. Verdict on a bad
  * frame (design: the log): torn if no valid frame with a higher number follows anywhere and a sector of it that was
  * written non-zero is still zero, or its trailer is (a process that was killed leaves a beginning); everything else is
- * corruption. So is a file that is shorter than it was made: no crash makes one shorter. */
+ * corruption. So is a file that is shorter than it was made: no crash makes one shorter.
+ *
+ * In the unsynced mode a segment may be begun before the one before it is durable. Its snapshot says so (flag 2) until it is,
+ * and until then counts only behind the last frame of the one before. */
 
 enum {
     JOURNAL_SECTOR = 512,
@@ -41,7 +45,8 @@ enum {
     JOURNAL_PATH_MAX = 48,
     JOURNAL_SNAPSHOT = 1,
     JOURNAL_GROUP = 2,
-    JOURNAL_FLAG_UNSYNCED = 1
+    JOURNAL_FLAG_UNSYNCED = 1,
+    JOURNAL_FLAG_OPEN = 2
 };
 
 #define JOURNAL_FRAME_MAX ((int64_t)1 << 30)
@@ -76,6 +81,9 @@ uint32_t journal_zero_sectors(const uint8_t *bytes, int64_t len);
 /* Fills in the header of a frame that stands in bytes[total] (entries and data in place, zeros behind them): computes
  * entries_crc, zero_sectors and the header's CRC. */
 void frame_seal(uint8_t *bytes, struct frame_header *header);
+
+/* Takes JOURNAL_FLAG_OPEN from the frame that begins in `sector`. */
+void frame_close(uint8_t sector[JOURNAL_SECTOR]);
 
 /* CORRUPT if the header at bytes[JOURNAL_HEADER] is none. */
 ATTR_NODISCARD enum err frame_parse(const uint8_t *bytes, struct frame_header *ret_header);

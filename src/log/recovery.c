@@ -483,7 +483,7 @@ static enum err begin_segment(struct recovery *r, uint64_t number, struct err_in
     char path[JOURNAL_PATH_MAX];
     journal_path(path, number);
     c->segment = number;
-    committer_build_snapshot(engine, 0); /* for its length */
+    committer_build_snapshot(engine, 0, 0); /* for its length */
     int64_t bytes = 0;
     enum err err = fs_open(engine->fs, JOURNAL_SPARE, FS_O_READ | FS_O_WRITE, &c->journal, NULL);
     if (err == ERR_OK) {
@@ -610,10 +610,30 @@ static enum err save_last_frame(struct recovery *r, struct err_info *info)
     return err;
 }
 
+/* In the unsynced mode a process that was killed may have left more than one segment in the page cache alone. */
+static enum err save_segments(struct recovery *r, struct err_info *info)
+{
+    const struct fs *fs = r->engine->fs;
+    enum err err = ERR_OK;
+    for (int32_t i = r->scan.first_good; r->scan.unsynced && err == ERR_OK && i < r->scan.last_good;
+         i++) {
+        char path[JOURNAL_PATH_MAX];
+        struct fs_file file = {-1};
+        journal_path(path, r->scan.segments[i].number);
+        err = fs_open(fs, path, FS_O_READ | FS_O_WRITE, &file, info);
+        if (err == ERR_OK) {
+            err = fs_sync(fs, file, info);
+            fs_close(fs, file);
+        }
+    }
+    return err;
+}
+
 static enum err replay(struct recovery *r, struct err_info *info)
 {
     struct frame_reader reader = {.file = {-1}};
-    enum err err = save_last_frame(r, info);
+    enum err err = save_segments(r, info);
+    err = err == ERR_OK ? save_last_frame(r, info) : err;
     CRASHPOINT("log.recovery.last_frame_saved");
     r->gap = r->scan.gap;
     for (int32_t i = r->scan.first_good; err == ERR_OK && i <= r->scan.last_good; i++) {
@@ -685,6 +705,7 @@ enum err recovery_run(struct embedded *engine, struct log_recovery_report *ret_r
     CRASHPOINT("log.recovery.snapshot_synced");
     if (err == ERR_OK) {
         c->round_wanted = true;
+        c->round_below = c->segment;
         *ret_next_segment = next + 1;
         tell(&r);
     }

@@ -116,6 +116,7 @@ static enum err scan_frames(struct journal_scan *scan, struct scanned_segment *s
             segment->good = true;
             segment->first_frame = header.number;
             segment->made_bytes = header.segment_bytes;
+            segment->open = (header.flags & JOURNAL_FLAG_OPEN) != 0;
         }
         reader->store = header.store;
         scan->store = header.store;
@@ -133,6 +134,15 @@ static bool is_shorter(const struct scanned_segment *segment)
     return segment->bytes < (segment->good ? segment->made_bytes : JOURNAL_SECTOR);
 }
 
+static bool follows_last_good(const struct journal_scan *scan,
+                              const struct scanned_segment *segment)
+{
+    return scan->last_good >= 0 &&
+           scan->segments[scan->last_good].last_frame + 1 == segment->first_frame;
+}
+
+/* A segment that was begun before the one before it was durable, and does not follow on what there is of that one, is in the
+ * loss window with all its frames: its snapshot tells of shards' bytes that no frame and no sync has put there. */
 static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int32_t index,
                              struct frame_reader *reader, struct tail_finding *tail,
                              struct err_info *info)
@@ -161,10 +171,14 @@ static enum err scan_segment(const struct fs *fs, struct journal_scan *scan, int
     if (err != ERR_OK) {
         return err;
     }
+    bool follows = follows_last_good(scan, segment);
+    if (segment->good && !follows && segment->open && scan->last_good >= 0) {
+        segment->good = zero = false;
+        higher = segment->last_frame;
+        segment->end = 0;
+    }
     if (segment->good) { /* what was wrong before a good snapshot is past */
         *tail = (struct tail_finding){0};
-        bool follows = scan->last_good >= 0 &&
-                       scan->segments[scan->last_good].last_frame + 1 == segment->first_frame;
         if (!follows) { /* its snapshot takes over, and nothing before it is touched */
             scan->gap = scan->first_good >= 0;
             scan->first_good = index;

@@ -18,7 +18,8 @@ struct scanned_segment {
     uint64_t number;
     int64_t bytes;        /* of the file */
     int64_t made_bytes;   /* ... when it was made; 0: not told */
-    bool good;            /* begins with a good snapshot */
+    bool good;            /* begins with a good snapshot that may be believed */
+    bool open;            /* if good: it says that the one before it may not be durable */
     uint64_t first_frame; /* if good */
     uint64_t last_frame;
     int64_t last_at; /* where it begins */

@@ -5,7 +5,7 @@
 #include "log/embedded_priv.h"
 #include "log/removal.h"
 
-/* The syncer: slow file work that nobody waits for on the path of a commit. Four acts, each with a state, go
+/* The syncer: slow file work that nobody waits for on the path of a commit. Five acts, each with a state, go
  * on beside each other; each has one file operation in flight.
  *
  *   spare       NONE -> [NAME] -> [ZERO -> OUT -> PAUSE]... -> ZERO -> SYNC -> [rename] -> DIR -> READY
@@ -16,6 +16,8 @@
  *               to be freed. It is as good as new: all zeros, and they are synced, before it has a name that counts
  *   round       files one by one: OUT alone; or SYNC, folder's SYNC_DIR if its name is new; then `shards`; then old journal
  *               segments go
+ *   journal     unsynced mode: OUT; or SYNC of a journal segment that the committer writes to, or of one that it has left,
+ *               then HEAD, which tells of that in the segment behind it
  *   checkpoint  HEADER -> DATA -> SYNC -> [rename] -> DIR -> the op goes to the committer, which journals it
  *   removal     of files that nothing refers to (removal.h)
  *
@@ -74,6 +76,9 @@ struct syncer {
     struct sync_round *job;
     int32_t job_index;
     char folder[SHARD_PATH_MAX];
+
+    struct fs_op journal_op;
+    struct journal_sync *journal; /* NULL: none */
 
     enum checkpoint_state checkpoint;
     struct fs_op checkpoint_op;
@@ -655,6 +660,31 @@ static void on_pace(struct syncer *s, struct pace *pace)
     reply(s, &pace->msg);
 }
 
+static void journal_begin(struct syncer *s, struct journal_sync *job)
+{
+    CHECK(s->journal == NULL);
+    s->journal = job;
+    submit(s, &s->journal_op,
+           (struct fs_op){.kind = job->out ? FS_WRITE_OUT : FS_SYNC, .file = job->file});
+}
+
+static void journal_done(struct syncer *s)
+{
+    struct journal_sync *job = s->journal;
+    CHECK(job != NULL);
+    if (s->journal_op.err == ERR_OK && s->journal_op.kind == FS_SYNC && job->next.fd >= 0) {
+        CRASHPOINT("log.roll.left_synced");
+        submit(s, &s->journal_op,
+               (struct fs_op){
+                   .kind = FS_WRITE, .file = job->next, .buf = job->head, .len = JOURNAL_SECTOR});
+        return;
+    }
+    s->journal = NULL;
+    job->err = s->journal_op.err;
+    job->info = s->journal_op.info;
+    reply(s, &job->msg);
+}
+
 static void on_message(struct syncer *s, struct msg *msg)
 {
     struct garbage_job *any = CONTAINER_OF(msg, struct garbage_job, msg); /* all begin alike */
@@ -671,6 +701,9 @@ static void on_message(struct syncer *s, struct msg *msg)
         s->job = CONTAINER_OF(msg, struct sync_round, msg);
         s->job_index = PLANTED(JOURNAL_REMOVED_EARLY) ? s->job->count : 0;
         round_next(s);
+        break;
+    case MSG_JOURNAL:
+        journal_begin(s, CONTAINER_OF(msg, struct journal_sync, msg));
         break;
     case MSG_GARBAGE:
         CRASHPOINT("log.retention.before_unlink");
@@ -692,6 +725,8 @@ static void on_io(struct syncer *s, struct fs_op *op)
         spare_done(s);
     } else if (op == &s->round_op) {
         round_done(s);
+    } else if (op == &s->journal_op) {
+        journal_done(s);
     } else if (op == &s->removal.op) {
         removal_done(&s->removal, s->now_ns);
     } else {

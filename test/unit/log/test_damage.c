@@ -41,14 +41,19 @@ static int64_t bench_wall(void *ctx)
     return 1700000000000 + ((struct bench *)ctx)->now_ns / 1000000;
 }
 
-static void bench_init(struct bench *b)
+static void bench_init_with(struct bench *b, uint64_t seed)
 {
     *b = (struct bench){.now_ns = 1};
     b->clock = (struct clock){
         .ctx = b, .now_ns = bench_now, .wall_unix_ms = bench_wall, .thread_cpu_ns = bench_now};
-    struct disk_options options = {.seed = test_seed()};
+    struct disk_options options = {.seed = seed};
     b->disk = disk_new(&options);
     b->buf = mem_new(LOG_BATCH_BYTES_MAX, 1);
+}
+
+static void bench_init(struct bench *b)
+{
+    bench_init_with(b, test_seed());
 }
 
 static enum err bench_open(struct bench *b)
@@ -689,6 +694,53 @@ TEST(unsynced_mode_loses_at_most_what_came_since_the_last_sync)
     EXPECT_MSG(count >= 5 && count <= 10, "%lld", (long long)count);
     EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
     bench_release(&b);
+}
+
+/* Appends until the committer alone, its syncer standing still, has begun a journal segment while the one before it is not
+ * durable, or cannot go on. Returns the number of appends; *ret_open: it has. */
+static int append_past_a_roll(struct bench *b, bool *ret_open)
+{
+    int count = 0;
+    b->loop_count = 1;
+    while (count < 4 && append(b, b->shard, 30000, RECORD_PRODUCER_NONE) == ERR_OK) {
+        count++;
+    }
+    struct journal_scan scan;
+    CHECK(journal_scan(&b->fs, true, &scan, NULL) == ERR_OK && scan.tail == TAIL_CLEAN);
+    *ret_open = scan.last_good > 0 && scan.segments[scan.last_good].open;
+    journal_scan_release(&scan);
+    return count;
+}
+
+TEST(unsynced_mode_keeps_a_beginning_whatever_is_left_of_two_segments)
+{
+    int open = 0, shortened = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct bench b;
+        bench_init_with(&b, test_seed() + seed);
+        b.sync = LOG_UNSYNCED;
+        CHECK(bench_open(&b) == ERR_OK && make_stream(&b, "s", &b.shard) == ERR_OK);
+        int durable = 18 + (int)(seed % 6); /* the first segment is the largest */
+        for (int i = 0; i < durable; i++) {
+            EXPECT_INT(append(&b, b.shard, 60000, RECORD_PRODUCER_NONE), ERR_OK);
+        }
+        pass(&b, 3000000000);
+        bool is_open = false;
+        int appended = durable + append_past_a_roll(&b, &is_open);
+        disk_power_cut(b.disk);
+        bench_close(&b);
+        enum err err = ERR_OK;
+        EXPECT_INT(bench_open(&b), ERR_OK);
+        EXPECT_INT(b.report.shards_refused, 0);
+        int64_t count = count_records(&b, b.shard, 0, &err);
+        EXPECT_MSG(count >= durable && count <= appended, "seed %d: %lld of %d..%d", (int)seed,
+                   (long long)count, durable, appended);
+        EXPECT_INT(append(&b, b.shard, 10, RECORD_PRODUCER_NONE), ERR_OK);
+        open += is_open;
+        shortened += is_open && count < appended;
+        bench_release(&b);
+    }
+    EXPECT(open > 0 && shortened > 0);
 }
 
 TEST(producer_is_known_after_restarts_and_journal_rolls)
