@@ -154,7 +154,7 @@ const char *ysb_stages(struct arena *arena, enum ysb_form form, const char *tabl
         "          - lookup: {table: %s, on: ad_id, fields: {campaign_id: string}, missing: drop}\n"
         "          - encode: {format: raw, fields: {campaign_id: {type: string, offset: 0, length: "
         "36}}}\n"
-        "          - key_by: {key: campaign_id, shards: 1}\n"
+        "          - key_by: {key: campaign_id, shards: 1, codec: none}\n"
         "      - name: count\n        to: out\n        chain:\n"
         "          - window: {tumbling: 10s, out: {views: count}}\n"
         "          - map: {set: {campaign_id: key}, select: [campaign_id, window_start, views]}\n",

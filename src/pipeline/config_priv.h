@@ -26,6 +26,9 @@ ATTR_NODISCARD enum err config_part_name(const struct yaml_node *node, struct st
 
 ATTR_NODISCARD enum err config_read_streams(struct loader *loader, const struct yaml_node *node);
 
+/* How a stream's records are compressed: none, lz4 or zstd. */
+ATTR_NODISCARD enum err config_read_codec(struct loader *loader, const struct yaml_node *node,
+                                          struct stream_spec *spec);
 ATTR_NODISCARD enum err config_read_stores(struct loader *loader, const struct yaml_node *node);
 
 /* The store that is always there, unless the file has set it up. */

@@ -173,8 +173,10 @@ static enum err make_internal(struct loader *loader, const struct yaml_node *set
         .codec = STREAM_CODEC_LZ4,
         .internal = true,
     };
+    const struct yaml_node *codec = yaml_get(settings, "codec");
+    err = codec != NULL ? config_read_codec(loader, codec, &spec) : ERR_OK;
     stage->key_by = true;
-    return config_add_stream(loader, settings, &spec, &stage->output);
+    return err == ERR_OK ? config_add_stream(loader, settings, &spec, &stage->output) : err;
 }
 
 static enum err read_outputs(struct loader *loader, struct stage_plan *stage,

@@ -113,7 +113,7 @@ static enum err read_retention(struct loader *loader, const struct yaml_node *no
     return err;
 }
 
-static enum err read_codec(struct loader *loader, const struct yaml_node *node,
+enum err config_read_codec(struct loader *loader, const struct yaml_node *node,
                            struct stream_spec *spec)
 {
     static const char *const words[] = {"none", "lz4", "zstd"};
@@ -167,7 +167,7 @@ static enum err read_stream(struct loader *loader, const struct yaml_node *key,
     }
     const struct yaml_node *codec = yaml_get(map, "codec");
     if (err == ERR_OK && codec != NULL) {
-        err = read_codec(loader, codec, &spec);
+        err = config_read_codec(loader, codec, &spec);
     }
     const struct stream_spec *added;
     return err == ERR_OK ? config_add_stream(loader, key, &spec, &added) : err;

@@ -24,7 +24,7 @@ struct operator_instance {
 
 static enum err key_by_compile(struct compile_context *ctx, struct operator_plan *plan)
 {
-    static const char *const known[] = {"name", "key", "shards", NULL};
+    static const char *const known[] = {"name", "key", "shards", "codec", NULL};
     enum err err = yaml_only_keys(ctx->node, known, ctx->info);
     if (err != ERR_OK) {
         return err;
