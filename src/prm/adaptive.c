@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/names.h"
 #include "forecast/num.h"
 
 /* The sample grows by this between judgements; the first one needs so many records. */
@@ -13,64 +14,35 @@
 /* No step up is larger: what a percentage costs is seen before it is doubled again. */
 #define RAISE_MAX 2.0
 
-static const char *const question_names[ADAPTIVE_QUESTION_COUNT] = {
-#define X(name, text, help) text,
-    ADAPTIVE_QUESTIONS(X)
-#undef X
-};
-
-static const char *const reason_names[ADAPTIVE_REASON_COUNT] = {
-#define X(name, text, help) text,
-    ADAPTIVE_REASONS(X)
-#undef X
-};
-
-static const char *const reason_helps[ADAPTIVE_REASON_COUNT] = {
-#define X(name, text, help) help,
-    ADAPTIVE_REASONS(X)
-#undef X
-};
-
-static const char *const verdict_names[ADAPTIVE_VERDICT_COUNT] = {
-#define X(name, text, help) text,
-    ADAPTIVE_VERDICTS(X)
-#undef X
-};
-
-static const char *const verdict_helps[ADAPTIVE_VERDICT_COUNT] = {
-#define X(name, text, help) help,
-    ADAPTIVE_VERDICTS(X)
-#undef X
-};
+static const char *const question_names[] = {ADAPTIVE_QUESTIONS(NAMES_TEXT)};
+static const char *const reason_names[] = {ADAPTIVE_REASONS(NAMES_TEXT)};
+static const char *const reason_helps[] = {ADAPTIVE_REASONS(NAMES_HELP)};
+static const char *const verdict_names[] = {ADAPTIVE_VERDICTS(NAMES_TEXT)};
+static const char *const verdict_helps[] = {ADAPTIVE_VERDICTS(NAMES_HELP)};
 
 const char *adaptive_question_name(enum adaptive_question question)
 {
-    CHECK((unsigned)question < ADAPTIVE_QUESTION_COUNT);
-    return question_names[question];
+    return NAMES_AT(question_names, question);
 }
 
 const char *adaptive_reason_name(enum adaptive_reason reason)
 {
-    CHECK((unsigned)reason < ADAPTIVE_REASON_COUNT);
-    return reason_names[reason];
+    return NAMES_AT(reason_names, reason);
 }
 
 const char *adaptive_reason_help(enum adaptive_reason reason)
 {
-    CHECK((unsigned)reason < ADAPTIVE_REASON_COUNT);
-    return reason_helps[reason];
+    return NAMES_AT(reason_helps, reason);
 }
 
 const char *adaptive_verdict_name(enum adaptive_verdict verdict)
 {
-    CHECK((unsigned)verdict < ADAPTIVE_VERDICT_COUNT);
-    return verdict_names[verdict];
+    return NAMES_AT(verdict_names, verdict);
 }
 
 const char *adaptive_verdict_help(enum adaptive_verdict verdict)
 {
-    CHECK((unsigned)verdict < ADAPTIVE_VERDICT_COUNT);
-    return verdict_helps[verdict];
+    return NAMES_AT(verdict_helps, verdict);
 }
 
 struct adaptive_settings adaptive_settings_default(enum adaptive_question question,

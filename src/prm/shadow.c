@@ -3,9 +3,9 @@
 
 #include <math.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "base/check.h"
+#include "base/names.h"
 
 #define PAUSE_MAX_NS (60 * SHADOW_SECOND_NS)
 enum { CALM_LOOKS = 10, MEMORY_PAUSES_MAX = 1 };
@@ -14,112 +14,68 @@ enum { CALM_LOOKS = 10, MEMORY_PAUSES_MAX = 1 };
 
 /* --- names --- */
 
-static const char *const state_names[LIFE_STATE_COUNT] = {
-#define X(name, text) text,
-    LIFE_STATES(X)
-#undef X
-};
-
-static const char *const outcome_names[LIFE_OUTCOME_COUNT] = {
-#define X(name, text, help) text,
-    LIFE_OUTCOMES(X)
-#undef X
-};
-
-static const char *const outcome_helps[LIFE_OUTCOME_COUNT] = {
-#define X(name, text, help) help,
-    LIFE_OUTCOMES(X)
-#undef X
-};
-
-static const char *const event_names[LIFE_EVENT_COUNT] = {
-#define X(name, text) text,
-    LIFE_EVENTS(X)
-#undef X
-};
-
-static const char *const cause_names[LIFE_CAUSE_COUNT] = {
-#define X(name, text, help) text,
-    LIFE_CAUSES(X)
-#undef X
-};
-
-static const char *const cause_helps[LIFE_CAUSE_COUNT] = {
-#define X(name, text, help) help,
-    LIFE_CAUSES(X)
-#undef X
-};
+static const char *const state_names[] = {LIFE_STATES(NAMES_TEXT)};
+static const char *const outcome_names[] = {LIFE_OUTCOMES(NAMES_TEXT)};
+static const char *const outcome_helps[] = {LIFE_OUTCOMES(NAMES_HELP)};
+static const char *const event_names[] = {LIFE_EVENTS(NAMES_TEXT)};
+static const char *const cause_names[] = {LIFE_CAUSES(NAMES_TEXT)};
+static const char *const cause_helps[] = {LIFE_CAUSES(NAMES_HELP)};
 
 const char *life_state_name(enum life_state state)
 {
-    CHECK((unsigned)state < LIFE_STATE_COUNT);
-    return state_names[state];
+    return NAMES_AT(state_names, state);
 }
 
 const char *life_outcome_name(enum life_outcome outcome)
 {
-    CHECK((unsigned)outcome < LIFE_OUTCOME_COUNT);
-    return outcome_names[outcome];
+    return NAMES_AT(outcome_names, outcome);
 }
 
 const char *life_outcome_help(enum life_outcome outcome)
 {
-    CHECK((unsigned)outcome < LIFE_OUTCOME_COUNT);
-    return outcome_helps[outcome];
+    return NAMES_AT(outcome_helps, outcome);
 }
 
 const char *life_event_name(enum life_event event)
 {
-    CHECK((unsigned)event < LIFE_EVENT_COUNT);
-    return event_names[event];
+    return NAMES_AT(event_names, event);
 }
 
 const char *life_cause_name(enum life_cause cause)
 {
-    CHECK((unsigned)cause < LIFE_CAUSE_COUNT);
-    return cause_names[cause];
+    return NAMES_AT(cause_names, cause);
 }
 
 const char *life_cause_help(enum life_cause cause)
 {
-    CHECK((unsigned)cause < LIFE_CAUSE_COUNT);
-    return cause_helps[cause];
-}
-
-static int find_name(const char *const *names, int count, const char *name)
-{
-    int at = 0;
-    while (at < count && strcmp(names[at], name) != 0) {
-        at++;
-    }
-    return at;
+    return NAMES_AT(cause_helps, cause);
 }
 
 bool life_state_named(const char *name, enum life_state *ret_state)
 {
-    int at = find_name(state_names, LIFE_STATE_COUNT, name);
-    if (at < LIFE_STATE_COUNT) {
+    ptrdiff_t at = NAMES_FIND(state_names, name);
+    if (at >= 0) {
         *ret_state = (enum life_state)at;
     }
-    return at < LIFE_STATE_COUNT;
+    return at >= 0;
 }
 
 bool life_outcome_named(const char *name, enum life_outcome *ret_outcome)
 {
-    int at = find_name(outcome_names, LIFE_OUTCOME_COUNT, name);
-    if (at < LIFE_OUTCOME_COUNT) {
+    ptrdiff_t at = NAMES_FIND(outcome_names, name);
+    if (at >= 0) {
         *ret_outcome = (enum life_outcome)at;
     }
-    return at < LIFE_OUTCOME_COUNT;
+    return at >= 0;
 }
 
 bool life_cause_named(const char *name, enum life_cause *ret_cause)
 {
-    int at = find_name(cause_names, LIFE_CAUSE_COUNT, name);
-    if (at < LIFE_CAUSE_COUNT) {
+    ptrdiff_t at = NAMES_FIND(cause_names, name);
+    if (at >= 0) {
         *ret_cause = (enum life_cause)at;
     }
-    return at < LIFE_CAUSE_COUNT;
+    return at >= 0;
 }
 
 /* --- settings --- */

@@ -4,34 +4,24 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/names.h"
 
 /* From where on a side that keeps so much is no relief, and where reading is what costs. */
 #define ONE_GROUP_SHARE 0.9
 #define READING_SHARE   0.5
 #define ABOUT_HALF      0.45 /* a key that is half is not missed for the sample's chance */
 
-static const char *const names[SPLIT_VERDICT_COUNT] = {
-#define X(name, text, help) text,
-    SPLIT_VERDICTS(X)
-#undef X
-};
-
-static const char *const helps[SPLIT_VERDICT_COUNT] = {
-#define X(name, text, help) help,
-    SPLIT_VERDICTS(X)
-#undef X
-};
+static const char *const verdict_names[] = {SPLIT_VERDICTS(NAMES_TEXT)};
+static const char *const verdict_helps[] = {SPLIT_VERDICTS(NAMES_HELP)};
 
 const char *split_verdict_name(enum split_verdict verdict)
 {
-    CHECK((unsigned)verdict < SPLIT_VERDICT_COUNT);
-    return names[verdict];
+    return NAMES_AT(verdict_names, verdict);
 }
 
 const char *split_verdict_help(enum split_verdict verdict)
 {
-    CHECK((unsigned)verdict < SPLIT_VERDICT_COUNT);
-    return helps[verdict];
+    return NAMES_AT(verdict_helps, verdict);
 }
 
 static void find_peak(const struct skew_input *input, struct skew *skew)
