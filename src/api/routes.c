@@ -567,9 +567,9 @@ static const struct param shadowing_set_params[] = {
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(threshold),
-     .min = 0,
+     .least = 0.01,
      .max = 10,
-     .help = "of lane, demand, memory or IO, from 0.01"},
+     .help = "of lane, demand, memory or IO"},
     {.name = "sustain_seconds",
      .source = PARAM_BODY,
      .type = PARAM_F64,
@@ -589,16 +589,16 @@ static const struct param shadowing_set_params[] = {
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(budget_ratio),
-     .min = 0,
+     .least = 0.001,
      .max = 1,
-     .help = "of the pipeline's own CPU, for all its shadows, from 0.001"},
+     .help = "of the pipeline's own CPU, for all its shadows"},
     {.name = "budget_cores",
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(budget_cores),
-     .min = 0,
+     .least = 0.001,
      .max = 64,
-     .help = "that they may always use, from 0.001"},
+     .help = "that they may always use"},
     IF_MATCH("only if the settings' ETag still is this"),
     PARAM_END,
 };
@@ -806,6 +806,11 @@ const struct route routes[] = {
 };
 
 static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+
+double param_least(const struct param *param)
+{
+    return param->least > 0 ? param->least : (double)param->min;
+}
 
 const char *method_name(enum method method)
 {

@@ -137,6 +137,21 @@ static enum err read_choice(const struct cli_option *option, const char *text,
                    option->value);
 }
 
+static enum err read_share(const struct cli_option *option, const char *text, double *ret_share,
+                           struct err_info *info)
+{
+    char *end = NULL;
+    errno = 0;
+    double number = strtod(text, &end);
+    bool percent = *end == '%';
+    if (end == text || end[percent ? 1 : 0] != 0 || errno != 0 || !(number >= 0)) {
+        return err_set(info, ERR_INVALID, "--%s: '%s' is not a share such as 0.7 or 70%%",
+                       option->name, text);
+    }
+    *ret_share = percent ? number / 100 : number;
+    return ERR_OK;
+}
+
 enum err cli_read_value(const struct cli_option *option, const char *text, int64_t *ret_i64,
                         double *ret_f64, struct err_info *info)
 {
@@ -167,6 +182,8 @@ enum err cli_read_value(const struct cli_option *option, const char *text, int64
         *ret_f64 = value;
         return ERR_OK;
     }
+    case CLI_SHARE:
+        return read_share(option, text, ret_f64, info);
     case CLI_DURATION:
         return read_united(option, text, duration_units, "duration such as 250ms, 30s or 1h",
                            ret_i64, info);

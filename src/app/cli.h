@@ -21,6 +21,7 @@ enum cli_kind {
     CLI_CHOICE,   /* one of the words in `value`, "a|b|c" */
     CLI_I64,      /* whole number >= 0 */
     CLI_F64,      /* number >= 0 */
+    CLI_SHARE,    /* 0.7 or 70% -> 0.7 */
     CLI_DURATION, /* 250ms, 30s, 5m, 1h, 7d -> ns */
     CLI_SIZE,     /* 512, 64KiB, 16MiB, 1GiB -> bytes */
     CLI_TEXTS     /* may be given more than once: cli_texts */
@@ -84,7 +85,7 @@ int64_t cli_i64(const struct cli *cli,
                 const char *name); /* CLI_I64, CLI_DURATION (ns), CLI_SIZE (bytes) */
 double cli_f64(const struct cli *cli, const char *name);
 
-/* Reads a value as `option` wants it. Errors: INVALID. For CLI_F64 `*ret_f64`, for the whole numbers `*ret_i64`. */
+/* Reads a value as `option` wants it. Errors: INVALID. For CLI_F64 and CLI_SHARE `*ret_f64`, for the whole numbers `*ret_i64`. */
 ATTR_NODISCARD enum err cli_read_value(const struct cli_option *option, const char *text,
                                        int64_t *ret_i64, double *ret_f64, struct err_info *info);
 

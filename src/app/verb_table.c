@@ -241,11 +241,12 @@ static const struct cli_option candidate_show_options[] = {
 static const struct cli_option shadowing_options[] = {
     {"automatic", 0, CLI_CHOICE, "off|on", NULL, "cast by threshold and forecast, or by hand only"},
     {"percent", 0, CLI_F64, "P", NULL, "of the primary's records, 1 to 100"},
-    {"threshold", 0, CLI_F64, "RATIO", NULL, "of lane, demand, memory or IO, 0.01 to 10"},
+    {"threshold", 0, CLI_SHARE, "SHARE", NULL, "of lane, demand, memory or IO, 1% to 1000%"},
     {"sustain", 0, CLI_DURATION, "TIME", NULL, "for so long, to 24h"},
     {"duration", 0, CLI_DURATION, "TIME", NULL, "how long one lives at most, 10s to 24h"},
     {"store", 0, CLI_TEXT, "NAME", NULL, "where results go: memory, or a name of shadow_stores"},
-    {"budget", 0, CLI_F64, "RATIO", NULL, "of the pipeline's own CPU, for all its shadows"},
+    {"budget", 0, CLI_SHARE, "SHARE", NULL,
+     "of the pipeline's own CPU, for all its shadows, 0.1% to 100%"},
     {"budget-cores", 0, CLI_F64, "CORES", NULL, "that they may always use"},
     OPTIONS_END,
 };

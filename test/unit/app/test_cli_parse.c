@@ -19,6 +19,7 @@ static const struct cli_option read_options[] = {
     {"wait", 0, CLI_DURATION, "TIME", "2s", "how long"},
     {"size", 0, CLI_SIZE, "SIZE", "1MiB", "how much"},
     {"share", 0, CLI_F64, "SHARE", "0.5", "part"},
+    {"part", 0, CLI_SHARE, "SHARE", NULL, "part"},
     {"as", 0, CLI_CHOICE, "json|raw", "json", "format"},
     {NULL, 0, CLI_FLAG, NULL, NULL, NULL},
 };
@@ -58,6 +59,10 @@ TEST(values_are_read_with_their_units_and_defaults)
     EXPECT_INT(cli_i64(&cli, "from"), 7);
     EXPECT(cli_flag(&cli, "follow"));
     EXPECT_NEAR(cli_f64(&cli, "share"), 0.5, 0);
+    EXPECT_INT(parse("x read s --part 70%"), ERR_OK);
+    EXPECT_NEAR(cli_f64(&cli, "part"), 0.7, 1e-12);
+    EXPECT_INT(parse("x read s --part 0.7"), ERR_OK);
+    EXPECT_NEAR(cli_f64(&cli, "part"), 0.7, 1e-12);
     EXPECT(strcmp(cli_text(&cli, "as"), "json") == 0 && !cli_given(&cli, "as"));
     EXPECT(cli.arg_count == 1 && strcmp(cli.args[0], "s") == 0);
 }
@@ -88,6 +93,8 @@ TEST(wrong_calls_are_refused_with_what_would_be_right)
         {"x read a --size 1mb", "not a size"},
         {"x read a --size 9999999999TiB", "too large"},
         {"x read a --share nan", "not a number"},
+        {"x read a --part 70%%", "a share such as 0.7 or 70%"},
+        {"x read a --part %", "a share such as 0.7 or 70%"},
         {"x read a --as xml", "none of json|raw"},
         {"x read a --follow=1", "takes no value"},
         {"x noun drop", "missing arguments"},
