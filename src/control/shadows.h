@@ -61,7 +61,7 @@ struct shadow_entry {
     double percent, reached, completeness;
     int64_t records, dropped;
     double
-        starved; /* of the time it was open: its lane had work and the machine no processor for it */
+        starved; /* of the time since it was asked for: its lane had work and the machine no processor for it */
     char limits[PROFILE_NAME_MAX + 1];
     struct estimate limits_share, ratio;
     enum adaptive_verdict verdict;

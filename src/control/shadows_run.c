@@ -240,6 +240,15 @@ void shadow_begin(struct control *control, struct shadow_entry *entry)
 
 /* --- steps --- */
 
+static void take_report(const struct control *control, struct shadow_run *run)
+{
+    const struct partition_report *report = shadow_primary_report(control, run);
+    if (report != NULL) {
+        run->report = *report;
+        run->reported = true;
+    }
+}
+
 /* Its first record is durable and its primary's keys are known: it begins (C2). */
 static void begin_when_ready(struct control *control, struct shadow_entry *entry)
 {
@@ -248,6 +257,8 @@ static void begin_when_ready(struct control *control, struct shadow_entry *entry
         !own_stream_is_durable(control->own[OWN_SHADOWS], run->record)) {
         return;
     }
+    take_report(control,
+                run); /* where the primary is now: its shadow is warm when it has come so far */
     shadow_choose_sample(entry);
     shadow_tell(control, entry, LIFE_EVENT_BEGIN);
 }
@@ -257,13 +268,14 @@ static void note_starving(const struct control *control, struct shadow_entry *en
 {
     const struct shadow_run *run = entry->run;
     const struct shadow_measures *m = run->sides[SHADOW_SUBJECT].measures;
-    int64_t open_ns = control->now_ns - entry->life.opened_ns;
-    if (entry->life.opened_ns == 0 || m == NULL || open_ns < SILENT_NS) {
+    /* Of the same time: one that opened late for want of a processor has been wanting since it was asked for. */
+    int64_t since_ns = m != NULL ? control->now_ns - m->asked_ns : 0;
+    if (entry->life.opened_ns == 0 || m == NULL || m->asked_ns == 0 || since_ns < SILENT_NS) {
         return;
     }
     int64_t silent_ns = run->asked_ns != 0 ? control->now_ns - run->asked_ns : 0;
     int64_t starved_ns = m->starved_ns + (silent_ns > SILENT_NS ? silent_ns : 0);
-    double share = (double)starved_ns / (double)open_ns;
+    double share = (double)starved_ns / (double)since_ns;
     entry->starved = share < 1 ? share : 1;
 }
 
@@ -289,11 +301,7 @@ static int64_t watch(struct control *control, struct shadow_entry *entry)
     note_starving(control, entry);
     bool open = entry->life.state == LIFE_WARMING || entry->life.state == LIFE_MEASURING;
     if (open && control->now_ns >= run->look_ns) {
-        const struct partition_report *report = shadow_primary_report(control, run);
-        if (report != NULL) {
-            run->report = *report;
-            run->reported = true;
-        }
+        take_report(control, run);
         for (int i = 0; i < run->side_count; i++) {
             run->sides[i].look_wanted = true;
         }

@@ -82,7 +82,7 @@ struct figure_field {
 extern const struct figure_field PARTITION_FIELDS[];
 extern const struct figure_field LANE_FIELDS[];
 
-/* Heavy keys are counted over records whose offset is a multiple of this; the counts of sampled records, times it, estimate. */
-enum { HEAVY_SAMPLE_EVERY = 32, HEAVY_TOP = 32 };
+/* Heavy keys are counted over one record of each span of so many offsets; the counts of sampled records, times it, estimate. */
+enum { HEAVY_SAMPLE_SHIFT = 5, HEAVY_SAMPLE_EVERY = 1 << HEAVY_SAMPLE_SHIFT, HEAVY_TOP = 32 };
 
 #endif

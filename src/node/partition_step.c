@@ -112,6 +112,20 @@ static enum err write_output(struct partition *part, struct work *work, struct a
     return ERR_OK;
 }
 
+/* A shadow's results are written as its primary's are, into a commit that is never sealed: writing them is a part of the
+ * work. What becomes of them besides is not. */
+static enum err shadow_output(struct partition *part, struct work *work, const struct output *o)
+{
+    struct commit *commit = work->commit;
+    bool wrote = work->wrote;
+    work->commit = shadow_commit(part->shadow);
+    enum err err = write_output(part, work, &work->bench->batch_arena, o);
+    work->commit = commit;
+    work->wrote = wrote;
+    shadow_take(part->shadow, part, o);
+    return err;
+}
+
 /* Takes what the chain left in the bench into the sink. */
 static enum err take_outputs(struct partition *part, struct work *work)
 {
@@ -125,7 +139,7 @@ static enum err take_outputs(struct partition *part, struct work *work)
         if (LIKELY(part->shadow == NULL)) {
             err = write_output(part, work, &work->bench->batch_arena, o);
         } else {
-            shadow_take(part->shadow, part, o);
+            err = shadow_output(part, work, o);
         }
     }
     chain_out_reset(out);
@@ -228,6 +242,13 @@ static void count_groups(struct partition *part, const struct batch *batch)
     }
 }
 
+/* Of the span's HEAVY_SAMPLE_EVERY offsets, that one: Fibonacci hashing, Knuth 6.4. */
+static int64_t sampled_offset(int64_t span)
+{
+    uint64_t mixed = (uint64_t)span * UINT64_C(0x9e3779b97f4a7c15);
+    return span * HEAVY_SAMPLE_EVERY + (int64_t)(mixed >> (64 - HEAVY_SAMPLE_SHIFT));
+}
+
 static void count_rows(struct partition *part, const struct batch *batch, const struct rows *rows,
                        int64_t first_offset)
 {
@@ -239,10 +260,14 @@ static void count_rows(struct partition *part, const struct batch *batch, const 
         part->heavy = heavy_new(64);
     }
     count_groups(part, batch);
-    /* Sampled by offset, not by key: rows of the scanned span whose offset is a multiple. */
-    int64_t offset =
-        (first_offset + HEAVY_SAMPLE_EVERY - 1) / HEAVY_SAMPLE_EVERY * HEAVY_SAMPLE_EVERY;
-    for (; offset < part->views[0].position.next_offset; offset += HEAVY_SAMPLE_EVERY) {
+    /* Sampled by offset, not by key: one row of every span of so many offsets, each time another, or a stream whose keys take
+     * turns would show only some of them. */
+    for (int64_t span = first_offset / HEAVY_SAMPLE_EVERY;
+         span * HEAVY_SAMPLE_EVERY < part->views[0].position.next_offset; span++) {
+        int64_t offset = sampled_offset(span);
+        if (offset < first_offset || offset >= part->views[0].position.next_offset) {
+            continue;
+        }
         int32_t row = rows_from(rows, offset);
         if (row >= rows->count) {
             break;

@@ -97,6 +97,7 @@ struct shadow *shadow_new(struct shadow_lane *lane, const struct shadow_spec *sp
     shadow->skipped_from = -1;
     shadow->budget = shadow_budget_of(lane, stage->pipeline);
     arena_init(&shadow->scratch, 64 << 20);
+    commit_init(&shadow->written);
     sampler_init(&shadow->sampler, &spec->sample);
     shadow_meter_init(shadow);
     shadow_meter_begin(shadow);
@@ -118,6 +119,7 @@ void shadow_free(struct shadow *shadow)
         mem_free(shadow->feed);
     }
     arena_release(&shadow->scratch);
+    commit_release(&shadow->written);
     mem_free(shadow);
 }
 

@@ -198,8 +198,9 @@ struct shadow_measures {
     struct histogram
         wait_ns; /* from when the lane saw a record to when it was processed; weighted by rows */
     int64_t paused_ns, throttled_ns; /* wall time; throttled: its pipeline's budget or the lane's */
-    int64_t
-        starved_ns; /* wall time since it was opened in which the lane had work, and the machine no processor for it */
+    /* wall time since `asked_ns` in which the lane had work, and the machine no processor for it; over all generations */
+    int64_t starved_ns;
+    int64_t asked_ns; /* lane's clock: it was asked for */
     double
         rate_max; /* own records per second of CPU, reading included, of full batches; 0: there were none */
     int64_t full_batches;

@@ -14,6 +14,8 @@ void shadow_meter_init(struct shadow *shadow)
     int32_t count = shadow->stage->plan->operator_count;
     probes_init(&meter->probes, shadow->lane->clock, count);
     meter->operators = MEM_NEW_ARRAY(struct meter_operator, count);
+    meter->starved_ns = shadow->lane->starved_ns;
+    meter->asked_ns = shadow->lane->now_ns;
     shadow->meter = meter;
 }
 
@@ -36,7 +38,6 @@ void shadow_meter_begin(struct shadow *shadow)
     struct shadow_meter *meter = shadow->meter;
     struct shadow_measures *m = &meter->m;
     meter->own_before += m->warm_records + m->work.rows_in;
-    meter->starved_ns = shadow->lane->starved_ns;
     uint32_t generation = m->generation + 1;
     int64_t dropped = m->records_dropped, paused_ns = m->paused_ns;
     memset(m, 0, sizeof(*m));
@@ -431,6 +432,7 @@ void shadow_meter_fill(struct shadow *shadow, const struct shadow_measure *measu
     m->state = shadow->state;
     m->end = shadow->end;
     m->now_ns = now_ns;
+    m->asked_ns = meter->asked_ns;
     memcpy(m->problem, shadow->problem, sizeof(m->problem));
     m->store_dropped = shadow->sink.dropped;
     if (shadow->paused && meter->paused_since_ns > 0) {

@@ -22,6 +22,9 @@ bool shadow_restores(struct shadow *shadow, struct str raw_key, struct str value
 /* Where the queue of an input begins. */
 int64_t shadow_queue_begin(const struct shadow *shadow, int32_t input);
 
+/* Where its results are written, for what writing them costs; with room. */
+struct commit *shadow_commit(struct shadow *shadow);
+
 /* Results, and rows whose time cannot be read: digest, store, comparison. */
 void shadow_take(struct shadow *shadow, const struct partition *part, const struct output *output);
 void shadow_reject(struct shadow *shadow, const struct partition *part, const struct rows *rows,

@@ -18,6 +18,7 @@ enum {
     SHADOW_LAG_RECORDS = 4 << 20,
     SHADOW_REOPENS_MAX = 5, /* in a row without having been WARMING */
     SHADOW_PUT_BYTES = 1 << 20,
+    SHADOW_COMMIT_BYTES = 256 << 10,
     PAIR_RESULTS_MAX = 16384, /* unmatched ones of one side that are kept */
     QUEUE_RECORDS_MAX = 1 << 17,
     QUEUE_BYTES_MAX = 512 << 10
@@ -170,7 +171,8 @@ struct shadow_meter {
     int64_t own_before;               /* own records of earlier generations */
     struct view_counts counts;        /* when MEASURING began, as the next two */
     int64_t retries, throttled_ns;
-    int64_t starved_ns; /* the lane's, when the generation was asked for */
+    int64_t starved_ns; /* the lane's, when the shadow was asked for */
+    int64_t asked_ns;   /* when that was */
     struct meter_full {
         int64_t batches, looked, rows, read_ns, work_ns;
     } full;
@@ -235,6 +237,8 @@ struct shadow {
     struct shadow_sink sink;
     struct shadow_meter *meter;
     struct arena scratch; /* one canonical result */
+    struct commit
+        written; /* results as a primary would commit them; never sealed, begun anew now and then */
 };
 
 struct shadow *shadow_new(struct shadow_lane *lane, const struct shadow_spec *spec,

@@ -138,6 +138,14 @@ static void take_one(struct shadow *shadow, const struct partition *part,
     arena_reset(&shadow->scratch);
 }
 
+struct commit *shadow_commit(struct shadow *shadow)
+{
+    if (shadow->written.bytes >= SHADOW_COMMIT_BYTES) {
+        commit_reset(&shadow->written);
+    }
+    return &shadow->written;
+}
+
 void shadow_take(struct shadow *shadow, const struct partition *part, const struct output *output)
 {
     int64_t begun = clock_thread_cpu_ns(shadow->lane->clock);

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "control/control_priv.h"
-#include "control/shadows.h"
+#include "control/shadows_priv.h"
 #include "log/memory.h"
 #include "node/shadow.h"
 #include "sim/world.h"
@@ -92,27 +92,34 @@ static void kill_control(void)
     control = NULL;
 }
 
+static int64_t commit_delay_ns = 2000000; /* how long a commit is on its way */
+static const char *objective = "2s";
+static unsigned long long seed_more;
+
 static void begin_costly(const char *shadowing, int64_t step_cost_ns)
 {
     static char text[2048];
     struct err_info info;
     struct log_loop loops[LOG_LOOPS_MAX];
-    int n = snprintf(text, sizeof(text),
-                     "version: 1\nnodes: {count: 1, max: 2, lanes: 2}\n"
-                     "manager: {interval: 1s, mode: observe}\n"
-                     "streams:\n  in: {shards: 1}\n  out: {shards: 1}\n"
-                     "pipelines:\n  p:\n    commit: 20ms\n    shadowing: %s\n    stages:\n"
-                     "      - {name: s, from: in, chain: [{parse: {name: j, format: json, fields: "
-                     "{user: string, n: int}}}, {filter: {name: f, where: 'n >= 0'}}, {window: "
-                     "{name: w, tumbling: 1s, out: {c: count}}}], to: out}\n",
-                     shadowing);
+    int n = snprintf(
+        text, sizeof(text),
+        "version: 1\nnodes: {count: 1, max: 2, lanes: 2}\n"
+        "manager: {interval: 1s, mode: observe}\n"
+        "streams:\n  in: {shards: 1}\n  out: {shards: 1}\n"
+        "pipelines:\n  p:\n    commit: 20ms\n    objective: %s\n    shadowing: %s\n    stages:\n"
+        "      - {name: s, from: in, chain: [{parse: {name: j, format: json, fields: "
+        "{user: string, n: int}}}, {filter: {name: f, where: 'n >= 0'}}, {window: "
+        "{name: w, tumbling: 1s, out: {c: count}}}], to: out}\n",
+        objective, shadowing);
     CHECK(n > 0 && n < (int)sizeof(text));
     thing_count = call_count = 0;
     fed = 0;
     calls = MEM_NEW_ARRAY(struct call, CALLS_MAX);
-    world = world_new(&(struct world_options){.seed = test_seed(), .step_cost_ns = step_cost_ns});
-    log_ = log_memory_new(&(struct log_memory_options){
-        .clock = world_clock(world), .seed = test_seed() + 1, .commit_delay_ns = 2000000});
+    world = world_new(
+        &(struct world_options){.seed = test_seed() + seed_more, .step_cost_ns = step_cost_ns});
+    log_ = log_memory_new(&(struct log_memory_options){.clock = world_clock(world),
+                                                       .seed = test_seed() + seed_more + 1,
+                                                       .commit_delay_ns = commit_delay_ns});
     int count = log_loops(log_, loops);
     for (int i = 0; i < count; i++) {
         world_add(world, loops[i].name, loops[i].step, loops[i].ctx, loops[i].waker);
@@ -193,22 +200,27 @@ static void wait(int64_t ns)
     IGNORE_RESULT(world_run(world, NULL, NULL, world_now_ns(world) + ns, STEPS_MAX)); /* time */
 }
 
-/* Records of half a second each call, half of them of one key. */
+/* Records of one call, half of them of one key. */
+static struct call *ingest(int lines)
+{
+    struct call *call = prepare(CONTROL_INGEST);
+    char *body = arena_new(&call->arena, lines * 64, 1);
+    ptrdiff_t used = 0;
+    set(call->request.args.stream, "in");
+    set(call->request.args.key_field, "user");
+    for (int l = 0; l < lines; l++, fed++) {
+        bool hot = fed % 2 == 0;
+        used += snprintf(body + used, (size_t)(lines * 64 - used), "{\"user\":\"u%d\",\"n\":%d}\n",
+                         hot ? 0 : 1 + (int)(fed * 7919 % 997), (int)(fed % 10));
+    }
+    call->request.body = (struct str){body, used};
+    return call;
+}
+
 static void feed(int times)
 {
     for (int i = 0; i < times; i++) {
-        struct call *call = prepare(CONTROL_INGEST);
-        char *body = arena_new(&call->arena, LINES * 64, 1);
-        ptrdiff_t used = 0;
-        set(call->request.args.stream, "in");
-        set(call->request.args.key_field, "user");
-        for (int l = 0; l < LINES; l++, fed++) {
-            bool hot = fed % 2 == 0;
-            used +=
-                snprintf(body + used, (size_t)(LINES * 64 - used), "{\"user\":\"u%d\",\"n\":%d}\n",
-                         hot ? 0 : 1 + (int)(fed * 7919 % 997), (int)(fed % 10));
-        }
-        call->request.body = (struct str){body, used};
+        struct call *call = ingest(LINES);
         CHECK_MSG(sent(call) == ERR_OK, "%s", call->request.info.text);
         wait(50000000);
     }
@@ -511,6 +523,101 @@ TEST(a_shadow_without_a_processor_says_so)
                "%s", answer(root, "how far to trust it"));
     json_decref(root);
     end();
+}
+
+static bool is_on_its_lane(void *ctx)
+{
+    const struct shadow_lane_status *status = ctx;
+    return atomic_load(&status->open) > 0;
+}
+
+/* Its lane gets no processor between the order and the opening, and has one ever after. */
+TEST(a_shadow_that_was_starved_says_of_how_much_of_its_time)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct shadow_lane *lane = node_runtime_shadow_lane(control_runtime(control));
+    struct call *start = order(CONTROL_SHADOW_START, PARTITION);
+    start->request.args.duration_seconds = 300;
+    mailbox_push(control_mailbox(control), &start->request.msg);
+    EXPECT_INT(world_run(world, is_on_its_lane, (void *)(uintptr_t)shadow_lane_status(lane),
+                         world_now_ns(world) + 10 * SECOND_NS, STEPS_MAX),
+               WORLD_DONE);
+    EXPECT_INT(shadows_find(&control->shadows, 1)->life.state, LIFE_OPENING);
+    world_remove(world, things[--thing_count]); /* the shadow lane was the last to come */
+    wait(60 * SECOND_NS);
+    things[thing_count++] =
+        world_add(world, "shadows", shadow_lane_step, lane, shadow_lane_waker(lane));
+    feed(40);
+    wait(60 * SECOND_NS);
+    const struct shadow_row *row = row_of(about(CONTROL_SHADOW_GET, 1));
+    EXPECT_MSG(row->starved_ratio > 0.4 && row->starved_ratio < 0.55, "%g", row->starved_ratio);
+    end();
+}
+
+static bool is_open(void)
+{
+    const struct shadow_entry *entry = shadows_find(&control->shadows, 1);
+    return entry != NULL && entry->life.opened_ns != 0;
+}
+
+static bool is_measuring(void)
+{
+    return shadows_find(&control->shadows, 1)->life.state == LIFE_MEASURING;
+}
+
+static bool never(void)
+{
+    return false;
+}
+
+enum { MANY_LINES = 500 };
+
+/* Twenty thousand records a second, whose answers nobody waits for. */
+static void feed_many(int times, bool (*enough)(void))
+{
+    for (int i = 0; i < times && !enough(); i++) {
+        mailbox_push(control_mailbox(control), &ingest(MANY_LINES)->request.msg);
+        wait(SECOND_NS / 40);
+    }
+}
+
+/* One run of it: how far the shadow opened behind where its primary was known to be; -1: it was not warm when it said so. */
+static int64_t behind_when_opened(void)
+{
+    begin("{automatic: false}");
+    feed_many(400, never);
+    struct call *start = order(CONTROL_SHADOW_START, PARTITION);
+    start->request.args.duration_seconds = 300;
+    mailbox_push(control_mailbox(control), &start->request.msg);
+    feed_many(400, is_open);
+    const struct shadow_run *run = shadows_find(&control->shadows, 1)->run;
+    int64_t was = shadow_primary_report(control, run)->next_offset[0];
+    feed_many(800, is_measuring);
+    const struct shadow_measures *m = run->sides[SHADOW_SUBJECT].measures;
+    int64_t behind = was - m->begin_offset[0];
+    bool warm = m->state == SHADOW_MEASURING && m->warm_records >= behind;
+    CHECK(sent(about(CONTROL_SHADOW_GET, 1)) == ERR_OK);
+    end();
+    return warm ? behind : -1;
+}
+
+/* Commits take seconds: a shadow opens from one that its primary has left behind, and has to come along first. How far behind
+ * is chance; in some run it is more than the 16 batches which are warm-up in any case. */
+TEST(a_shadow_is_warm_where_its_primary_was)
+{
+    int64_t most = 0;
+    commit_delay_ns = 4 * SECOND_NS; /* a snapshot is a second old at most */
+    objective = "1m";                /* or it would be paused for that */
+    for (seed_more = 0; seed_more < 4; seed_more++) {
+        int64_t behind = behind_when_opened();
+        EXPECT(behind >= 0);
+        most = behind > most ? behind : most;
+    }
+    EXPECT_MSG(most > 16 * BATCH_ROWS_MAX, "%lld behind", (long long)most);
+    seed_more = 0;
+    commit_delay_ns = 2000000;
+    objective = "2s";
 }
 
 TEST(what_cannot_be_is_refused_with_what_can)
