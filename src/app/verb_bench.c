@@ -90,7 +90,18 @@ static bool reaches(const struct bench_result *result)
 
 static bool holds(const struct bench_figure *figure)
 {
-    return isnan(figure->bound) || figure->value <= figure->bound;
+    return bench_verdict(figure) == BENCH_HELD;
+}
+
+static const char *verdict_word(const struct bench_figure *figure)
+{
+    static const char *const words[] = {"held", "MISSED", "undecided: its interval is wider"};
+    return words[bench_verdict(figure)];
+}
+
+static bool has_interval(const struct bench_figure *figure)
+{
+    return figure->low < figure->value || figure->high > figure->value;
 }
 
 /* How the floors of the rows that ran have come out. */
@@ -119,14 +130,18 @@ static void print_figures(const struct bench_result *result, struct tally *tally
 {
     for (int32_t i = 0; i < result->figure_count; i++) {
         const struct bench_figure *figure = &result->figures[i];
-        char bound[48] = "";
+        char bound[80] = "", interval[48] = "";
+        if (has_interval(figure)) {
+            IGNORE_RESULT(snprintf(interval, sizeof interval, "(%.4g..%.4g) ", figure->low,
+                                   figure->high)); /* fits */
+        }
         if (!isnan(figure->bound)) {
             count_floor(tally, result->name, holds(figure));
             IGNORE_RESULT(snprintf(bound, sizeof bound, "<= %.4g %s: %s", figure->bound,
-                                   figure->unit, holds(figure) ? "held" : "MISSED")); /* fits */
+                                   figure->unit, verdict_word(figure))); /* fits */
         }
-        printf("%-5s %-20s %-36s %12.4g %-10s %s\n", goal_of(result), result->name, figure->name,
-               figure->value, figure->unit, bound);
+        printf("%-5s %-20s %-36s %12.4g %-10s %s%s\n", goal_of(result), result->name, figure->name,
+               figure->value, figure->unit, interval, bound);
     }
 }
 
@@ -182,6 +197,9 @@ static void print_json_figures(const struct bench_result *result, bool first)
         const struct bench_figure *figure = &result->figures[i];
         printf("%s{\"name\":\"%s\",\"unit\":\"%s\",\"value\":%.6g", i > 0 ? "," : "", figure->name,
                figure->unit, figure->value);
+        if (has_interval(figure)) {
+            printf(",\"low\":%.6g,\"high\":%.6g", figure->low, figure->high);
+        }
         if (!isnan(figure->bound)) {
             printf(",\"bound\":%.6g,\"holds\":%s", figure->bound, holds(figure) ? "true" : "false");
         }

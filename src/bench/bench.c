@@ -222,9 +222,26 @@ static void summarise(struct bench_result *result, const struct bench_options *o
 void bench_add_figure(struct bench_result *result, const char *name, const char *unit, double value,
                       double bound)
 {
+    bench_add_interval(result, &(struct bench_figure){.name = name,
+                                                      .unit = unit,
+                                                      .value = value,
+                                                      .low = value,
+                                                      .high = value,
+                                                      .bound = bound});
+}
+
+void bench_add_interval(struct bench_result *result, const struct bench_figure *figure)
+{
     CHECK(result->figure_count < BENCH_FIGURES_MAX);
-    result->figures[result->figure_count++] =
-        (struct bench_figure){.name = name, .unit = unit, .value = value, .bound = bound};
+    result->figures[result->figure_count++] = *figure;
+}
+
+enum bench_verdict bench_verdict(const struct bench_figure *figure)
+{
+    if (figure->high <= figure->bound) {
+        return BENCH_HELD;
+    }
+    return figure->low <= figure->bound ? BENCH_UNDECIDED : BENCH_MISSED;
 }
 
 static enum err run_pairs(const struct bench_row *row, void *self,

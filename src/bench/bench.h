@@ -37,8 +37,12 @@ struct bench_options {
 struct bench_figure {
     const char *name, *unit;
     double value;
-    double bound; /* it must not be above it; NAN: none */
+    double low, high; /* 95 % interval; the value where it has none */
+    double bound;     /* it must not be above it; NAN: none */
 };
+
+/* A bound is held when the whole interval is, and missed when all of it is above. */
+enum bench_verdict { BENCH_HELD, BENCH_MISSED, BENCH_UNDECIDED };
 
 struct bench_pair {
     double engine_per_s, limit_per_s; /* records per CPU second; rows that say so: per second */
@@ -72,6 +76,12 @@ bool bench_row_only_named(int32_t index);  /* takes minutes: left out where all 
 /* Adds a figure; `bound` NAN: it has none. */
 void bench_add_figure(struct bench_result *result, const char *name, const char *unit, double value,
                       double bound);
+
+/* The same with its interval; low <= value <= high. */
+void bench_add_interval(struct bench_result *result, const struct bench_figure *figure);
+
+/* Of a figure with a bound. */
+enum bench_verdict bench_verdict(const struct bench_figure *figure);
 
 /* Runs one row. Takes pairs x 0.2 s of CPU and the time to make its data; latency rows take their seconds. Errors:
  * NOT_FOUND; those of the folder that rows with a log make below TMPDIR. */

@@ -287,7 +287,9 @@ static void choose_sample(struct fidelity *f)
     }
     f->heavy_share = heavy;
     f->heavy_share_of_half = heavy_low * all < low ? heavy_low * all / low : 1;
-    f->by_hash.below = SAMPLE_BUCKETS * FIDELITY_PERCENT / 100;
+    // A tenth of the records, as a shadow is told: of those that are not of heavy keys so much a larger share.
+    double share = FIDELITY_PERCENT / 100.0 / (heavy < 1 ? 1 - heavy : 1);
+    f->by_hash.below = (uint32_t)(SAMPLE_BUCKETS * (share < 1 ? share : 1));
     f->by_hash.requested = FIDELITY_PERCENT / 100.0;
     shadow_sample_by_groups(0, KEY_GROUP_COUNT, &f->by_hash);
 }

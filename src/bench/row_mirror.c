@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a shadow costs the live path: slices with a shadow and without one, in turn, on the whole engine with threads. Told
-// are the live lane's CPU time for a record (of the whole step: reading, chain, commit), the 99th percentile of a record's
-// way from append to the committed result, and the throughput when there is no core to spare; as medians of the pairs'
-// ratios, in percent. The live lane has a core of its own, the shadow's thread runs on the other one or on the same.
+// What a shadow costs the live path: blocks with the shadow running and with it paused, in turn, on the whole engine with
+// threads. Told are the live lane's CPU time for a record (of the whole step: reading, chain, commit), the 99th percentile of
+// a record's way from append to the committed result, and the throughput when there is no core to spare; as medians of the
+// pairs' ratios with their intervals, in percent. The live lane has a core of its own, the shadow's thread runs on the other
+// one or on the same.
+//
+// A machine is faster or slower from one second to the next by more than what is looked for, so blocks are short and many,
+// and all do the same: a block is the whole feed once, and ends when all of it is committed. A shadow that goes on first
+// catches up with what it has missed, outside of any block.
 
 #include <math.h>
 #include <stdio.h>
@@ -18,12 +23,14 @@
 enum {
     MIRROR_CLICKS = 64 << 10,
     MIRROR_TICK_NS = 5000000,
-    MIRROR_TICKS = 60, // of a slice: 0.3 s
-    MIRROR_BATCHES_A_TICK =
-        10, // record batches of the feed: about a quarter of the live lane's core
-    MIRROR_LATENCIES_MAX = MIRROR_TICKS * MIRROR_BATCHES_A_TICK,
-    MIRROR_RUSH_PASSES = 8, // of the feed, as fast as it goes
-    MIRROR_PAIRS_MAX = 40,
+    MIRROR_BATCHES_A_TICK = 4,        // record batches: about a third of the live lane's core
+    MIRROR_BURST_BATCHES_A_TICK = 10, // what latencies are measured with
+    MIRROR_LATENCY_PASSES = 4,        // of the feed, a block
+    MIRROR_LATENCIES_MAX = 1024,
+    MIRROR_RUSH_PASSES = 4,  // of the feed, as fast as it goes
+    MIRROR_WARM_PASSES = 20, // until the retention has begun to take away
+    MIRROR_BLOCKS = 8,       // pairs of blocks to one of the pairs asked for
+    MIRROR_PAIRS_MAX = BENCH_PAIRS_MAX,
     MIRROR_NAME_MAX = 96
 };
 
@@ -56,31 +63,28 @@ struct mirror {
     _Atomic int32_t marked;
     _Atomic int32_t seen;
     double latency_us[MIRROR_LATENCIES_MAX];
-    uint64_t seed;
 };
 
-struct slice {
+struct block {
     double cpu_ns;   // of the live lane, for a record
     double p99_us;   // 0: not measured
     double per_s;    // records, wall time
-    double mirrored; // share of the records that the shadow had taken
+    double mirrored; // share of the records that the shadow had taken when the live lane had
 };
 
-// --- the shadow ---
+// What is compared: with over without.
+enum mirror_what { MIRROR_CPU, MIRROR_P99, MIRROR_SPEED };
 
-static enum err shadow_on(struct mirror *m, int32_t percent, struct err_info *info)
-{
-    struct shadow_spec spec = {
-        .id = 1,
-        .group_hi = KEY_GROUP_COUNT,
-        .sample = {.below = (uint32_t)((int64_t)SAMPLE_BUCKETS * percent / 100),
-                   .requested = percent / 100.0},
-        .transport = m->transport,
-        .warm_batches = 1,
-        .warm_until = {0, 0},
-    };
-    return shadow_run_start_shadow(&m->run, &spec, info);
-}
+struct comparison {
+    const char *name;
+    enum mirror_what what;
+    int32_t percent;
+    double bound_percent; // NAN: none
+    int32_t passes;       // of the feed, a block
+    int32_t batches;      // each tick; 0: as fast as it goes
+};
+
+enum { MIRROR_ID = 1 };
 
 // --- latencies ---
 
@@ -102,13 +106,30 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// --- slices ---
+static double p99_of(double *values, int32_t count)
+{
+    qsort(values, (size_t)count, sizeof values[0], by_value);
+    return values[(int32_t)((double)count * 0.99)];
+}
 
-static enum err append(struct mirror *m, bool timed, struct err_info *info)
+// All of the block's results have been seen.
+static double take_p99(struct mirror *m)
+{
+    while (m->seen < atomic_load(&m->marked)) {
+        waker_wake(&m->sink_waker);
+        clock_real_sleep(ENGINE_CALL_PAUSE_NS);
+    }
+    return p99_of(m->latency_us, m->seen);
+}
+
+// --- blocks ---
+
+static enum err append(struct mirror *m, struct err_info *info)
 {
     int64_t now_ns = clock_now_ns(&m->run.engine.clock);
     int32_t marked = atomic_load(&m->marked);
-    if (timed) { // before it is there: its results may be quicker than the answer
+    if (m->sink_loop != NULL) { // before it is there: its results may be quicker than the answer
+        CHECK(marked < MIRROR_LATENCIES_MAX);
         m->marks[marked] = (struct mark_of_batch){
             .out_end = m->run.appended + shadow_run_next_records(&m->run), .appended_ns = now_ns};
         atomic_store(&m->marked, marked + 1);
@@ -116,80 +137,89 @@ static enum err append(struct mirror *m, bool timed, struct err_info *info)
     return shadow_run_append(&m->run, info);
 }
 
-// Records at an even pace.
-static enum err paced(struct mirror *m, struct err_info *info)
+// The feed, over and over: some batches each tick, or as many as go.
+static enum err feed_all(struct mirror *m, const struct comparison *c, struct err_info *info)
 {
-    bool timed = m->sink_loop != NULL;
     int64_t next_ns = clock_now_ns(&m->run.engine.clock);
-    for (int i = 0; i < MIRROR_TICKS; i++) {
-        for (int k = 0; k < MIRROR_BATCHES_A_TICK; k++) {
-            enum err err = append(m, timed, info);
-            if (err != ERR_OK) {
-                return err;
-            }
+    int64_t batches = (int64_t)c->passes * MIRROR_CLICKS / FEED_BATCH_RECORDS;
+    for (int64_t i = 1; i <= batches; i++) {
+        enum err err = append(m, info);
+        if (err != ERR_OK) {
+            return err;
         }
-        next_ns += MIRROR_TICK_NS;
-        int64_t left = next_ns - clock_now_ns(&m->run.engine.clock);
-        clock_real_sleep(left > 0 ? left : 0);
+        if (c->batches > 0 && i % c->batches == 0) {
+            next_ns += MIRROR_TICK_NS;
+            int64_t left = next_ns - clock_now_ns(&m->run.engine.clock);
+            clock_real_sleep(left > 0 ? left : 0);
+        }
     }
     return ERR_OK;
 }
 
-// As many as go.
-static enum err rush(struct mirror *m, struct err_info *info)
-{
-    enum err err = ERR_OK;
-    for (int i = 0; i < MIRROR_RUSH_PASSES && err == ERR_OK; i++) {
-        m->run.feed.at = 0;
-        do {
-            err = append(m, false, info);
-        } while (m->run.feed.at < m->run.feed.len && err == ERR_OK);
-    }
-    return err;
-}
-
-static enum err run_slice(struct mirror *m, enum err (*feed)(struct mirror *, struct err_info *),
-                          int32_t percent, struct slice *ret_slice, struct err_info *info)
+// The shadow has been going on, or is paused, since before.
+static enum err run_block(struct mirror *m, const struct comparison *c, struct block *ret_block,
+                          struct err_info *info)
 {
     struct shadow_run_figures before, after;
-    enum err err = percent > 0 ? shadow_on(m, percent, info) : ERR_OK;
-    if (err != ERR_OK) {
-        return err;
-    }
     m->seen = 0;
     atomic_store(&m->marked, 0);
     shadow_run_look(&m->run, &before);
     int64_t begun_ns = clock_now_ns(&m->run.engine.clock);
-    err = feed(m, info);
+    enum err err = feed_all(m, c, info);
     shadow_run_wait(&m->run);
     int64_t took_ns = clock_now_ns(&m->run.engine.clock) - begun_ns;
     shadow_run_look(&m->run, &after);
     double records = (double)(after.records_in - before.records_in);
-    struct slice slice = {.cpu_ns = (double)(after.lane_cpu_ns - before.lane_cpu_ns) / records,
-                          .per_s = records * 1e9 / (double)took_ns};
-    if (percent > 0) {
-        shadow_run_end_shadow(&m->run, 1, &m->measures);
-        int64_t passed = m->measures.next_offset[0] - m->measures.begin_offset[0];
-        slice.mirrored = (double)passed / records;
-    }
-    if (m->sink_loop != NULL) {
-        while (m->seen < atomic_load(&m->marked)) {
-            waker_wake(&m->sink_waker);
-            clock_real_sleep(ENGINE_CALL_PAUSE_NS);
-        }
-        qsort(m->latency_us, (size_t)m->seen, sizeof m->latency_us[0], by_value);
-        slice.p99_us = m->latency_us[(int32_t)((double)m->seen * 0.99)];
-    }
-    *ret_slice = slice;
+    *ret_block =
+        (struct block){.cpu_ns = (double)(after.lane_cpu_ns - before.lane_cpu_ns) / records,
+                       .per_s = records * 1e9 / (double)took_ns,
+                       .p99_us = m->sink_loop != NULL ? take_p99(m) : 0};
     return err;
 }
 
-// What is compared: with over without.
-enum mirror_what { MIRROR_CPU, MIRROR_P99, MIRROR_SPEED };
-
-static double of(const struct slice *slice, enum mirror_what what)
+static enum err run_with(struct mirror *m, const struct comparison *c, struct block *ret_block,
+                         struct err_info *info)
 {
-    return what == MIRROR_CPU ? slice->cpu_ns : what == MIRROR_P99 ? slice->p99_us : slice->per_s;
+    shadow_run_go_on(&m->run, MIRROR_ID, &m->measures);
+    int64_t from = m->measures.next_offset[0];
+    int64_t begin = m->run.appended;
+    enum err err = run_block(m, c, ret_block, info);
+    shadow_run_measure(&m->run, MIRROR_ID, &m->measures);
+    ret_block->mirrored =
+        (double)(m->measures.next_offset[0] - from) / (double)(m->run.appended - begin);
+    shadow_run_pause(&m->run, MIRROR_ID);
+    return err;
+}
+
+static enum err run_pair(struct mirror *m, const struct comparison *c, bool with_first,
+                         struct block *with, struct block *without, struct err_info *info)
+{
+    enum err err = with_first ? run_with(m, c, with, info) : run_block(m, c, without, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    return with_first ? run_block(m, c, without, info) : run_with(m, c, with, info);
+}
+
+static enum err shadow_on(struct mirror *m, int32_t percent, struct err_info *info)
+{
+    struct shadow_spec spec = {
+        .id = MIRROR_ID,
+        .group_hi = KEY_GROUP_COUNT,
+        .sample = {.below = (uint32_t)((int64_t)SAMPLE_BUCKETS * percent / 100),
+                   .requested = percent / 100.0},
+        .transport = m->transport,
+        .warm_batches = 1,
+        .warm_until = {0, 0},
+    };
+    return shadow_run_start_shadow(&m->run, &spec, info);
+}
+
+// --- comparing ---
+
+static double of(const struct block *block, enum mirror_what what)
+{
+    return what == MIRROR_CPU ? block->cpu_ns : what == MIRROR_P99 ? block->p99_us : block->per_s;
 }
 
 static const char *named(const char *text, const char *more)
@@ -201,50 +231,58 @@ static const char *named(const char *text, const char *more)
     return name;
 }
 
-struct comparison {
-    const char *name;
-    enum mirror_what what;
-    int32_t percent;
-    double bound_percent;
-    enum err (*feed)(struct mirror *, struct err_info *);
+struct pairs {
+    double ratios[MIRROR_PAIRS_MAX], without[MIRROR_PAIRS_MAX];
+    double mirrored; // mean
+    int32_t count;
 };
+
+static void tell_pairs(const struct comparison *c, const struct pairs *pairs, uint64_t seed,
+                       struct bench_result *result)
+{
+    static const char *const units[] = {"ns/record", "us", "records/s"};
+    double median, low, high;
+    bench_interval(pairs->ratios, pairs->count, seed, &median, &low, &high);
+    double sign = c->what == MIRROR_SPEED ? -1 : 1; // a loss of speed is told as a cost
+    double lowest = sign > 0 ? low : high, highest = sign > 0 ? high : low;
+    bench_add_interval(result, &(struct bench_figure){.name = named(c->name, ": cost"),
+                                                      .unit = "%",
+                                                      .value = sign * (median - 1) * 100,
+                                                      .low = sign * (lowest - 1) * 100,
+                                                      .high = sign * (highest - 1) * 100,
+                                                      .bound = c->bound_percent});
+    bench_interval(pairs->without, pairs->count, seed, &median, &low, &high);
+    bench_add_figure(result, named(c->name, ": without"), units[c->what], median, NAN);
+    bench_add_figure(result, named(c->name, ": mirrored"), "%", pairs->mirrored * 100, NAN);
+}
 
 static enum err compare(struct mirror *m, const struct bench_options *options,
                         const struct comparison *c, struct bench_result *result,
                         struct err_info *info)
 {
-    double ratios[MIRROR_PAIRS_MAX], without[MIRROR_PAIRS_MAX];
-    double mirrored = 0;
-    int32_t count = options->pairs < MIRROR_PAIRS_MAX ? options->pairs : MIRROR_PAIRS_MAX;
-    struct slice slice;
-    enum err err = run_slice(m, c->feed, c->percent, &slice, info); // warms
-    for (int32_t i = 0; i < count && err == ERR_OK; i++) {
-        struct slice on = {0}, off = {0};
-        bool first = i % 2 == 0;
-        err = run_slice(m, c->feed, first ? c->percent : 0, first ? &on : &off, info);
-        err = err == ERR_OK
-                  ? run_slice(m, c->feed, first ? 0 : c->percent, first ? &off : &on, info)
-                  : err;
-        ratios[i] = of(&on, c->what) / of(&off, c->what);
-        without[i] = of(&off, c->what);
-        mirrored += on.mirrored / count;
+    struct pairs *pairs = MEM_NEW(struct pairs);
+    int32_t wanted = options->pairs * MIRROR_BLOCKS;
+    wanted = wanted < MIRROR_PAIRS_MAX ? wanted : MIRROR_PAIRS_MAX;
+    struct block with = {0}, without = {0};
+    struct comparison warm = {.what = c->what, .passes = MIRROR_LATENCY_PASSES};
+    enum err err = ERR_OK;
+    for (int i = 0; i < MIRROR_WARM_PASSES / MIRROR_LATENCY_PASSES && err == ERR_OK; i++) {
+        err = run_block(m, &warm, &without, info);
     }
-    if (err != ERR_OK) {
-        return err;
+    err = err == ERR_OK ? shadow_on(m, c->percent, info) : err;
+    err = err == ERR_OK ? run_block(m, c, &with, info) : err; // warms the shadow
+    for (; pairs->count < wanted && err == ERR_OK; pairs->count++) {
+        err = run_pair(m, c, pairs->count % 2 == 0, &with, &without, info);
+        pairs->ratios[pairs->count] = of(&with, c->what) / of(&without, c->what);
+        pairs->without[pairs->count] = of(&without, c->what);
+        pairs->mirrored += with.mirrored / wanted;
     }
-    double median, low, high;
-    bench_interval(ratios, count, options->seed, &median, &low, &high);
-    double sign = c->what == MIRROR_SPEED ? -1 : 1; // a loss of speed is told as a cost
-    double lowest = sign > 0 ? low : high, highest = sign > 0 ? high : low;
-    bench_add_figure(result, named(c->name, ": cost"), "%", sign * (median - 1) * 100,
-                     c->bound_percent);
-    bench_add_figure(result, named(c->name, ": at least"), "%", sign * (lowest - 1) * 100, NAN);
-    bench_add_figure(result, named(c->name, ": at most"), "%", sign * (highest - 1) * 100, NAN);
-    bench_interval(without, count, options->seed, &median, &low, &high);
-    static const char *const units[] = {"ns/record", "us", "records/s"};
-    bench_add_figure(result, named(c->name, ": without"), units[c->what], median, NAN);
-    bench_add_figure(result, named(c->name, ": mirrored"), "%", mirrored * 100, NAN);
-    return ERR_OK;
+    if (err == ERR_OK) {
+        shadow_run_end_shadow(&m->run, MIRROR_ID, &m->measures);
+        tell_pairs(c, pairs, options->seed, result);
+    }
+    mem_free(pairs);
+    return err;
 }
 
 // --- settings ---
@@ -278,12 +316,14 @@ static enum err measure_cpu(struct mirror *m, const struct bench_options *option
                               .what = MIRROR_CPU,
                               .percent = 10,
                               .bound_percent = 1,
-                              .feed = paced};
+                              .passes = 1,
+                              .batches = MIRROR_BATCHES_A_TICK};
     struct comparison all = {.name = same_core ? "CPU, 100 %, same core" : "CPU, 100 %, other core",
                              .what = MIRROR_CPU,
                              .percent = 100,
                              .bound_percent = 3,
-                             .feed = paced};
+                             .passes = 1,
+                             .batches = MIRROR_BATCHES_A_TICK};
     enum err err = mirror_open(m, MIRROR_COUNT_YAML, same_core ? 1 : 2, false, info);
     err = err == ERR_OK ? compare(m, options, &some, result, info) : err;
     err = err == ERR_OK ? compare(m, options, &all, result, info) : err;
@@ -294,8 +334,12 @@ static enum err measure_cpu(struct mirror *m, const struct bench_options *option
 static enum err measure_p99(struct mirror *m, const struct bench_options *options,
                             struct bench_result *result, struct err_info *info)
 {
-    struct comparison c = {
-        .name = "p99, 10 %", .what = MIRROR_P99, .percent = 10, .bound_percent = 10, .feed = paced};
+    struct comparison c = {.name = "p99, 10 %",
+                           .what = MIRROR_P99,
+                           .percent = 10,
+                           .bound_percent = 10,
+                           .passes = MIRROR_LATENCY_PASSES,
+                           .batches = MIRROR_BURST_BATCHES_A_TICK};
     enum err err = mirror_open(m, MIRROR_PASS_YAML, 2, false, info);
     if (err == ERR_OK) {
         waker_init(&m->sink_waker);
@@ -321,7 +365,7 @@ static enum err measure_one_core(struct mirror *m, const struct bench_options *o
                            .what = MIRROR_SPEED,
                            .percent = 100,
                            .bound_percent = 5,
-                           .feed = rush};
+                           .passes = MIRROR_RUSH_PASSES};
     enum err err = mirror_open(m, MIRROR_COUNT_YAML, 1, true, info);
     err = err == ERR_OK ? compare(m, options, &c, result, info) : err;
     mirror_close(m);

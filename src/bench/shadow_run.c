@@ -2,8 +2,9 @@
 #include "bench/shadow_run.h"
 
 #include "base/check.h"
+#include "base/real/clock_real.h"
 
-enum { SHADOW_RUN_PARTITIONS = 8, SHADOW_RUN_PAUSES = 10 };
+enum { SHADOW_RUN_PARTITIONS = 8, SHADOW_RUN_PAUSES = 10, SHADOW_RUN_LOOK_NS = 500000 };
 
 void shadow_run_init(struct shadow_run *run)
 {
@@ -151,4 +152,24 @@ void shadow_run_measure(struct shadow_run *run, uint64_t id, struct shadow_measu
     struct shadow_command command = {.kind = SHADOW_MEASURE,
                                      .u.measure = {.id = id, .measures = measures}};
     CHECK(tell(run, &command) == ERR_OK);
+}
+
+static void tell_one(struct shadow_run *run, enum shadow_command_kind kind, uint64_t id)
+{
+    struct shadow_command command = {.kind = kind, .u.id = id};
+    CHECK(tell(run, &command) == ERR_OK);
+}
+
+void shadow_run_pause(struct shadow_run *run, uint64_t id)
+{
+    tell_one(run, SHADOW_PAUSE, id);
+}
+
+void shadow_run_go_on(struct shadow_run *run, uint64_t id, struct shadow_measures *measures)
+{
+    tell_one(run, SHADOW_RESUME, id);
+    do {
+        clock_real_sleep(SHADOW_RUN_LOOK_NS);
+        shadow_run_measure(run, id, measures);
+    } while (measures->state != SHADOW_MEASURING || measures->lag_records > 0);
 }

@@ -55,4 +55,8 @@ ATTR_NODISCARD enum err shadow_run_start_shadow(struct shadow_run *run,
 void shadow_run_end_shadow(struct shadow_run *run, uint64_t id, struct shadow_measures *measures);
 void shadow_run_measure(struct shadow_run *run, uint64_t id, struct shadow_measures *measures);
 
+/* It reads nothing until it goes on, which is when it has caught up again. */
+void shadow_run_pause(struct shadow_run *run, uint64_t id);
+void shadow_run_go_on(struct shadow_run *run, uint64_t id, struct shadow_measures *measures);
+
 #endif

@@ -24,6 +24,22 @@ TEST(bench_interval_holds_the_median_and_narrows_with_more_pairs)
     EXPECT(few_high - few_low > high - low);
 }
 
+TEST(bench_bound_is_held_by_a_whole_interval_only)
+{
+    struct bench_figure figure = {.value = 0.5, .low = -0.2, .high = 0.9, .bound = 1};
+    EXPECT_INT(bench_verdict(&figure), BENCH_HELD);
+    figure.high = 1.1;
+    EXPECT_INT(bench_verdict(&figure), BENCH_UNDECIDED);
+    figure.low = 1.01;
+    EXPECT_INT(bench_verdict(&figure), BENCH_MISSED);
+    static struct bench_result result;
+    result.figure_count = 0;
+    bench_add_figure(&result, "without an interval", "ms", 2, 2);
+    bench_add_figure(&result, "above", "ms", 2.1, 2);
+    EXPECT_INT(bench_verdict(&result.figures[0]), BENCH_HELD);
+    EXPECT_INT(bench_verdict(&result.figures[1]), BENCH_MISSED);
+}
+
 TEST(bench_refuses_rows_it_does_not_have)
 {
     struct bench_options options = {.pairs = 3};
