@@ -135,3 +135,35 @@ TEST(a_plugin_of_another_abi_ends_with_78_and_both_versions)
                            SHADOWCAST_PLUGIN_ABI, sizeof(struct shadowcast_plugin)));
     expect_refused("test/integ", "{file: wrong_abi, columns: [mail]}", versions);
 }
+
+/* It runs in its pipeline; a shadow, and a candidate, of its stage would do outside what nobody knows. */
+TEST(a_plugin_that_does_not_declare_its_effects_runs_but_in_no_shadow)
+{
+    static const char *const calls[] = {
+        "$SC shadow start privacy/hide/0/0-4096 --data quiet-data",
+        "$SC candidate start privacy/hide/0/0-4096 --set parse.format=json --data quiet-data"};
+    static struct result results[COUNT_OF(calls)];
+    struct running run;
+    char text[8192];
+    int n =
+        snprintf(text, sizeof(text),
+                 "version: 1\nplugins: '%s/test/integ'\nstreams:\n" STREAMS
+                 "pipelines:\n  privacy:\n    stages:\n      - {name: hide, from: mails, chain: "
+                 "[{parse: {fields: {id: int, mail: string}}}, {plugin: {name: sender, file: "
+                 "undeclared, columns: [mail]}}, {map: {select: [id]}}], to: hidden}\n",
+                 build_dir());
+    CHECK(n > 0 && n < (int)sizeof(text));
+    program_write("quiet.yaml", text);
+    program_start("quiet.yaml", "quiet-data", "", &run);
+    for (int i = 0; i < (int)COUNT_OF(calls); i++) {
+        program_run(calls[i], NULL, &results[i]);
+    }
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+    for (int i = 0; i < (int)COUNT_OF(calls); i++) {
+        EXPECT_MSG(results[i].code == 2, "%s: exit %d: %s", calls[i], results[i].code,
+                   results[i].err);
+        EXPECT_MSG(strstr(results[i].err, "operator 'sender' of stage 'hide' has effects outside "
+                                          "that it does not declare") != NULL,
+                   "%s", results[i].err);
+    }
+}

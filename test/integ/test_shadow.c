@@ -109,6 +109,28 @@ static void start_shadow(const char *body)
     json_decref(row);
 }
 
+/* The key that has half of the records, and its share, by the interval that is told: all but certainly within three of it. */
+static bool names_the_key_with_half(const json_t *page)
+{
+    const json_t *top = json_array_get(json_object_get(page, "heavy_keys"), 0);
+    size_t index = 0;
+    json_t *figure = NULL;
+    if (strcmp(word(top, "key"), "u0") != 0) {
+        return false;
+    }
+    json_array_foreach(json_object_get(page, "figures"), index, figure)
+    {
+        double low = json_number_value(json_object_get(figure, "low"));
+        double high = json_number_value(json_object_get(figure, "high"));
+        double width = high - low;
+        if (strcmp(word(figure, "name"), "share of the heaviest key") == 0) {
+            printf("    the key with half of the records: %.1f to %.1f %%\n", low, high);
+            return width > 0 && low - width <= 50 && high + width >= 50;
+        }
+    }
+    return false;
+}
+
 TEST(a_shadow_tells_what_limits_and_that_no_split_helps)
 {
     start("shadow-hand");
@@ -122,6 +144,7 @@ TEST(a_shadow_tells_what_limits_and_that_no_split_helps)
     page = wait_answer("/api/v1/shadows/1/profile", "would a split help",
                        "no split helps: key 'u0' alone has");
     EXPECT(page != NULL);
+    EXPECT(names_the_key_with_half(page));
     json_decref(page);
     static struct result result;
     char line[400];
@@ -203,9 +226,13 @@ TEST(orders_that_cannot_be_are_refused_with_what_is_allowed)
         {"candidate start p/s/0/0-4096 --set x.y=1", 3, "no operator 'x'"},
         {"candidate start p/s/0/0-4096 --set w.y=1", 2, "known here: name"},
         {"shadow settings p --percent 0", 2, "percent is 0, not 1 to 100"},
-        {"shadow settings p --threshold 0", 2, "a utilisation of 0.01 to 10"},
+        {"shadow settings p --threshold 0", 2, "threshold_ratio is 0, not 0.01 to 10"},
+        {"shadow settings p --threshold 1001%", 2, "threshold_ratio is 10.01, not 0.01 to 10"},
+        {"shadow settings p --threshold hot", 2, "a share such as 0.7 or 70%"},
+        {"shadow settings p --budget 0", 2, "budget_ratio is 0, not 0.001 to 1"},
+        {"shadow settings p --duration 9s", 2, "duration_seconds is 9, not 10 to 86400"},
         {"shadow settings p --store nope", 3, "there are: memory"},
-        {"shadow settings p --budget-cores 0", 2, "0.001 to 64"},
+        {"shadow settings p --budget-cores 0", 2, "budget_cores is 0, not 0.001 to 64"},
         {"shadow settings x --percent 5", 3, "GET /api/v1/pipelines lists them"},
     };
 #undef START
@@ -216,6 +243,11 @@ TEST(orders_that_cannot_be_are_refused_with_what_is_allowed)
     start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
     EXPECT(refused("shadow start 1", 2, "a shadow has none of its own"));
     EXPECT(refused("shadow stop 2", 3, "the numbers 1 to 1 are"));
+    json_t *row = call("PUT", "/api/v1/pipelines/p/shadowing",
+                       "{\"budget_ratio\":0.001,\"budget_cores\":0.015}");
+    EXPECT_INT(reply.status, 200);
+    json_decref(row);
+    EXPECT(refused("shadow start p/s/0/0-4096", 1, "stop one, or raise the budget"));
     json_t *list = call("GET", "/api/v1/shadows", NULL);
     EXPECT_INT(json_array_size(json_object_get(list, "items")), 1); /* none came of a refused one */
     json_decref(list);
@@ -262,25 +294,114 @@ TEST(candidates_are_equal_or_differ)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+/* --- what the primary writes --- */
+
+enum with { WITH_NONE, WITH_SHADOWS, WITH_SLOW, WITH_FAILING, WITH_KILLED, WITH_COUNT };
+
+static void put_settings(const char *body)
+{
+    json_t *row = call("PUT", "/api/v1/pipelines/p/shadowing", body);
+    CHECK_MSG(reply.status == 200, "%s", reply.text);
+    json_decref(row);
+}
+
+/* Begun and ended in the middle, by either transport. */
+static void come_and_go(int round)
+{
+    static const char *const paths[] = {"/api/v1/shadows/1", "/api/v1/shadows/4",
+                                        "/api/v1/shadows/5"};
+    if (round % 3 == 0) {
+        start_shadow("{\"partition\":\"p/s/0/0-4096\",\"twin\":true}");
+        start_shadow("{\"partition\":\"p/s/0/0-4096\",\"percent\":30,\"transport\":\"queue\"}");
+    }
+    if (round % 3 == 2) {
+        json_t *row = call("DELETE", paths[round / 3], NULL);
+        CHECK_MSG(reply.status == 202, "%s", reply.text);
+        json_decref(row);
+    }
+}
+
+/* A hundredth of a core for all of the records, twice: they fall behind and stay there. */
+static void start_slow(int round)
+{
+    if (round == 0) {
+        put_settings("{\"budget_ratio\":0.001,\"budget_cores\":0.02}");
+        start_shadow("{\"partition\":\"p/s/0/0-4096\"}");
+        start_shadow("{\"partition\":\"p/s/0/0-4096\",\"transport\":\"queue\"}");
+    }
+}
+
+/* Candidates that cannot go on from the primary's state: each fails when it opens, once there is any. */
+static void start_failing(int round)
+{
+    static char text[sizeof(config)];
+    memcpy(text, config, sizeof(config));
+    memcpy(strstr(text, "sum: n"), "max: n", strlen("max: n"));
+    if (round % 2 == 0) {
+        program_call(&run, "POST", "/api/v1/candidates?partition=p/s/0/0-4096", "", text, &reply);
+        CHECK_MSG(reply.status == 409 || reply.status == 201, "%s", reply.text);
+    }
+}
+
+/* The program dies while they run, and goes on without them. */
+static void die_with_shadows(int round, const char *data)
+{
+    if (round % 3 == 0) {
+        start_shadow("{\"partition\":\"p/s/0/0-4096\",\"twin\":true}");
+        start_shadow("{\"partition\":\"p/s/0/0-4096\",\"transport\":\"queue\"}");
+    }
+    if (round % 3 == 1) {
+        CHECK(program_stop(&run, SIGKILL) == 128 + SIGKILL);
+        program_start("shadow.yaml", data, "", &run);
+    }
+}
+
+static bool one_has_failed(void)
+{
+    size_t index = 0;
+    json_t *row = NULL;
+    bool failed = false;
+    json_t *list = call("GET", "/api/v1/candidates", NULL);
+    json_array_foreach(json_object_get(list, "items"), index, row)
+    {
+        failed = failed || strcmp(word(row, "outcome"), "failed") == 0;
+    }
+    json_decref(list);
+    return failed;
+}
+
+static void do_round(enum with with, int round, const char *data)
+{
+    switch (with) {
+    case WITH_NONE:
+    case WITH_COUNT:
+        break;
+    case WITH_SHADOWS:
+        come_and_go(round);
+        break;
+    case WITH_SLOW:
+        start_slow(round);
+        break;
+    case WITH_FAILING:
+        start_failing(round);
+        break;
+    case WITH_KILLED:
+        die_with_shadows(round, data);
+        break;
+    }
+}
+
 /* Digest of the sink when the input has ended. */
-static void result_of(const char *data, bool shadows, struct result *ret_result)
+static void result_of(const char *data, enum with with, struct result *ret_result)
 {
     char line[600];
     start(data);
     for (int i = 0; i < 10; i++) {
-        feed(2);
-        if (shadows && i % 3 == 0) {
-            start_shadow("{\"partition\":\"p/s/0/0-4096\",\"twin\":true}");
-            start_shadow("{\"partition\":\"p/s/0/0-4096\",\"percent\":30,\"transport\":\"queue\"}");
-        }
-        if (shadows && i % 3 == 2) {
-            static const char *const paths[] = {"/api/v1/shadows/1", "/api/v1/shadows/4",
-                                                "/api/v1/shadows/5"};
-            json_t *row = call("DELETE", paths[i / 3], NULL);
-            CHECK_MSG(reply.status == 202, "%s", reply.text);
-            json_decref(row);
-        }
+        feed(1);
+        do_round(with, i, data);
+        feed(1);
     }
+    CHECK(with != WITH_FAILING || one_has_failed());
     CHECK(program_stop(&run, SIGTERM) == 0);
     IGNORE_RESULT(snprintf(line, sizeof(line),
                            "$SC run shadow.yaml --data %s --listen 127.0.0.1:0 --until-end", data));
@@ -294,11 +415,14 @@ static void result_of(const char *data, bool shadows, struct result *ret_result)
     CHECK(program_stop(&run, SIGTERM) == 0);
 }
 
-TEST(the_primary_writes_the_same_with_shadows_as_without)
+TEST(the_primary_writes_the_same_with_shadows_slow_failing_or_killed_as_without)
 {
-    static struct result without, with;
-    result_of("shadow-without", false, &without);
-    result_of("shadow-with", true, &with);
-    EXPECT(without.out[0] != 0);
-    EXPECT_STR(str_of(with.out), str_of(without.out));
+    static const char *const names[WITH_COUNT] = {"shadow-without", "shadow-with", "shadow-slow",
+                                                  "shadow-failing", "shadow-killed"};
+    static struct result results[WITH_COUNT];
+    for (int i = 0; i < WITH_COUNT; i++) {
+        result_of(names[i], (enum with)i, &results[i]);
+        EXPECT(results[i].out[0] != 0);
+        EXPECT_STR(str_of(results[i].out), str_of(results[WITH_NONE].out));
+    }
 }
