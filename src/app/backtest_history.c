@@ -23,9 +23,9 @@ static enum err fail(const struct view *view, const char *what)
     int code = view->db != NULL ? sqlite3_errcode(view->db) : SQLITE_NOMEM;
     bool missing = code == SQLITE_CANTOPEN;
     bool foreign = code == SQLITE_NOTADB || code == SQLITE_ERROR;
-    enum err err = foreign ? ERR_PARSE : missing ? ERR_NOT_FOUND : ERR_IO;
+    enum err err = foreign ? ERR_INVALID : missing ? ERR_NOT_FOUND : ERR_IO;
     return err_set(view->info, err, "%.120s: %s: %.80s", view->file,
-                   foreign ? "this is no history.db of a data folder" : what,
+                   foreign ? "--history wants the history.db of a data folder" : what,
                    view->db != NULL ? sqlite3_errmsg(view->db) : "no memory");
 }
 

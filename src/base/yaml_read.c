@@ -247,6 +247,25 @@ static const struct unit size_units[] = {{"", 1},
                                          {"TiB", 1099511627776},
                                          {NULL, 0}};
 
+struct quantity {
+    char text[32];
+};
+
+/* As the file would say it: in the largest unit that it is a whole number of. */
+static struct quantity quantity_of(int64_t value, const struct unit *units)
+{
+    const struct unit *best = NULL;
+    struct quantity q;
+    for (; units->name != NULL; units++) {
+        bool whole = value % units->factor == 0 && units->name[0] != 0;
+        bool fits = value == 0 ? strcmp(units->name, "s") == 0 || best == NULL : whole;
+        best = fits ? units : best;
+    }
+    IGNORE_RESULT(snprintf(q.text, sizeof(q.text), "%lld%s", (long long)(value / best->factor),
+                           best->name)); /* fits */
+    return q;
+}
+
 /* digits[.digits]unit, exact: what is no whole number of the smallest unit is refused, as is what overflows. */
 static bool parse_quantity(struct str text, const struct unit *units, int64_t *ret_value)
 {
@@ -293,8 +312,9 @@ enum err yaml_duration_ns(const struct yaml_node *node, int64_t min_ns, int64_t 
         return fail_want(info, node, "a duration with its unit (ns us ms s m h d), such as 250ms,");
     }
     if (value < min_ns || value > max_ns) {
-        return yaml_fail(info, node, "%s is out of range: %lldns to %lldns", show(node).text,
-                         (long long)min_ns, (long long)max_ns);
+        return yaml_fail(info, node, "%s is out of range: %s to %s", show(node).text,
+                         quantity_of(min_ns, duration_units).text,
+                         quantity_of(max_ns, duration_units).text);
     }
     *ret_ns = value;
     return ERR_OK;
@@ -308,8 +328,8 @@ enum err yaml_size_bytes(const struct yaml_node *node, int64_t min, int64_t max,
         return fail_want(info, node, "a size (B KiB MiB GiB TiB), such as 64MiB,");
     }
     if (value < min || value > max) {
-        return yaml_fail(info, node, "%s is out of range: %lld to %lld bytes", show(node).text,
-                         (long long)min, (long long)max);
+        return yaml_fail(info, node, "%s is out of range: %s to %s", show(node).text,
+                         quantity_of(min, size_units).text, quantity_of(max, size_units).text);
     }
     *ret_bytes = value;
     return ERR_OK;

@@ -3,6 +3,7 @@
  * node replaces between batches; rows are read as JSON, the fields that are asked for only, and held in a bounded cache.
  * What it does depends on the table alone, so it has no effects and keeps no state. */
 #include "base/check.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "pipeline/config.h"
 #include "pipeline/expr.h"
@@ -32,6 +33,20 @@ struct operator_instance {
     struct lookup_cache *cache; /* NULL: none */
 };
 
+/* Files are opened below the configuration's folder, and nowhere else (base/fs.h). */
+static enum err read_file_name(struct compile_context *ctx, const struct yaml_node *node,
+                               struct str *ret_file)
+{
+    enum err err = yaml_text(node, ret_file, ctx->info);
+    if (err == ERR_OK && !fs_path_valid(arena_dup(ctx->arena, ret_file->ptr, ret_file->len))) {
+        return yaml_fail(ctx->info, node,
+                         "'%.*s' is not below the configuration's folder: a table's file is named "
+                         "from there, without '..', such as tables/ads.json",
+                         STR_ARG(*ret_file));
+    }
+    return err;
+}
+
 static enum err read_table(struct compile_context *ctx, const struct yaml_node *table,
                            struct lookup_plan *lookup)
 {
@@ -56,7 +71,7 @@ static enum err read_table(struct compile_context *ctx, const struct yaml_node *
     if (stream != NULL) {
         err = stage_resources_stream(ctx->resources, stream, &spec.stream, ctx->info);
     } else {
-        err = yaml_text(file, &spec.file, ctx->info);
+        err = read_file_name(ctx, file, &spec.file);
         err = err != ERR_OK ? err : yaml_text(key, &spec.key_field, ctx->info);
     }
     const struct yaml_node *format = yaml_get(table, "format");
