@@ -8,6 +8,9 @@
 
 enum { RUNS_MAX = 2048, DAY_S = 86400 };
 
+/* Where a pause has made a difference, lateness is looked at so often: a pause is shorter than a second. */
+#define PAUSE_PART_S 0.03125
+
 struct tally {
     double cost, reserved_s, shadow_s, late_s, pause_late_s, lag_max_s;
     int64_t changes;
@@ -281,6 +284,10 @@ static void pass(struct backtest *b, struct run *r, int served)
         double most = r->serving > served ? r->serving : served;
         double share = fabs((double)(r->serving - served)) / most;
         r->work += share * BACKTEST_PAUSE_S * step.rate_begin;
+    }
+    if (fabs(r->work - r->work_smooth) > 1e-9) {
+        step.part_s =
+            PAUSE_PART_S; /* a pause makes what is late anyway late a little earlier or longer: by how much */
     }
     double late = queue_advance(&r->work, &step);
     double smooth = queue_advance(&r->work_smooth, &step);

@@ -15,9 +15,9 @@ double queue_advance(double *work, const struct queue_step *step)
     if (!(*work > 0) && step->rate_begin <= step->capacity && step->rate_end <= step->capacity) {
         return 0; /* nothing waits and nothing will */
     }
-    double late = 0, at = 0;
+    double late = 0, at = 0, most = step->part_s > 0 ? step->part_s : 1;
     while (at < step->seconds) {
-        double part = step->seconds - at < 1 ? step->seconds - at : 1;
+        double part = step->seconds - at < most ? step->seconds - at : most;
         double middle = step->rate_begin + slope * (at + part / 2);
         *work = at_least_zero(*work + (middle - step->capacity) * part);
         at += part;

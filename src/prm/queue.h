@@ -14,10 +14,11 @@ struct queue_step {
     double capacity;             /* lanes, >= 0 */
     double seconds;              /* > 0 */
     double objective_s;          /* a second is late when its oldest waiting record is older; > 0 */
+    double part_s;               /* queue_advance looks so often, > 0; 0: each second */
 };
 
-/* Advances the backlog `*work` (lane-seconds, >= 0) by one step, in parts of at most a second.
- * Returns the late seconds of the step: those at whose end more work waits than arrived within the objective. */
+/* Advances the backlog `*work` (lane-seconds, >= 0) by one step, in parts of at most `part_s`.
+ * Returns the late seconds of the step: the parts at whose end more work waits than arrived within the objective. */
 double queue_advance(double *work, const struct queue_step *step);
 
 /* One stretch in which the rate goes in a straight line from `rate_begin` to `rate_end` against a constant capacity; exact for
