@@ -34,6 +34,7 @@ struct tracked {
     double last;
     int unseen;
     double *recent; /* [FORECASTER_RECENT], a ring; pipelines */
+    double *lags;   /* ... of the oldest records not yet committed, beside the arrivals */
     int64_t recent_count;
     /* the five minutes under way */
     double sum;
@@ -125,6 +126,7 @@ static void series_free(struct tracked *s)
     online_release(s->fine);
     online_release(s->coarse);
     mem_free(s->recent);
+    mem_free(s->lags);
     arena_release(&s->arena);
     mem_free(s);
 }
@@ -156,6 +158,7 @@ static struct tracked *find_or_make(struct forecaster *f, const struct forecaste
     s->last = (double)NAN;
     if (item->pipeline) {
         s->recent = MEM_NEW_ARRAY(double, FORECASTER_RECENT);
+        s->lags = what == FORECAST_ARRIVAL ? MEM_NEW_ARRAY(double, FORECASTER_RECENT) : NULL;
     }
     arena_init(&s->arena, SERIES_ARENA_MAX);
     s->fine = online_made(f, s, f->options.step_s, FINE_STEPS, FINE_HISTORY);
@@ -221,6 +224,9 @@ static void take_samples(struct forecaster *f, const struct forecaster_msg *msg)
             arena_reset(&f->scratch);
             s->last = value;
             s->unseen = 0;
+            if (s->lags != NULL) {
+                s->lags[s->recent_count % FORECASTER_RECENT] = item->lag_s;
+            }
             if (s->recent != NULL) {
                 s->recent[s->recent_count++ % FORECASTER_RECENT] = value;
             }
@@ -355,27 +361,46 @@ static void answer(struct forecaster *f, struct control_request *request)
         (struct control_rows){.entity = &forecast_entity, .rows = asked.rows, .count = asked.count};
 }
 
-/* --- who leads whom: arrivals and costs of the pipelines, each pair --- */
+/* --- who leads whom: arrivals, costs and lags of the pipelines, each pair --- */
 
-static void unroll(const struct tracked *s, int n, double *to)
+/* A series that is compared. */
+struct compared {
+    const struct tracked *of;
+    const double *ring; /* the last values, at most FORECASTER_RECENT */
+    const char *what;
+};
+
+/* Those of a series that is tracked: its own values, and beside arrivals the lags. */
+static int compared_of(const struct tracked *s, struct compared ret[2])
+{
+    if (!s->pipeline || s->what == FORECAST_DEMAND) {
+        return 0; /* demand is arrivals times cost */
+    }
+    ret[0] = (struct compared){s, s->recent, series_names[s->what]};
+    ret[1] = (struct compared){s, s->lags, "lag"};
+    return s->lags != NULL ? 2 : 1;
+}
+
+static void unroll(const struct compared *c, int n, double *to)
 {
     for (int i = 0; i < n; i++) {
-        to[i] = s->recent[(s->recent_count - n + i) % FORECASTER_RECENT];
+        to[i] = c->ring[(c->of->recent_count - n + i) % FORECASTER_RECENT];
     }
 }
 
-static const char *series_text(const struct tracked *s, struct arena *arena)
+static const char *series_text(const struct compared *c, struct arena *arena)
 {
-    return arena_printf(arena, "%s %s", s->subject, series_names[s->what]);
+    return arena_printf(arena, "%s %s", c->of->subject, c->what);
 }
 
 /* True: written. */
-static bool correlate_pair(struct forecaster *f, const struct tracked *a, const struct tracked *b,
+static bool correlate_pair(struct forecaster *f, const struct compared *a, const struct compared *b,
                            struct correlation_row *ret_row, struct arena *arena)
 {
     double *x = f->pair, *y = f->pair + FORECASTER_RECENT;
     struct correlation found;
-    int64_t count = a->recent_count < b->recent_count ? a->recent_count : b->recent_count;
+    int64_t left = a->of->recent_count, right = b->of->recent_count;
+    int64_t count = left < right ? left : right;
     int n = (int)(count < FORECASTER_RECENT ? count : FORECASTER_RECENT);
     if (n < CORRELATE_MIN) {
         return false;
@@ -388,7 +413,7 @@ static bool correlate_pair(struct forecaster *f, const struct tracked *a, const 
     if (err != ERR_OK || !found.significant) {
         return false;
     }
-    const struct tracked *leader = found.lag >= 0 ? a : b, *follower = found.lag >= 0 ? b : a;
+    const struct compared *leader = found.lag >= 0 ? a : b, *follower = found.lag >= 0 ? b : a;
     *ret_row = (struct correlation_row){
         .leader = str_of(series_text(leader, arena)),
         .follower = str_of(series_text(follower, arena)),
@@ -402,16 +427,23 @@ static bool correlate_pair(struct forecaster *f, const struct tracked *a, const 
 
 static void answer_correlations(struct forecaster *f, struct control_request *request)
 {
-    int series = f->series_count;
+    struct arena *arena = request->arena;
+    struct compared *all = ARENA_NEW_ARRAY(arena, struct compared, 2 * (ptrdiff_t)f->series_count);
+    int n = 0;
+    for (int i = 0; i < f->series_count; i++) {
+        struct compared of[2];
+        int own = compared_of(f->series[i], of);
+        for (int k = 0; k < own; k++) {
+            all[n++] = of[k];
+        }
+    }
     struct correlation_row *rows =
-        ARENA_NEW_ARRAY(request->arena, struct correlation_row, (ptrdiff_t)series * series / 2 + 1);
+        ARENA_NEW_ARRAY(arena, struct correlation_row, (ptrdiff_t)n * n / 2 + 1);
     int32_t count = 0;
-    for (int i = 0; i < series; i++) {
-        for (int j = i + 1; j < series; j++) {
-            const struct tracked *a = f->series[i], *b = f->series[j];
-            bool wanted = a->pipeline && b->pipeline && strcmp(a->subject, b->subject) != 0 &&
-                          a->what != FORECAST_DEMAND && b->what != FORECAST_DEMAND;
-            count += wanted && correlate_pair(f, a, b, &rows[count], request->arena);
+    for (int i = 0; i < n; i++) {
+        for (int j = i + 1; j < n; j++) {
+            bool others = strcmp(all[i].of->subject, all[j].of->subject) != 0;
+            count += others && correlate_pair(f, &all[i], &all[j], &rows[count], arena);
         }
     }
     request->rows =

@@ -45,6 +45,8 @@ struct forecaster_item {
     char subject[CONTROL_PARTITION_MAX + 1];
     bool pipeline; /* else a partition: demand alone */
     double value[FORECAST_SERIES_COUNT];
+    double
+        lag_s; /* of a pipeline: of its oldest record not yet committed; correlated, not forecast */
 };
 
 struct forecaster_msg {

@@ -129,8 +129,8 @@ static void tell(struct control *control, const struct leads *leads, struct lead
                    .kind = MANAGER_EVENT_FORECAST,
                    .forecast = {.pipeline = pair->follower,
                                 .usable = best,
-                                .horizon_s = pair->lead->lag * control->monitor->interval_s,
-                                .high_per_s = best ? fmax(0, pair->last.high) : 0,
+                                .horizon_s = pair->last.top_steps * control->monitor->interval_s,
+                                .high_per_s = best ? fmax(0, pair->last.top) : 0,
                                 .error = best ? pair->last.error : 1}});
 }
 

@@ -77,7 +77,8 @@ void feed_samples(struct control *control)
         struct forecaster_item *item = &msg->items[msg->item_count++];
         const struct measured *m = &monitor->pipelines[p];
         *item = (struct forecaster_item){.pipeline = true,
-                                         .value = {m->demand, m->arrival, cost_of_record(m)}};
+                                         .value = {m->demand, m->arrival, cost_of_record(m)},
+                                         .lag_s = m->lag_s};
         put_name(item, control->config->pipelines[p]->name);
     }
     int32_t parts = heaviest(monitor, index);

@@ -66,9 +66,27 @@ static double residual_at(const struct lead *lead, double quantile)
     return sorted[at < count ? (at < 0 ? 0 : at) : count - 1];
 }
 
+/* What was forecast of the steps to come, the last one now. */
+static void find_top(const struct lead *lead, double follower, double above,
+                     struct lead_forecast *forecast)
+{
+    int64_t lag = lead->lag, known = lead->seen - lag < lag ? lead->seen - lag : lag;
+    forecast->top = forecast->high;
+    forecast->top_steps = lead->lag;
+    for (int64_t k = lag - known + 1; k < lag; k++) {
+        forecast->top = fmax(forecast->top, lead->made[(lead->seen + k) % lag] + above);
+    }
+    double near = forecast->top - LEAD_TOP_NEAR * fmax(0, forecast->top - follower);
+    for (int64_t k = lag - 1; k > lag - known; k--) {
+        bool there = lead->made[(lead->seen + k) % lag] + above >= near;
+        forecast->top_steps = there ? (int32_t)k : forecast->top_steps;
+    }
+}
+
 struct lead_forecast lead_step(struct lead *lead, double leader, double follower, double quantile)
 {
-    struct lead_forecast forecast = {.error = NAN, .value = follower, .high = follower};
+    struct lead_forecast forecast = {
+        .error = NAN, .value = follower, .high = follower, .top = follower, .top_steps = lead->lag};
     int64_t lag = lead->lag;
     if (!isfinite(leader) || !isfinite(follower)) {
         lead->seen = 0; /* the slope and the errors stay */
@@ -87,7 +105,9 @@ struct lead_forecast lead_step(struct lead *lead, double leader, double follower
     if (lead->judged >= JUDGED_LEAST && lead->error_naive > 0) {
         forecast.error = lead->error / lead->error_naive;
         forecast.usable = forecast.error < BETTER;
-        forecast.high = forecast.value + residual_at(lead, quantile);
+        double above = residual_at(lead, quantile);
+        forecast.high = forecast.value + above;
+        find_top(lead, follower, above, &forecast);
     }
     return forecast;
 }

@@ -15,6 +15,7 @@
  * the leader counts only while that backtest says that it helps. Pure. */
 
 enum { LEAD_LAG_MAX = 120, LEAD_RESIDUALS = 256 };
+#define LEAD_TOP_NEAR 0.1 /* of the way up from now */
 
 struct lead {
     int32_t lag;               /* steps */
@@ -32,6 +33,9 @@ struct lead_forecast {
     bool usable;        /* it errs less than "stays as it is", by a margin, over enough forecasts */
     double error;       /* backtest error / that of "stays as it is"; NaN: not known yet */
     double value, high; /* of the follower in `lag` steps: expected, and at the quantile */
+    double
+        top; /* highest at the quantile of the next `lag` steps, by what was forecast of each of them */
+    int32_t top_steps; /* when it is first reached, but for LEAD_TOP_NEAR; 1..lag */
 };
 
 /*   lag   1..LEAD_LAG_MAX

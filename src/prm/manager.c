@@ -236,11 +236,11 @@ void manager_end_shadow(struct manager *m)
     m->state = m->state == MANAGER_STATE_SHADOWING ? MANAGER_STATE_WATCHING : m->state;
 }
 
-/* The heaviest partition of the hottest lane, unless it is held or there is a young profile of it. */
+/* The heaviest partition of the worst lane, unless it is held or there is a young profile of it. */
 static const struct load_part *worth_a_shadow(const struct manager *m)
 {
     int32_t best = -1;
-    for (int32_t i = m->hottest >= 0 ? m->planner->first[m->hottest] : -1; i >= 0;
+    for (int32_t i = m->worst >= 0 ? m->planner->first[m->worst] : -1; i >= 0;
          i = m->planner->parts[i].next) {
         if (best < 0 || m->planner->parts[i].work > m->planner->parts[best].work) {
             best = i;

@@ -28,11 +28,11 @@ static int32_t count_nodes(const struct load_input *load)
     return nodes;
 }
 
-/* The heaviest partition of the hottest lane, or NULL. */
+/* The heaviest partition of the worst lane, or NULL. */
 static const struct load_part *heaviest(const struct manager *m)
 {
     int32_t best = -1;
-    for (int32_t i = m->hottest >= 0 ? m->planner->first[m->hottest] : -1; i >= 0;
+    for (int32_t i = m->worst >= 0 ? m->planner->first[m->worst] : -1; i >= 0;
          i = m->planner->parts[i].next) {
         if (best < 0 || m->planner->parts[i].work > m->planner->parts[best].work) {
             best = i;
@@ -49,9 +49,9 @@ static void fill_inputs(struct manager *m, const struct seen *seen, struct decis
     if (part != NULL) {
         manager_copy_text(in->partition, DECISION_NAME_MAX + 1, part->name);
     }
-    if (m->hottest >= 0) {
-        manager_copy_text(in->lane, DECISION_NAME_MAX + 1, m->load.lanes[m->hottest].name);
-        in->utilisation = m->demand[m->hottest];
+    if (m->worst >= 0) {
+        manager_copy_text(in->lane, DECISION_NAME_MAX + 1, m->load.lanes[m->worst].name);
+        in->utilisation = m->demand[m->worst];
     }
     in->rate_per_s = pipe->rate;
     in->cost_s = pipe->cost_s;
@@ -86,6 +86,7 @@ static void fill_forecast(struct manager *m, const struct seen *seen, double dem
 {
     const struct pipe *pipe = &m->pipes[seen->pipeline];
     const struct outlook_view *view = &pipe->near;
+    double others = demand - pipe->demand; /* of the other pipelines: as it is */
     f->quantile = cost_quantile(&m->options.prices);
     f->passes_s = seen->passes_s;
     f->demand = f->demand_high = demand;
@@ -96,7 +97,8 @@ static void fill_forecast(struct manager *m, const struct seen *seen, double dem
         (!f->there || pipe->hours_error < f->error)) { /* somebody else's is the better one */
         f->there = true;
         f->horizon_s = left_s;
-        f->demand = f->demand_high = demand * manager_grown(pipe, pipe->hours_high / pipe->rate);
+        f->demand = f->demand_high =
+            others + pipe->demand * manager_grown(pipe, pipe->hours_high / pipe->rate);
         f->error = pipe->hours_error;
         return;
     }
@@ -111,10 +113,11 @@ static void fill_forecast(struct manager *m, const struct seen *seen, double dem
     }
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
     f->horizon_s = view->lead_s[last];
-    f->demand = demand * manager_grown(pipe, sorted_at(values, n, 0.5) / pipe->rate);
+    f->demand = others + pipe->demand * manager_grown(pipe, sorted_at(values, n, 0.5) / pipe->rate);
     memcpy(values, view->peak, (size_t)n * sizeof *values);
     qsort(values, (size_t)n, sizeof *values, compare_doubles);
-    f->demand_high = demand * manager_grown(pipe, sorted_at(values, n, f->quantile) / pipe->rate);
+    f->demand_high =
+        others + pipe->demand * manager_grown(pipe, sorted_at(values, n, f->quantile) / pipe->rate);
     arena_rewind(m->scratch, mark);
 }
 

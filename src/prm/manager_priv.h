@@ -90,11 +90,13 @@ struct manager {
     bool loaded;             /* the planner has the sample */
     bool draining;
     /* thresholds */
-    int64_t *above_ns;    /* [lanes] above the threshold since; -1: it is not */
-    int64_t spare_ns;     /* a node fewer would do since; -1 */
-    int64_t idle_ns;      /* all lanes are below half of the target since; -1 */
-    double *demand;       /* [lanes] utilisation as demand */
-    int32_t hottest;      /* lane */
+    int64_t *above_ns; /* [lanes] above the threshold since; -1: it is not */
+    int64_t spare_ns;  /* a node fewer would do since; -1 */
+    int64_t idle_ns;   /* all lanes are below half of the target since; -1 */
+    double *demand;    /* [lanes] utilisation as demand */
+    int32_t hottest;   /* lane */
+    int32_t
+        worst; /* lane that a decision is about: the hottest, or the one whose forecast passes a threshold first */
     int32_t full_samples; /* in a row in which it was full */
     uint64_t tuned;       /* settings promoted so far */
     uint64_t layout;

@@ -263,6 +263,10 @@ static double expected_growth(struct manager *m)
             growth =
                 fmax(growth, manager_grown(pipe, quantile_at(m, &pipe->near, j, q) / pipe->rate));
         }
+        double left_s = 0;
+        if (manager_hours(m, c, &left_s)) {
+            growth = fmax(growth, manager_grown(pipe, pipe->hours_high / pipe->rate));
+        }
     }
     return growth;
 }
@@ -282,17 +286,28 @@ bool manager_can_spare(struct manager *m, int32_t spared)
            need * expected_growth(m) <= m->options.target * (open - spared * per_node);
 }
 
-/* Seconds until a lane at `now` of its capacity is at `limit`, between leads in a straight line; NaN: not in the far view. */
-static double passes_after(struct manager *m, int32_t pipeline, double now, double limit)
+/* Of a lane's demand, what one pipeline asks of it. */
+static double demand_of(const struct manager *m, int32_t lane, int32_t pipeline)
+{
+    int32_t cell = lane * m->load.pipeline_count + pipeline;
+    return (m->planner->cell_work[cell] + m->planner->cell_read[cell]) /
+           m->load.lanes[lane].capacity;
+}
+
+/* Seconds until a lane is at `limit` if the pipeline grows as forecast and the others on it stay as they are, between leads in a
+ * straight line; NaN: not in the far view. */
+static double passes_after(struct manager *m, int32_t lane, int32_t pipeline, double limit)
 {
     const struct pipe *pipe = &m->pipes[pipeline];
+    double now = m->demand[lane], own = demand_of(m, lane, pipeline), others = now - own;
     if (now >= limit) {
         return 0;
     }
     double q = cost_quantile(&m->options.prices), before = now, at = 0;
     if (manager_trusts(m, pipeline)) {
         for (int j = 0; j < pipe->far.lead_count && pipe->far.path_count > 0; j++) {
-            double then = now * manager_grown(pipe, quantile_at(m, &pipe->far, j, q) / pipe->rate);
+            double grown = manager_grown(pipe, quantile_at(m, &pipe->far, j, q) / pipe->rate);
+            double then = others + own * grown;
             if (then >= limit) {
                 return at + (pipe->far.lead_s[j] - at) * (limit - before) / (then - before);
             }
@@ -302,8 +317,46 @@ static double passes_after(struct manager *m, int32_t pipeline, double now, doub
     }
     double left_s = 0;
     bool hours = manager_hours(m, pipeline, &left_s);
-    bool passes = hours && now * manager_grown(pipe, pipe->hours_high / pipe->rate) >= limit;
+    bool passes =
+        hours && others + own * manager_grown(pipe, pipe->hours_high / pipe->rate) >= limit;
     return passes ? left_s : (double)NAN;
+}
+
+/* The open lane that a pipeline loads most; -1: none. */
+static int32_t lane_most_loaded_by(const struct manager *m, int32_t pipeline)
+{
+    int32_t most = -1;
+    for (int32_t l = 0; l < m->load.lane_count; l++) {
+        if (m->load.lanes[l].open && demand_of(m, l, pipeline) > 0 &&
+            (most < 0 || demand_of(m, l, pipeline) > demand_of(m, most, pipeline))) {
+            most = l;
+        }
+    }
+    return most;
+}
+
+/* When the hottest lane passes a threshold; or, while that one is calm, the lane of a pipeline whose forecast says that it passes
+ * sooner: a follower that is small today is seen beside a large leader. */
+static void look_ahead(struct manager *m, struct seen *seen)
+{
+    const struct manager_options *o = &m->options;
+    int32_t lane = m->hottest;
+    m->worst = lane;
+    if (lane < 0) {
+        return;
+    }
+    seen->passes_s = passes_after(m, lane, seen->pipeline, o->threshold);
+    for (int32_t c = 0; c < m->load.pipeline_count && !seen->sustained && !seen->urgent; c++) {
+        int32_t own = lane_most_loaded_by(m, c);
+        double passes = own >= 0 ? passes_after(m, own, c, o->threshold) : (double)NAN;
+        if (isfinite(passes) && !(seen->passes_s <= passes)) {
+            seen->passes_s = passes;
+            seen->pipeline = c;
+            lane = own;
+        }
+    }
+    m->worst = lane;
+    seen->passes_full_s = passes_after(m, lane, seen->pipeline, o->threshold_now);
 }
 
 /* Whether fusing all partitions of each shard would free enough to beat the margin, were it possible. */
@@ -353,8 +406,7 @@ static void look(struct manager *m, struct seen *seen)
     m->full_samples = hot >= o->threshold_now ? m->full_samples + 1 : 0;
     seen->late = grows;
     seen->urgent = m->full_samples >= 2 || grows; /* one sample may be a slip */
-    seen->passes_s = passes_after(m, seen->pipeline, hot, o->threshold);
-    seen->passes_full_s = passes_after(m, seen->pipeline, hot, o->threshold_now);
+    look_ahead(m, seen);
     bool spare = manager_can_spare(m, 1) && !seen->urgent;
     m->spare_ns = !spare ? -1 : (m->spare_ns < 0 ? m->now_ns : m->spare_ns);
     seen->spare = spare && m->now_ns - m->spare_ns >= manager_ns(o->confirm_s);

@@ -965,6 +965,42 @@ TEST(manager_sets_what_trials_have_found_better_and_measures_what_it_frees)
     end();
 }
 
+/* The same load, the same forecast of arrivals: what shadows have found before changes what is foreseen of them. */
+TEST(manager_foresees_less_need_with_what_shadows_have_found)
+{
+    struct plan_tuning found = {.text = STR("per_user/count: l.cache=4096"),
+                                .back = STR("per_user/count: l.cache=0"),
+                                .work_ratio = 0.5,
+                                .signature = 77};
+    struct manager_event event = {.kind = MANAGER_EVENT_TUNINGS, .tunings = {&found, 1}};
+    struct decision_option chosen[2];
+    double nothing[2];
+    for (int i = 0; i < 2; i++) {
+        struct manager_options o = quick();
+        o.shadows = false;
+        o.startup_s = 60;
+        o.nodes_min = 2;
+        begin(&o, 2);
+        mode(MANAGER_RECOMMEND);
+        run(8000, 12);
+        hours(22000, 120, 0.5); /* 1.2 a lane in two minutes */
+        if (i == 1) {
+            send(&event);
+        }
+        run(8000, 2);
+        EXPECT_INT(w.last.state, DECISION_STATE_RECOMMENDED);
+        chosen[i] = w.last.options[w.last.chosen];
+        nothing[i] = w.last.options[0].late_seconds;
+        end();
+    }
+    EXPECT_INT(chosen[0].kind, PLAN_NODES_ADD);
+    EXPECT_INT(chosen[1].kind, PLAN_TUNE); /* with it the lanes that are there will do */
+    EXPECT(nothing[0] > 0 && fabs(nothing[1] - nothing[0]) < 1e-9);
+    EXPECT_MSG(chosen[1].late_seconds < 0.1 * nothing[1], "%g of %g", chosen[1].late_seconds,
+               nothing[1]);
+    EXPECT_NEAR(chosen[1].max_after, 0.24, 1e-9); /* of 0.44, at the load now */
+}
+
 TEST(manager_moves_nothing_for_a_clock_that_jumps)
 {
     struct manager_options o = quick();
