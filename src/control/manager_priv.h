@@ -28,6 +28,8 @@ int64_t core_now_ns(const struct control *control); /* the load's clock */
 void plan_answer(struct job *job, int64_t id, int status);
 
 /* manager_shadows.c */
+/* A duration on the load's clock as a shadow's on the wall, within what a shadow may last. */
+int64_t shadow_duration_wall_ns(const struct control *control, double seconds);
 bool shadows_can_be_cast(const struct control *control);
 bool shadow_cast(struct control *control, const struct manager_action *action); /* false: refused */
 void shadow_end(struct control *control, const struct manager_action *action);

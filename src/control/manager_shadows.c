@@ -2,6 +2,7 @@
 /* Shadows that the core asks for: cast, followed to their end, and told to it as a profile. To the core
  * it is the moment to plan: where the load may be cut, what the heaviest key has and what a record costs come from the primary's
  * own counts. Which operator limits, and by how much, goes to the tuner (control/tuner.h). */
+#include <math.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -18,6 +19,13 @@ bool shadows_can_be_cast(const struct control *control)
     return false;
 }
 
+int64_t shadow_duration_wall_ns(const struct control *control, double seconds)
+{
+    double ns = seconds * 1e9 / control->config->manager.time_scale;
+    double most = fmin(ns, (double)SHADOW_DURATION_NS_MAX);
+    return (int64_t)fmax(most, (double)SHADOW_DURATION_NS_MIN);
+}
+
 static const struct partition_place *place_of(const struct control *control,
                                               const struct manager_action *action)
 {
@@ -32,7 +40,7 @@ static const struct partition_place *place_of(const struct control *control,
                                                                                       : NULL;
 }
 
-/* A shadow of that partition that was cast by the watch's own thresholds tells as much as another would. */
+/* A shadow of that partition that was cast by the watch's own thresholds, or by a person, tells as much as another would. */
 static bool adopt(struct control *control, const struct manager_action *action)
 {
     char id[PARTITION_ID_MAX];
@@ -40,7 +48,11 @@ static bool adopt(struct control *control, const struct manager_action *action)
         node_runtime_stage(control->runtime, SHARD_STAGE(action->shard))->plan;
     partition_id_text(id, plan->pipeline, plan->name, SHARD_INDEX(action->shard), action->group_lo,
                       action->group_hi);
+    int64_t until_ns = control->now_ns + shadow_duration_wall_ns(control, action->duration_s);
     const struct shadow_entry *entry = shadows_find_cast(&control->shadows, id);
+    if (entry == NULL) {
+        entry = shadows_find_ending(&control->shadows, id, until_ns);
+    }
     if (entry == NULL || entry->order.candidate) {
         return false;
     }
@@ -63,14 +75,11 @@ bool shadow_cast(struct control *control, const struct manager_action *action)
     int32_t stage = SHARD_STAGE(action->shard);
     struct str pipeline = node_runtime_stage(control->runtime, stage)->plan->pipeline;
     const struct shadowing_spec *spec = &config_pipeline(control->config, pipeline)->shadowing;
-    struct shadow_order order = {
-        .cause = LIFE_CAUSE_MANAGER,
-        .percent = spec->percent,
-        .duration_ns = (int64_t)(action->duration_s * 1e9 / control->config->manager.time_scale),
-        .adaptive = true};
-    if (order.duration_ns < SHADOW_DURATION_NS_MIN) {
-        order.duration_ns = SHADOW_DURATION_NS_MIN;
-    }
+    struct shadow_order order = {.cause = LIFE_CAUSE_MANAGER,
+                                 .percent = spec->percent,
+                                 .duration_ns =
+                                     shadow_duration_wall_ns(control, action->duration_s),
+                                 .adaptive = true};
     IGNORE_RESULT(
         snprintf(order.store, sizeof(order.store), "%.*s", STR_ARG(spec->store))); /* fits */
     if (shadows_cast(control, stage, place, &order, &shell->cast_shadow, &info) != ERR_OK) {
@@ -86,7 +95,12 @@ void shadow_end(struct control *control, const struct manager_action *action)
 {
     struct manager_shell *shell = control->manager;
     struct shadow_entry *entry = shadows_find(&control->shadows, shell->cast_shadow);
-    if (shell->cast_number == action->shadow && entry != NULL) {
+    if (shell->cast_number != action->shadow || entry == NULL) {
+        return;
+    }
+    if (entry->order.cause == LIFE_CAUSE_PERSON) {
+        shell->cast_shadow = 0; /* it goes on for whom it was cast */
+    } else {
         shadow_tell(control, entry, LIFE_EVENT_STOP);
     }
 }

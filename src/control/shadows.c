@@ -91,6 +91,19 @@ struct shadow_entry *shadows_find_cast(const struct shadows *shadows, const char
     return NULL;
 }
 
+struct shadow_entry *shadows_find_ending(const struct shadows *shadows, const char *partition,
+                                         int64_t until_ns)
+{
+    for (int32_t i = 0; i < shadows->count; i++) {
+        struct shadow_entry *entry = shadows->all[i];
+        if (entry->run != NULL && !entry->order.candidate &&
+            life_due_ns(&entry->life) <= until_ns && strcmp(entry->partition, partition) == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
 int32_t shadows_active(const struct shadows *shadows, const char *pipeline)
 {
     int32_t count = 0;

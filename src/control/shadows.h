@@ -115,6 +115,9 @@ struct shadow_entry *shadows_find(const struct shadows *shadows, int64_t id); /*
 struct shadow_entry *shadows_find_key(const struct shadows *shadows, const char *key);
 /* One of the partition that runs and was cast for `cause` other than a person's wish; or NULL. */
 struct shadow_entry *shadows_find_cast(const struct shadows *shadows, const char *partition);
+/* One of the partition that runs, no candidate, whoever wanted it, whose time is over by `until_ns`; or NULL. */
+struct shadow_entry *shadows_find_ending(const struct shadows *shadows, const char *partition,
+                                         int64_t until_ns);
 int32_t shadows_active(const struct shadows *shadows, const char *pipeline); /* NULL: of all */
 
 /* As the API shows it; texts are the arena's or the entry's. `now_ns`: of one that runs. */

@@ -166,7 +166,9 @@ static void look_at_part(struct control *control, const struct monitored *part)
     char id[PARTITION_ID_MAX];
     const struct stage_plan *plan = node_runtime_stage(control->runtime, part->stage)->plan;
     partition_id_text(id, plan->pipeline, plan->name, part->shard, part->group_lo, part->group_hi);
-    if (shadows_find_cast(&control->shadows, id) == NULL) { /* else the manager's answers as well */
+    int64_t until_ns = control->now_ns + shadowing->settings.duration_ns;
+    if (shadows_find_cast(&control->shadows, id) == NULL && /* else that one answers as well */
+        shadows_find_ending(&control->shadows, id, until_ns) == NULL) {
         cast(control, shadowing, part->stage, place, cause);
     }
 }

@@ -134,13 +134,14 @@ static int32_t find_trials(struct control *control, struct tuner *tuner, const j
     struct tune_trial found[TUNER_TRIALS_MAX];
     uint64_t useless[TUNER_USELESS_MAX];
     uint64_t stage = stage_hash(tuner->plan);
-    int32_t useless_count = useless_of(tuner, stage, control->now_ns, useless);
+    int32_t useless_count = useless_of(tuner, stage, core_now_ns(control), useless);
     int32_t knob_count = knobs_of(tuner->plan, profile, knobs);
     int32_t count = tune_trials(knobs, knob_count, useless, useless_count, found, TUNER_TRIALS_MAX);
     for (int32_t i = 0; i < count; i++) {
         const struct tune_knob *knob = &knobs[found[i].knob];
         struct tuner_trial *trial = &tuner->trials[i];
         trial->knob = found[i].knob;
+        trial->attempts = 0;
         trial->signature = tune_signature(knob, found[i].value) ^ stage;
         write_setting(tuner->plan, knob, found[i].value, trial->setting);
     }
@@ -238,7 +239,7 @@ static void tell(struct control *control, struct tuner *tuner, const char *state
 static void remember(struct control *control, struct tuner *tuner, uint64_t signature)
 {
     tuner->useless[tuner->useless_next].signature = signature;
-    tuner->useless[tuner->useless_next].until_ns = control->now_ns + useless_ns;
+    tuner->useless[tuner->useless_next].until_ns = core_now_ns(control) + useless_ns;
     tuner->useless_next = (tuner->useless_next + 1) % TUNER_USELESS_MAX;
 }
 
@@ -247,10 +248,11 @@ static void begin_trial(struct control *control, struct tuner *tuner)
     const struct tuner_trial *trial = &tuner->trials[tuner->at];
     const struct shadowing *shadowing = shadowing_of(control, tuner->plan->pipeline);
     struct err_info info;
+    double duration_s = (double)shadowing->settings.duration_ns * 1e-9 * (1 << trial->attempts);
     struct shadow_order order = {.candidate = true,
                                  .cause = LIFE_CAUSE_MANAGER,
                                  .percent = shadowing->settings.percent,
-                                 .duration_ns = shadowing->settings.duration_ns,
+                                 .duration_ns = shadow_duration_wall_ns(control, duration_s),
                                  .twin = true,
                                  .adaptive = true};
     IGNORE_RESULT(snprintf(order.store, sizeof(order.store), "%s", shadowing->store)); /* fits */
@@ -273,7 +275,7 @@ static void begin_trial(struct control *control, struct tuner *tuner)
 
 static void judge(struct control *control, struct tuner *tuner, const struct shadow_entry *entry)
 {
-    const struct tuner_trial *trial = &tuner->trials[tuner->at];
+    struct tuner_trial *trial = &tuner->trials[tuner->at];
     struct tune_reading reading = {.value = entry->ratio.value,
                                    .low = entry->ratio.low,
                                    .high = entry->ratio.high,
@@ -299,6 +301,9 @@ static void judge(struct control *control, struct tuner *tuner, const struct sha
          : refused                      ? "refused"
                                         : "undecided",
          text);
+    if (result.verdict == TUNE_MORE && ++trial->attempts < TUNER_ATTEMPTS_MAX) {
+        return; /* T4 */
+    }
     tuner->best[tuner->at++] = result;
 }
 

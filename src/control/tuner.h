@@ -23,10 +23,14 @@
  * Invariants:
  *   T1  At most one candidate of the tuner runs.
  *   T2  What was refused as useless, dearer or different is not tried again for a day.
- *   T3  Nothing of the live path is changed here: that is the plan's. */
+ *   T3  Nothing of the live path is changed here: that is the plan's.
+ *   T4  What is undecided is tried again, for twice the time, TUNER_ATTEMPTS_MAX times in all.
+ *
+ * Times are of the load's clock. */
 
 enum {
     TUNER_TRIALS_MAX = 6, /* of one round: the test is corrected for them */
+    TUNER_ATTEMPTS_MAX = 3,
     TUNER_USELESS_MAX = 64,
     TUNER_SETTING_MAX = 160
 };
@@ -48,7 +52,8 @@ bool tuner_follows(enum tuner_state from, enum tuner_state to);
 struct tuner_trial {
     char setting[TUNER_SETTING_MAX]; /* "l.cache=1048576" */
     uint64_t signature;
-    int32_t knob; /* of two good values of one knob the better one is told */
+    int32_t attempts; /* that were undecided */
+    int32_t knob;     /* of two good values of one knob the better one is told */
 };
 
 struct tuner {
