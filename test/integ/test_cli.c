@@ -55,6 +55,13 @@ TEST(wrong_calls_end_with_2_and_say_what_is_wrong)
         {"$SC demo --nodes 0", "--nodes"},
         {"$SC demo --speed 1", "--speed"},
         {"$SC run pipe.yaml --listen nowhere", "--listen"},
+        {"$SC backtest", "--trace FILE"},
+        {"$SC backtest --trace a.csv --policy perfect,psychic", "reactive, ds2, static-peak"},
+        {"echo junk >junk.db; $SC backtest --history junk.db",
+         "wants the history.db of a data folder"},
+        {"printf 'timestamp,value\n2024-01-01T00:00:00Z,1\n2024-01-01T00:05:00Z,2\n' >load.csv; "
+         "$SC bench loop --trace load.csv --chain foo",
+         "--chain is work or read"},
         {"$SC run pipe.yaml --set", "needs a value"},
     };
     program_write("pipe.yaml", pipeline);
@@ -75,6 +82,11 @@ TEST(a_bad_configuration_ends_with_78_and_one_line_that_names_the_place)
         {"version: 1\nstreams: {a: {}}\npipelines: {p: {stages: [{name: s, from: b, chain: []}]}}\n",
          "bad.yaml:3:"},
         {"a: [\n", "bad.yaml:"},
+        {"version: 1\nmanager: {interval: 90s}\n",
+         "bad.yaml:2:21: \"90s\" is out of range: 1s to 1m"},
+        {"version: 1\nstreams: {a: {}}\npipelines: {p: {stages: [{name: s, from: a, chain: [{lookup: "
+         "{name: l, table: {file: /etc/ads.json, key: id}, fields: {n: int}}}]}]}}\n",
+         "bad.yaml:3:"},
     };
     for (int i = 0; i < (int)COUNT_OF(bad); i++) {
         program_write("bad.yaml", bad[i][0]);
@@ -292,6 +304,42 @@ TEST(clients_print_tables_json_and_csv_and_tell_errors_apart)
        "set -o pipefail; $SC consume clicks --data tables | head -n 1");
     EXPECT_MSG(result.code == 0, "closed pipe: exit %d: %s", result.code, result.err);
     EXPECT_INT(program_stop(&run, SIGINT), 0);
+}
+
+/* What is named and is not there, or cannot be: which code, and what to do instead. */
+TEST(orders_that_cannot_be_say_what_can)
+{
+    static const struct {
+        const char *call;
+        int code;
+        const char *remedy;
+    } calls[] = {
+        {"candidate promote 7", 3, "candidate list has them"},
+        {"plan apply 99", 3, "there are none yet"},
+        {"plan cancel 99", 3, "there are none yet"},
+        {"plan undo 99", 3, "there are none yet"},
+        {"partition split per_user/count/0/0-2048 --border 5000", 2, "1 to 4095"},
+        {"partition split nonsense", 2, "partition list has them"},
+        {"partition split per_user/count/0/0-1", 3, "partition"},
+        {"partition migrate per_user/count/0/0-2048 n9", 2, "n9"},
+        {"node drain n9", 3, "n9"},
+        {"operation cancel 5", 3, "there are none yet"},
+        {"manager mode dance", 2, "observe"},
+        {"decision show 4", 3, "there are none yet"},
+        {"forecast show nobody", 3, "nobody"},
+    };
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    program_start("pipe.yaml", "cannot", "", &run);
+    for (int i = 0; i < (int)COUNT_OF(calls); i++) {
+        char line[200];
+        CHECK(snprintf(line, sizeof(line), "$SC %s --data cannot", calls[i].call) <
+              (int)sizeof(line));
+        sh(line);
+        EXPECT_MSG(result.code == calls[i].code, "%s: exit %d: %s", line, result.code, result.err);
+        EXPECT_MSG(strstr(result.err, calls[i].remedy) != NULL, "%s: %s", line, result.err);
+    }
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
 TEST(refused_lines_stop_no_input_and_are_counted_in_it)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/real/clock_real.h"
@@ -37,6 +38,16 @@ static const char config[] =
 
 static struct running run;
 static struct raw_reply reply;
+
+/* Sixty-four partitions on two nodes: to drain one of them takes more than thirty steps. */
+static const char many[] =
+    "version: 1\n"
+    "nodes: {count: 2, lanes: 1}\n"
+    "manager: {interval: 1s, mode: observe}\n"
+    "streams:\n  in: {shards: 8}\n  out: {shards: 8}\n"
+    "pipelines:\n  calm:\n    stages:\n"
+    "      - {name: s, from: in, partitions: 8, chain: [{parse: {name: p, format: json, fields: "
+    "{user: string}}}], to: out}\n";
 
 static void start(const char *mode)
 {
@@ -297,5 +308,73 @@ TEST(what_a_person_asks_for_is_a_plan_with_a_price_that_is_applied_and_undone)
     json_t *parts = get("/api/v1/partitions");
     EXPECT_STR(str_of(word(json_array_get(json_object_get(parts, "items"), 0), "node")), STR("n0"));
     json_decref(parts);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
+/* Where each partition is, as one text. */
+static char *places(void)
+{
+    json_t *root = get("/api/v1/partitions");
+    json_t *of = json_object();
+    json_t *row = NULL;
+    size_t i = 0;
+    json_array_foreach(json_object_get(root, "items"), i, row)
+    {
+        CHECK(json_object_set_new(of, word(row, "id"), json_string(word(row, "node"))) == 0);
+    }
+    char *text = json_dumps(of, JSON_SORT_KEYS);
+    json_decref(of);
+    json_decref(root);
+    return text;
+}
+
+static long long steps_done(long long id)
+{
+    char path[64];
+    CHECK(snprintf(path, sizeof(path), "/api/v1/plans/%lld", id) < (int)sizeof(path));
+    json_t *plan = get(path);
+    long long done = (long long)json_integer_value(json_object_get(plan, "steps_done"));
+    json_decref(plan);
+    return done;
+}
+
+TEST(a_plan_that_is_cancelled_between_two_steps_is_undone_and_one_that_is_done_can_be)
+{
+    program_write("many.yaml", many);
+    program_start("many.yaml", "manager-many", "", &run);
+    long long drain = dry_run("/api/v1/nodes/n1/drain");
+    EXPECT(drain > 0);
+    char *before = places();
+    EXPECT(strstr(before, "\"n1\"") != NULL);
+    EXPECT_INT(order(drain, "apply"), drain);
+    for (int i = 0; i < 60000 && steps_done(drain) == 0; i++) {
+        IGNORE_RESULT(poll(NULL, 0, 1)); /* more than thirty are to come */
+    }
+    EXPECT_INT(order(drain, "cancel"), drain);
+    EXPECT(comes_to(drain, "failed"));
+    char path[64];
+    CHECK(snprintf(path, sizeof(path), "/api/v1/decisions/%lld", drain) < (int)sizeof(path));
+    json_t *decision = get(path);
+    EXPECT_MSG(strstr(word(decision, "reason"), "cancelled") != NULL, "%s", reply.text);
+    json_decref(decision);
+    char *after = places();
+    EXPECT_STR(str_of(after), str_of(before)); /* what had moved is where it was */
+    EXPECT_INT(active_nodes(), 2);
+    EXPECT_INT(order(drain, "cancel"), -409); /* it has ended */
+    EXPECT_INT(order(drain, "undo"), -409);   /* and left nothing */
+    free(after);
+    /* The same again, to its end; then all of its steps backwards. */
+    drain = dry_run("/api/v1/nodes/n1/drain");
+    EXPECT_INT(order(drain, "apply"), drain);
+    EXPECT(comes_to(drain, "done measured"));
+    EXPECT_INT(active_nodes(), 1);
+    int undo = order(drain, "undo");
+    EXPECT_MSG(undo > drain, "%s", reply.text);
+    EXPECT(comes_to(undo, "done"));
+    after = places();
+    EXPECT_STR(str_of(after), str_of(before));
+    EXPECT_INT(active_nodes(), 2);
+    free(after);
+    free(before);
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
