@@ -60,6 +60,7 @@ struct deciding {
         hottest; /* utilisation of the busiest lane if nothing is done, at the planning quantile */
     int32_t hottest_lane;
     double noise;      /* of the busiest lane's utilisation, a standard deviation */
+    bool turns;        /* pipelines grow apart: another lane will be the busiest than is now */
     double need, open; /* cores at the planning quantile; capacity of open lanes */
 };
 
@@ -400,7 +401,7 @@ static bool is_idle(const struct deciding *d, const struct plan_option *option)
 {
     bool moves = option->kind == PLAN_MIGRATE || option->kind == PLAN_SPLIT;
     double least = fmax(RELIEF_LEAST * option->max_before, RELIEF_NOISE * d->noise);
-    return moves && option->max_after > option->max_before - least;
+    return moves && !d->turns && option->max_after > option->max_before - least;
 }
 
 static void choose(struct deciding *d)
@@ -560,6 +561,24 @@ static enum err check(const struct planner *p, const struct plan_input *input,
     return ERR_OK;
 }
 
+/* The busiest lane, as measured, when each pipeline has grown by its factor (NULL: now); -1: none. */
+static int32_t busiest_lane(const struct planner *p, const double *growth)
+{
+    int32_t busiest = -1;
+    double most = -1;
+    for (int32_t l = 0; l < p->in->lane_count; l++) {
+        double load = 0;
+        for (int32_t c = 0; c < p->in->pipeline_count; c++) {
+            int32_t cell = l * p->in->pipeline_count + c;
+            load += (p->cell_work[cell] + p->cell_read[cell]) * (growth != NULL ? growth[c] : 1);
+        }
+        load /= p->in->lanes[l].capacity;
+        busiest = p->in->lanes[l].open && load > most ? l : busiest;
+        most = busiest == l ? load : most;
+    }
+    return busiest;
+}
+
 static void weigh(struct deciding *d)
 {
     const struct planner *p = d->planner;
@@ -570,6 +589,7 @@ static void weigh(struct deciding *d)
         d->growth[c] = growth_at(d, &d->input->growth[c], quantile);
         d->ratio[c] = 1;
     }
+    d->turns = p->in->pipeline_count > 1 && busiest_lane(p, NULL) != busiest_lane(p, d->growth);
     for (int32_t l = 0; l < p->in->lane_count; l++) {
         double load = 0;
         for (int32_t c = 0; c < p->in->pipeline_count; c++) {

@@ -204,7 +204,7 @@ static void ingest(const char *stream, int records)
 
 /* --- a leader and its follower --- */
 
-enum { LAG = 20, LEVELS = 500, CALM = 40, RISE = 18 };
+enum { LAG = 20, LEVELS = 500, CALM = 40, RISE = 36 };
 
 static const char two_pipelines[] =
     "version: 1\n"
@@ -222,9 +222,9 @@ static void second(int leader, int follower)
 {
     int64_t begun_ns = world_now_ns(e.world);
     for (int i = 0; i < 4; i++) {
-        e.owed_ns[0] += SECOND_NS / 5;
+        e.owed_ns[0] += SECOND_NS / 6;
         ingest("first", 25 * leader);
-        e.owed_ns[1] += SECOND_NS / 16 * follower;
+        e.owed_ns[1] += SECOND_NS / 30 * follower;
         ingest("then", 10 * follower);
         wait_until(begun_ns + SECOND_NS * (i + 1) / 4);
     }
@@ -287,7 +287,7 @@ TEST(a_leaders_rise_prepares_its_followers_plan)
     EXPECT(entry != NULL && entry->decision.id > before);
     const struct decision *d = &entry->decision;
     EXPECT_STR(str_of(d->inputs.pipeline), STR("follower"));
-    EXPECT_INT(d->state, DECISION_STATE_RECOMMENDED);
+    EXPECT_MSG(d->state == DECISION_STATE_RECOMMENDED, "%s", decision_sentence(d, &e.arena));
     EXPECT_MSG(d->inputs.utilisation < 0.3, "%g", d->inputs.utilisation); /* nothing has come yet */
     EXPECT(d->forecast.there && d->forecast.demand_high > 2 * d->inputs.demand);
     EXPECT(d->step_count >= 1 && strstr(d->options[d->chosen].text, "follower/s/") != NULL);
