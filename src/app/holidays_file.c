@@ -8,6 +8,8 @@
 
 enum { FIELDS_MAX = 5, SHOWN = 40 };
 
+_Static_assert(HOLIDAY_WINDOW_MAX == 30, "what is wanted says so in words");
+
 static const double PRIOR = 10;
 
 static const char *const headers[] = {"ds,holiday", "ds,holiday,lower_window,upper_window",
@@ -75,11 +77,13 @@ static bool field_read(const struct field *field, int i, struct holiday *ret)
         memcpy(ret->name, field->text.ptr, (size_t)field->text.len);
         return true;
     case 2:
-        return days_of(field->text, &ret->lower);
+        return days_of(field->text, &ret->lower) && ret->lower <= 0 &&
+               ret->lower >= -HOLIDAY_WINDOW_MAX;
     case 3:
-        return days_of(field->text, &ret->upper);
+        return days_of(field->text, &ret->upper) && ret->upper >= 0 &&
+               ret->upper <= HOLIDAY_WINDOW_MAX;
     default:
-        return number_of(field->text, &ret->prior);
+        return number_of(field->text, &ret->prior) && ret->prior > 0;
     }
 }
 
@@ -87,8 +91,8 @@ static enum err row_read(const char *file, int row, struct str line, int fields,
                          struct holiday *ret, struct err_info *info)
 {
     static const char *const wanted[FIELDS_MAX] = {
-        "a date, as 2026-12-25", "a name of 1 to 63 bytes", "a whole number of days",
-        "a whole number of days", "a number"};
+        "a date, as 2026-12-25", "a name of 1 to 63 bytes", "a whole number of days from -30 to 0",
+        "a whole number of days from 0 to 30", "a number above 0"};
     struct field field[FIELDS_MAX];
     int count = fields_of(line, field);
     *ret = (struct holiday){.prior = PRIOR};

@@ -168,8 +168,9 @@ static enum err read_call(const struct cli *cli, struct arena *arena, struct cal
     call->series.step_s = (double)trace.step_ms / 1000;
     call->series.start_s = (double)(call->end_ms - (call->series.n - 1) * trace.step_ms) / 1000;
     int64_t horizon = cli_i64(cli, "horizon") / 1000000;
-    if (horizon < call->step_ms || horizon / call->step_ms > HORIZON_MAX) {
-        return err_set(info, ERR_INVALID, "--horizon: 1 to %d steps of the series' %lld ms",
+    bool whole = horizon % call->step_ms == 0 || !cli_given(cli, "horizon");
+    if (horizon < call->step_ms || horizon / call->step_ms > HORIZON_MAX || !whole) {
+        return err_set(info, ERR_INVALID, "--horizon: 1 to %d whole steps of the series' %lld ms",
                        HORIZON_MAX, (long long)call->step_ms);
     }
     call->h = (int)(horizon / call->step_ms);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW_MAX = 30 };
-
 /* A column in the making: what it stands for. */
 struct column {
     const char *name;
@@ -17,9 +15,10 @@ static enum err check(const struct holiday *item, int count, struct err_info *in
 {
     for (int i = 0; i < count; i++) {
         const struct holiday *h = &item[i];
-        if (h->lower > 0 || h->lower < -WINDOW_MAX || h->upper < 0 || h->upper > WINDOW_MAX) {
+        if (h->lower > 0 || h->lower < -HOLIDAY_WINDOW_MAX || h->upper < 0 ||
+            h->upper > HOLIDAY_WINDOW_MAX) {
             return err_set(info, ERR_INVALID, "'%s': a window of %d to %d days; -%d..0 to 0..%d",
-                           h->name, h->lower, h->upper, WINDOW_MAX, WINDOW_MAX);
+                           h->name, h->lower, h->upper, HOLIDAY_WINDOW_MAX, HOLIDAY_WINDOW_MAX);
         }
         if (!(h->prior > 0) || !isfinite(h->prior)) {
             return err_set(info, ERR_INVALID, "'%s': a prior of %g; it must be above 0", h->name,

@@ -7,7 +7,12 @@
 /* Days that are not like others, by name: each name has an effect of its own on the day itself and on each day of the window
  * around it, alike whenever it comes. As Prophet has them: one column of 0 and 1 for each (name, offset), whole days UTC. */
 
-enum { HOLIDAY_NAME_MAX = 63, HOLIDAYS_MAX = 4096, HOLIDAY_COLUMNS_MAX = 40 };
+enum {
+    HOLIDAY_NAME_MAX = 63,
+    HOLIDAYS_MAX = 4096,
+    HOLIDAY_COLUMNS_MAX = 40,
+    HOLIDAY_WINDOW_MAX = 30
+};
 
 struct holiday {
     char name[HOLIDAY_NAME_MAX + 1];

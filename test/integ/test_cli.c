@@ -152,6 +152,11 @@ TEST(forecast_file_repeats_a_season_and_names_bad_rows)
     program_write("feast.csv", "ds,holiday,lower_window,upper_window\n2024-02-30,x,0,1\n");
     sh("$SC forecast file load.csv --holidays feast.csv");
     EXPECT_MSG(result.code != 0 && strstr(result.err, "feast.csv:2:1:") != NULL, "%s", result.err);
+    program_write("feast.csv", "ds,holiday,lower_window,upper_window\n2024-03-02,x,1,0\n");
+    sh("$SC forecast file load.csv --holidays feast.csv");
+    EXPECT_MSG(result.code != 0 && strstr(result.err, "feast.csv:2:14:") != NULL, "%s", result.err);
+    sh("$SC forecast file load.csv --horizon 90m");
+    EXPECT_MSG(result.code == 2 && strstr(result.err, "whole steps") != NULL, "%s", result.err);
     sh("$SC forecast file load.csv --horizon 4h --backtest -o csv < /dev/null");
     EXPECT_MSG(result.code == 0 && strstr(result.out, "\nsnaive,") != NULL &&
                    strstr(result.out, ",0,0,0,") != NULL,
