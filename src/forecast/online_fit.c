@@ -18,6 +18,9 @@ enum {
     DAYS = 7
 };
 
+static const double WEEK_LEADS =
+    1.5; /* times the variance of what differs, as a member that leaves the median has times the loss */
+
 static bool is_level_model(enum model model)
 {
     return model == MODEL_ETS || model == MODEL_THETA || model == MODEL_ARIMA;
@@ -258,8 +261,8 @@ static int find_season(const struct online *online, struct arena *scratch)
 }
 
 /* Whether the days of the week differ so much that models of a day alone are no equals of those of the week: what the series
- * before `end` does in a quarter of a day is more like what it did a week before than a day before. (From one step to the
- * next it is noise that moves it.) */
+ * before `end` does in a quarter of a day is that much more like what it did a week before than a day before. (From one step to
+ * the next it is noise that moves it.) Else both are in the median. */
 static bool week_leads(const struct online *online, long end, struct arena *scratch)
 {
     long first = online_first(online);
@@ -272,7 +275,9 @@ static bool week_leads(const struct online *online, long end, struct arena *scra
     for (int i = 0; i < n; i++) {
         y[i] = online_at(online, first + i);
     }
-    bool leads = model_likeness(y, n, DAYS * day, gap) > model_likeness(y, n, day, gap);
+    double apart_day = 1 - model_likeness(y, n, day, gap);
+    double apart_week = 1 - model_likeness(y, n, DAYS * day, gap);
+    bool leads = apart_day > WEEK_LEADS * apart_week;
     arena_rewind(scratch, mark);
     return leads;
 }
@@ -446,8 +451,8 @@ static void settle_moves(const struct online *online, struct point *point, struc
     for (int j = 0; j < levels; j++) {
         double q = online->spec.level[j], rest = wanted[j] - wanted[middle];
         bool narrows = (q - 0.5) * rest < 0;
-        point->move[j] =
-            center + rest * (narrows ? shrink_narrowing(fmin(q, 1 - q), independent) : 1);
+        double share = narrows ? shrink_narrowing(fmin(q, 1 - q), independent) : 1;
+        point->move[j] = center + rest * share;
     }
     arena_rewind(scratch, mark);
 }
@@ -459,6 +464,7 @@ static void end_rehearsal(struct online *online, struct arena *scratch)
         struct point *point = &online->point[p];
         if (point->live >= MATURED_MIN) {
             settle_moves(online, point, scratch);
+            online_hand_out(online, point);
         }
         point->error_at = NULL;
         point->live = 0;

@@ -50,6 +50,7 @@ struct issue {
     float member[MEMBERS_MAX][ONLINE_LEVELS_MAX];
     float median[ONLINE_LEVELS_MAX]; /* of the members */
     float base[ONLINE_LEVELS_MAX];   /* of the choice, before the levels were moved */
+    float out[ONLINE_LEVELS_MAX];    /* as they were handed out */
 };
 
 struct online {
@@ -133,6 +134,9 @@ void online_score(struct online *online, double y);
  * between says nothing of the new level. `factor` > 0: the level went up by it. */
 void online_save_scores(struct online *online);
 void online_restore_scores(struct online *online, double factor);
+
+/* The remembered forecasts of a point are as they would be with the moves of now. */
+void online_hand_out(const struct online *online, struct point *point);
 
 /* Remembers forecasts of the points' targets. */
 void online_issue(struct online *online, struct arena *scratch);

@@ -32,19 +32,17 @@ static double loss_of(const struct online *online, double y, const float *levels
     return sum / online->spec.level_count;
 }
 
-/* Moves each level towards where the share below it is the level: up by q units when the truth was above, else down by
- * 1 - q. */
+/* Moves each level towards where the share below it is the level: up by q units when the truth was above what was handed out,
+ * else down by 1 - q. */
 static void move_levels(const struct online *online, struct point *point, double y,
                         const struct issue *issue)
 {
     for (int j = 0; j < online->spec.level_count; j++) {
         double q = online->spec.level[j];
-        bool below = y <= (double)issue->base[j] + point->move[j];
+        bool below = y <= (double)issue->out[j];
         recent_add(&point->below[j], below);
         point->live_below[j] += below;
         double step = (MOVE_MIDDLE + MOVE_TAIL * fabs(2 * q - 1)) * point->spread.mean;
-        /* early steps are longer, so that a first guess is left fast */
-        step *= point->matured < 100 ? 3 : 1;
         point->move[j] += step * (below ? q - 1 : q);
         double most = 20 * point->spread.mean;
         point->move[j] = fmin(fmax(point->move[j], -most), most);
@@ -55,17 +53,13 @@ static void score_issue(struct online *online, struct point *point, const struct
                         double y)
 {
     int middle = model_middle(online->spec.level, online->spec.level_count);
-    float out[ONLINE_LEVELS_MAX];
     double base = (double)issue->base[middle], usual = point->spread.mean;
     if (point->matured >= MATURED_MIN) {
         y = fmin(fmax(y, base - FAR * usual), base + FAR * usual);
     }
-    for (int j = 0; j < online->spec.level_count; j++) {
-        out[j] = (float)((double)issue->base[j] + point->move[j]);
-    }
     double median = loss_of(online, y, issue->median);
     recent_add(&point->loss_median, median);
-    recent_add(&point->loss_out, loss_of(online, y, out));
+    recent_add(&point->loss_out, loss_of(online, y, issue->out));
     for (int m = 0; m < online->member_count; m++) {
         if (!issue->has[m]) {
             continue;
@@ -79,7 +73,7 @@ static void score_issue(struct online *online, struct point *point, const struct
             recent_add(&point->error_naive, fabs(y - (double)issue->member[m][middle]));
         }
     }
-    double error = y - (double)out[middle];
+    double error = y - (double)issue->out[middle];
     recent_add(&point->error, fabs(error));
     recent_add(&point->bias, error);
     if (point->error_at != NULL) {
@@ -226,6 +220,21 @@ void online_members(const struct online *online, int h, struct arena *scratch, s
     }
 }
 
+/* What is handed out for an issue with the moves of now. */
+static void hand_out(const struct point *point, struct issue *issue, int levels)
+{
+    for (int j = 0; j < levels; j++) {
+        issue->out[j] = (float)((double)issue->base[j] + point->move[j]);
+    }
+}
+
+void online_hand_out(const struct online *online, struct point *point)
+{
+    for (int i = 0; i < point->slot_count; i++) {
+        hand_out(point, &point->slot[i], online->spec.level_count);
+    }
+}
+
 static void fill_issue(const struct online *online, struct point *point, const struct forecast *all,
                        struct issue *issue)
 {
@@ -253,6 +262,7 @@ static void fill_issue(const struct online *online, struct point *point, const s
         issue->median[j] = isfinite(issue->median[j]) ? issue->median[j] : issue->base[j];
         whole = whole && isfinite(issue->base[j]);
     }
+    hand_out(point, issue, online->spec.level_count);
     issue->target = whole ? online->seen - 1 + point->steps : -1;
 }
 
