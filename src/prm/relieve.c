@@ -6,7 +6,8 @@
  *   2. else, if a cut is allowed and its heaviest piece can be cut so that this does, that is cut there and the upper part
  *      goes;
  *   3. else the largest piece that fits goes, and so on; a heavy piece that fits nowhere is so isolated: what is beside it
- *      leaves.
+ *      leaves;
+ *   4. else, if the lane is asked for more than it can do, the piece after which the busier of both is least busy.
  * Until the lane is under the target, or nothing fits. A piece brings the reading of its shard along if nobody reads that
  * shard on the lane it goes to, and leaves it behind if somebody else reads it where it was. */
 #include <math.h>
@@ -272,6 +273,26 @@ static struct item *choose_largest(struct sketch *s, struct shelf *shelf, double
     return best;
 }
 
+/* The one after whose move the busier of the two lanes is least busy: nothing fits, and lanes that are too full alike are late for
+ * less long than one that is left with all that did not fit. NULL: none makes it better. */
+static struct item *choose_level(struct sketch *s, struct shelf *shelf, int32_t lane)
+{
+    struct item *best = NULL;
+    int32_t cold = s->heap[0];
+    double here = capacity_of(s, lane), there = capacity_of(s, cold);
+    double least = s->load[lane] / here * (1 - 1e-9);
+    for (int32_t i = 0; i < shelf->count; i++) {
+        struct item *item = &shelf->items[i];
+        if (!item->gone && item->work > 0) {
+            double busier = fmax((s->load[cold] + burden_of(s, item, cold)) / there,
+                                 (s->load[lane] - relief_of(s, item)) / here);
+            best = busier < least ? item : best;
+            least = fmin(least, busier);
+        }
+    }
+    return best;
+}
+
 static struct item *heaviest(struct shelf *shelf)
 {
     struct item *heavy = NULL;
@@ -316,7 +337,9 @@ static bool cut(struct sketch *s, struct shelf *shelf, int32_t lane, double room
     double alone = work_of(s, heavy->part, 0), before = heavy->work;
     double above = heavy->work > alone ? (room - read - alone) / (heavy->work - alone) : 0;
     above = above < 0.5 ? above : 0.5;
-    if (above < CUT_LEAST || heavy->work * above < 0.25 * excess) {
+    /* What is no large part of the excess is not cut for it, unless no lane could carry the whole. */
+    bool large = heavy->work + heavy->read > s->target * capacity_of(s, s->heap[0]);
+    if (above < CUT_LEAST || (!large && heavy->work * above < 0.25 * excess)) {
         return false;
     }
     uint32_t border = border_of(s, heavy, above, &upper);
@@ -357,11 +380,12 @@ static bool relieve_once(struct sketch *s, struct shelf *shelf, int32_t lane, in
     int32_t cold = s->heap[0];
     double excess = s->load[lane] - s->target * capacity_of(s, lane);
     double room = s->target * capacity_of(s, cold) - s->load[cold];
-    if (!(room > 0) || cold == lane) {
+    bool over = s->load[lane] > s->options->full * capacity_of(s, lane);
+    if (cold == lane || !(room > 0 || over)) {
         return false;
     }
     struct item *item = choose_enough(s, shelf, excess, room);
-    if (item == NULL && s->splits < splits_max) {
+    if (item == NULL && s->splits < splits_max && room > 0) {
         struct item *heavy = heaviest(shelf);
         if (heavy != NULL && cut(s, shelf, lane, room)) {
             leave(s, lane, &shelf->items[shelf->count - 1], heavy->lo);
@@ -370,6 +394,7 @@ static bool relieve_once(struct sketch *s, struct shelf *shelf, int32_t lane, in
         }
     }
     item = item != NULL ? item : choose_largest(s, shelf, room);
+    item = item == NULL && over ? choose_level(s, shelf, lane) : item;
     if (item == NULL) {
         return false;
     }

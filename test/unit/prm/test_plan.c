@@ -135,6 +135,44 @@ static void forecast(double factor)
     growth.view = &view;
 }
 
+/* A steep rise from one lane: of four new ones each has room for two partitions below the target. The other four are not left
+ * where they are. */
+TEST(plan_levels_what_fits_nowhere)
+{
+    struct load_input in = cluster(5, 1, 12);
+    struct plan_options options = options_of();
+    options.nodes_step = 4;
+    options.may_split = false;
+    for (int32_t i = 0; i < 12; i++) {
+        part(i, 0, 0.025, 0.005);
+    }
+    forecast(10);
+    struct plan plan = plan_of(&in, &options);
+    EXPECT_INT(chosen(&plan)->nodes, 4);
+    EXPECT_MSG(chosen(&plan)->max_after <= 0.09 + 1e-9, "%s: %g", chosen(&plan)->text,
+               chosen(&plan)->max_after); /* of what is measured now: a tenth */
+    options.may_split = true;             /* halves fit */
+    plan = plan_of(&in, &options);
+    EXPECT_MSG(chosen(&plan)->splits > 0 && chosen(&plan)->max_after <= 0.08 + 1e-9, "%s: %g",
+               chosen(&plan)->text, chosen(&plan)->max_after);
+}
+
+/* The same with three partitions, none of which any lane could carry: they are cut, though none of the cuts is much of all that
+ * is too much. */
+TEST(plan_cuts_what_no_lane_could_carry)
+{
+    struct load_input in = cluster(8, 1, 3);
+    struct plan_options options = options_of();
+    options.nodes_step = 7;
+    for (int32_t i = 0; i < 3; i++) {
+        part(i, 0, 0.15, 0.001);
+    }
+    forecast(10);
+    struct plan plan = plan_of(&in, &options);
+    EXPECT_MSG(chosen(&plan)->splits >= 3 && chosen(&plan)->max_after <= 0.08 + 1e-9, "%s: %g",
+               chosen(&plan)->text, chosen(&plan)->max_after);
+}
+
 TEST(plan_does_nothing_when_nothing_is_late)
 {
     struct load_input in = cluster(4, 2, 4);
