@@ -47,7 +47,14 @@ void policy_init(struct policy *policy, enum policy_kind kind, const struct poli
                               .shadow_until_s = -1e18};
 }
 
-/* Late seconds of one path under `lanes`, and lane-seconds reserved: the latter are the same for all paths. */
+static bool is_late(const struct policy_input *in)
+{
+    return in->lag_s > in->objective_s;
+}
+
+/* Late seconds of one path under `lanes`. While records are late already, what is left of them at the window's end is late until it has
+ * drained, for as long again at most: that they wait is known, and lanes that come near the window's end are what drains them. What a path
+ * alone brings is not followed beyond it: paths at their worst would all end in a backlog, and lanes be held against each. */
 static double path_late(const struct policy_input *in, int path, int lanes)
 {
     const struct outlook_view *view = in->view;
@@ -70,7 +77,7 @@ static double path_late(const struct policy_input *in, int path, int lanes)
         at = view->lead_s[j];
         rate = load;
     }
-    return late;
+    return late + (is_late(in) ? queue_drain(work, rate, lanes, in->objective_s, at) : 0);
 }
 
 /* The price, or some price above `limit` as soon as it is known to be above. */
@@ -109,7 +116,8 @@ double policy_price(const struct policy_input *in, int lanes, double risk)
     return price_below(in, lanes, risk, 1e300);
 }
 
-/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves less. */
+/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves less. Not so while
+ * records are late: it may take several to drain them at all. */
 static int cheapest(struct policy *policy, const struct policy_input *in, int need)
 {
     int total = in->serving + in->starting;
@@ -119,11 +127,11 @@ static int cheapest(struct policy *policy, const struct policy_input *in, int ne
     for (int step = 1; step >= -1; step -= 2) {
         for (int n = total + step; n >= need && n <= in->lanes_max; n += step) {
             double p = price_below(in, n, policy->params.risk, price);
-            if (p >= price) {
+            if (p >= price && !is_late(in)) {
                 break;
             }
-            price = p;
-            least = n;
+            least = p < price ? n : least;
+            price = fmin(p, price);
         }
         if (least != total) {
             break;
@@ -198,7 +206,7 @@ static int step_model(struct policy *policy, const struct policy_input *in)
     if (wanted > total) {
         policy->reason = POLICY_RISES;
     }
-    if (need > total || in->lag_s > in->objective_s) {
+    if (need > total || is_late(in)) {
         wanted = need > wanted ? need : wanted;
         policy->reason = POLICY_URGENT;
     }

@@ -58,6 +58,21 @@ TEST(policy_weighs_what_may_come_against_its_price)
     EXPECT_INT(decide(1, 3, 0.001), 3); /* a risk that is worth nothing is taken */
 }
 
+/* Records wait, and lanes ordered now come when the window is nearly over: what they then drain is worth them. */
+TEST(policy_orders_what_drains_records_that_are_late)
+{
+    struct policy policy;
+    struct policy_params params = {.risk = 1, .down_s = 60};
+    struct outlook_view view = view_of(0);
+    struct policy_input in = input_of(&view, 3);
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    EXPECT_INT(policy_step(&policy, &in), 3);
+    in.work = 200;
+    in.lag_s = 100;
+    EXPECT(policy_price(&in, 8, 1) < policy_price(&in, 3, 1));
+    EXPECT_INT(policy_step(&policy, &in), 8);
+}
+
 TEST(policy_goes_down_only_after_a_confirmed_drop)
 {
     struct policy policy;
