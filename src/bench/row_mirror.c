@@ -29,7 +29,11 @@ enum {
     MIRROR_LATENCIES_MAX = 1024,
     MIRROR_RUSH_PASSES = 4,  // of the feed, as fast as it goes
     MIRROR_WARM_PASSES = 20, // until the retention has begun to take away
-    MIRROR_BLOCKS = 8,       // pairs of blocks to one of the pairs asked for
+    // pairs of blocks to one of the pairs asked for, by how much a pair says
+    MIRROR_BLOCKS_SOME = 12,
+    MIRROR_BLOCKS_ALL = 8,
+    MIRROR_BLOCKS_P99 = 16,
+    MIRROR_BLOCKS_SPEED = 4,
     MIRROR_PAIRS_MAX = BENCH_PAIRS_MAX,
     MIRROR_NAME_MAX = 96
 };
@@ -82,6 +86,7 @@ struct comparison {
     double bound_percent; // NAN: none
     int32_t passes;       // of the feed, a block
     int32_t batches;      // each tick; 0: as fast as it goes
+    int32_t blocks;       // pairs of them, to one of the pairs asked for
 };
 
 enum { MIRROR_ID = 1 };
@@ -261,7 +266,7 @@ static enum err compare(struct mirror *m, const struct bench_options *options,
                         struct err_info *info)
 {
     struct pairs *pairs = MEM_NEW(struct pairs);
-    int32_t wanted = options->pairs * MIRROR_BLOCKS;
+    int32_t wanted = options->pairs * c->blocks;
     wanted = wanted < MIRROR_PAIRS_MAX ? wanted : MIRROR_PAIRS_MAX;
     struct block with = {0}, without = {0};
     struct comparison warm = {.what = c->what, .passes = MIRROR_LATENCY_PASSES};
@@ -317,13 +322,15 @@ static enum err measure_cpu(struct mirror *m, const struct bench_options *option
                               .percent = 10,
                               .bound_percent = 1,
                               .passes = 1,
-                              .batches = MIRROR_BATCHES_A_TICK};
+                              .batches = MIRROR_BATCHES_A_TICK,
+                              .blocks = MIRROR_BLOCKS_SOME};
     struct comparison all = {.name = same_core ? "CPU, 100 %, same core" : "CPU, 100 %, other core",
                              .what = MIRROR_CPU,
                              .percent = 100,
                              .bound_percent = 3,
                              .passes = 1,
-                             .batches = MIRROR_BATCHES_A_TICK};
+                             .batches = MIRROR_BATCHES_A_TICK,
+                             .blocks = MIRROR_BLOCKS_ALL};
     enum err err = mirror_open(m, MIRROR_COUNT_YAML, same_core ? 1 : 2, false, info);
     err = err == ERR_OK ? compare(m, options, &some, result, info) : err;
     err = err == ERR_OK ? compare(m, options, &all, result, info) : err;
@@ -339,7 +346,8 @@ static enum err measure_p99(struct mirror *m, const struct bench_options *option
                            .percent = 10,
                            .bound_percent = 10,
                            .passes = MIRROR_LATENCY_PASSES,
-                           .batches = MIRROR_BURST_BATCHES_A_TICK};
+                           .batches = MIRROR_BURST_BATCHES_A_TICK,
+                           .blocks = MIRROR_BLOCKS_P99};
     enum err err = mirror_open(m, MIRROR_PASS_YAML, 2, false, info);
     if (err == ERR_OK) {
         waker_init(&m->sink_waker);
@@ -365,7 +373,8 @@ static enum err measure_one_core(struct mirror *m, const struct bench_options *o
                            .what = MIRROR_SPEED,
                            .percent = 100,
                            .bound_percent = 5,
-                           .passes = MIRROR_RUSH_PASSES};
+                           .passes = MIRROR_RUSH_PASSES,
+                           .blocks = MIRROR_BLOCKS_SPEED};
     enum err err = mirror_open(m, MIRROR_COUNT_YAML, 1, true, info);
     err = err == ERR_OK ? compare(m, options, &c, result, info) : err;
     mirror_close(m);
