@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A plug-in that does not say what it does outside (test_plugin.c): it runs, but not in a shadow. */
+#include <stdio.h>
+
 #include "pipeline/plugin.h"
 
 static int instance;
@@ -7,10 +9,10 @@ static int instance;
 static void *undeclared_open(const struct shadowcast_setting *settings, int32_t setting_count,
                              char *reason, size_t cap)
 {
-    (void)settings;
-    (void)setting_count;
-    (void)reason;
-    (void)cap;
+    if (setting_count > 0) {
+        snprintf(reason, cap, "'%s': there are no settings", settings[0].name);
+        return NULL;
+    }
     return &instance;
 }
 
