@@ -26,8 +26,7 @@
 
 enum {
     FIDELITY_BATCH = 400,
-    FIDELITY_WARM_LESS = 25, // batches: some come together
-    FIDELITY_A_MS = 5,       // records a millisecond of event time
+    FIDELITY_A_MS = 5, // records a millisecond of event time
     FIDELITY_YAML_MAX = 1024,
     FIDELITY_PERCENT = 10,
     FIDELITY_WORKLOADS = 3,
@@ -48,11 +47,8 @@ enum {
 enum question { QUESTION_SETTING, QUESTION_HALF, QUESTION_RATE };
 
 static const char *const QUESTIONS[] = {"another setting", "half the range", "full rate"};
-// Records: where shadows open; where measuring begins, a window later, as a candidate whose window is another begins with
-// none; all of them.
-static const int64_t WARM[] = {60000, 60000, 60000};
-static const int64_t MEASURE[] = {110000, 110000, 90000};
-static const int64_t RECORDS[] = {230000, 290000, 270000};
+static const int64_t WARM[] = {40000, 60000, 60000}; // records before anything is measured
+static const int64_t RECORDS[] = {160000, 240000, 240000};
 static const double SKEWS[] = {0.5, 1.0, 1.5};
 
 static const char *const CHAINS[] = {
@@ -216,8 +212,7 @@ static enum err open_side(struct fidelity *f, enum side side, struct err_info *i
     shadow_run_init(run);
     run->feed = f->run.feed; // the same bytes; its place is its own
     enum err err = open_run(run, chain, side == SIDE_HALF ? 2 : 1, info);
-    err = err == ERR_OK ? append_up_to(run, WARM[f->workload], false, info) : err;
-    err = err == ERR_OK ? append_up_to(run, MEASURE[f->workload], true, info) : err;
+    err = err == ERR_OK ? append_up_to(run, WARM[f->workload], true, info) : err;
     if (err == ERR_OK) {
         shadow_run_wait(run);
     }
@@ -247,11 +242,11 @@ static enum err really(struct fidelity *f, struct stretch ret_stretches[SIDE_COU
             shadow_run_look(&f->sides[opened], &before[opened]);
         }
     }
-    int64_t slices = (RECORDS[f->workload] - MEASURE[f->workload]) / FIDELITY_SLICE;
+    int64_t slices = (RECORDS[f->workload] - WARM[f->workload]) / FIDELITY_SLICE;
     for (int64_t k = 0; k < slices && err == ERR_OK; k++) {
         for (int i = 0; i < SIDE_COUNT && err == ERR_OK; i++) {
             enum side side = (enum side)((k + i) % SIDE_COUNT);
-            err = run_slice(f, side, MEASURE[f->workload] + (k + 1) * FIDELITY_SLICE, info);
+            err = run_slice(f, side, WARM[f->workload] + (k + 1) * FIDELITY_SLICE, info);
         }
     }
     for (int i = 0; i < SIDE_COUNT && err == ERR_OK; i++) {
@@ -314,9 +309,7 @@ static enum err start_twins(struct fidelity *f, struct err_info *info)
             .feed = SHADOW_BACKLOG,
             .backlog_wait_ns = FIDELITY_GATHER_NS,
             .warm_until = {0, 0},
-            // one or more of the feed's each, as they come
-            .warm_batches = (int32_t)((MEASURE[f->workload] - WARM[f->workload]) / FIDELITY_BATCH) -
-                            FIDELITY_WARM_LESS,
+            .warm_batches = 8,
         };
         if (!heavy || f->heavy.heavy_count > 0) {
             err = shadow_run_start_shadow(&f->run, &spec, info);
@@ -404,10 +397,6 @@ static enum err predict(struct fidelity *f, struct answer answers[FIDELITY_QUEST
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
         err = start_twins(f, info);
-    }
-    err = err == ERR_OK ? append_up_to(&f->run, MEASURE[f->workload], true, info) : err;
-    if (err == ERR_OK) {
-        shadow_run_wait(&f->run);
         shadow_run_look(&f->run, &before);
     }
     err = err == ERR_OK ? append_up_to(&f->run, RECORDS[f->workload], true, info) : err;
