@@ -121,24 +121,34 @@ static int32_t find_least(struct heavy *heavy)
     return at;
 }
 
-/* Adds `fresh`, whose hash is no entry, in the place of the least one if all are taken (whose count it inherits). */
-static void insert(struct heavy *heavy, struct heavy_entry fresh)
+/* Adds `fresh`, whose hash is no entry; there is room. */
+static void insert(struct heavy *heavy, const struct heavy_entry *fresh)
 {
+    CHECK(heavy->count < heavy->capacity);
+    int32_t index = heavy->count++;
+    heavy->entries[index] = *fresh;
+    link_slot(heavy, find_slot(heavy, fresh->hash), index);
+}
+
+/* The place of a new entry for `hash`: a free one, or the least entry's, whose count it inherits. */
+static struct heavy_entry *place_for(struct heavy *heavy, uint64_t hash)
+{
+    uint64_t inherited = 0;
+    int32_t index = heavy->count;
     if (heavy->count < heavy->capacity) {
-        int32_t index = heavy->count++;
-        heavy->entries[index] = fresh;
-        link_slot(heavy, find_slot(heavy, fresh.hash), index);
-        return;
+        heavy->count++;
+    } else {
+        index = find_least(heavy);
+        inherited = heavy->entries[index].count;
+        erase_slot(heavy, (uint32_t)heavy->slot_of[index]);
     }
-    int32_t index = find_least(heavy);
-    uint64_t inherited = heavy->entries[index].count;
-    erase_slot(heavy, (uint32_t)heavy->slot_of[index]);
-    fresh.count += inherited;
-    fresh.error += inherited;
     /* The slot is looked for while the old hash is out of the table, so the entry cannot be mistaken for it. */
-    uint32_t slot = find_slot(heavy, fresh.hash);
-    heavy->entries[index] = fresh;
+    uint32_t slot = find_slot(heavy, hash);
+    struct heavy_entry *entry = &heavy->entries[index];
+    entry->hash = hash;
+    entry->count = entry->error = inherited;
     link_slot(heavy, slot, index);
+    return entry;
 }
 
 void heavy_add(struct heavy *heavy, uint64_t hash, struct str key, uint64_t weight)
@@ -152,12 +162,13 @@ void heavy_add(struct heavy *heavy, uint64_t hash, struct str key, uint64_t weig
     if (weight == 0) {
         return;
     }
-    struct heavy_entry fresh = {.hash = hash, .count = weight};
-    fresh.key_len = (uint16_t)(key.len < UINT16_MAX ? key.len : UINT16_MAX);
+    struct heavy_entry *entry = place_for(heavy, hash);
+    entry->count += weight;
+    entry->key_len = (uint16_t)(key.len < UINT16_MAX ? key.len : UINT16_MAX);
     if (key.len > 0) {
-        memcpy(fresh.key, key.ptr, (size_t)(key.len < HEAVY_KEY_BYTES ? key.len : HEAVY_KEY_BYTES));
+        memcpy(entry->key, key.ptr,
+               (size_t)(key.len < HEAVY_KEY_BYTES ? key.len : HEAVY_KEY_BYTES));
     }
-    insert(heavy, fresh);
 }
 
 static int heaviest_first(const void *a, const void *b)
@@ -192,7 +203,7 @@ static void rebuild(struct heavy *heavy, struct heavy_entry *entries, int32_t n,
     heavy->total = total;
     int32_t kept = n < heavy->capacity ? n : heavy->capacity;
     for (int32_t i = 0; i < kept; i++) {
-        insert(heavy, entries[i]);
+        insert(heavy, &entries[i]);
     }
 }
 
