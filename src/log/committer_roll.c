@@ -12,7 +12,7 @@
 
 #include "log/committer_priv.h"
 
-enum { PACE_STEPS = 320, ASK_BYTES_MAX = 8 << 20, ASK_SHARE = 4, GROWTH = 8 };
+enum { PACE_STEPS = 320, ASK_BYTES_MAX = 12 << 20, ASK_SHARE = 4, GROWTH = 8 };
 
 /* The first segment of a run is small, so that starting is cheap; the next ones grow. */
 static int64_t next_goal(const struct embedded *engine)
