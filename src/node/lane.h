@@ -71,6 +71,13 @@ struct lane_status {
 };
 const struct lane_status *lane_status(const struct lane *lane);
 
+/* For measuring what the always-on figures cost: from the next step on they are left out, or kept again. Thread: the lane's. */
+void lane_figures_off(struct lane *lane);
+void lane_figures_on(struct lane *lane);
+
+/* Records that the partitions which are open have read. Thread: the lane's. */
+int64_t lane_records_read(const struct lane *lane);
+
 /* Why the lane is LANE_FENCED or LANE_FAILED, else why the first partition of it failed that did; empty text: nothing
  * of the kind. Any thread. */
 const struct err_info *lane_problem(const struct lane *lane);

@@ -109,6 +109,25 @@ static void report_detail(const struct partition *part, struct partition_detail 
     }
 }
 
+void lane_figures_off(struct lane *lane)
+{
+    lane->tuning.figures_off = true;
+}
+
+void lane_figures_on(struct lane *lane)
+{
+    lane->tuning.figures_off = false;
+}
+
+int64_t lane_records_read(const struct lane *lane)
+{
+    int64_t records = 0;
+    for (const struct partition *part = lane->parts; part != NULL; part = part->next) {
+        records += part->figures.records_read;
+    }
+    return records;
+}
+
 void lane_snapshot_fill(struct lane *lane, struct lane_snapshot *snapshot)
 {
     snapshot->ret_count = 0;
