@@ -44,7 +44,7 @@ struct outlook {
     double *scale;    /* [window + 1] */
     double *origin;   /* [window + 1] */
     double error, error_naive;
-    /* residual paths, each new one in the place of any: [leads][OUTLOOK_PATHS_MAX] */
+    /* residual paths, newest overwrite oldest: [leads][OUTLOOK_PATHS_MAX] */
     double *residual, *load, *peak;
     int path_count, path_at;
 };
@@ -199,16 +199,6 @@ static void solve_lead(struct lead *lead)
     }
 }
 
-/* Whose place the next path takes: any one's, so memory fades (to a third in OUTLOOK_PATHS_MAX paths) and does not end at once.
- * Drawn from the sample's number: splitmix64, Steele 2014. */
-static int any_path(int64_t count)
-{
-    uint64_t z = (uint64_t)count * UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return (int)((z ^ (z >> 31)) % OUTLOOK_PATHS_MAX);
-}
-
 /* The window that has just ended: its residual path, and how good its end was. */
 static void learn_window(struct outlook *o)
 {
@@ -224,8 +214,8 @@ static void learn_window(struct outlook *o)
         o->residual[(long)j * OUTLOOK_PATHS_MAX + o->path_at] =
             (then - o->centre[at * o->lead_count + j]) / o->scale[at];
     }
+    o->path_at = (o->path_at + 1) % OUTLOOK_PATHS_MAX;
     o->path_count += o->path_count < OUTLOOK_PATHS_MAX;
-    o->path_at = o->path_count < OUTLOOK_PATHS_MAX ? o->path_count : any_path(o->count);
 }
 
 static void learn(struct outlook *o, double demand)

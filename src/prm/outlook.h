@@ -15,8 +15,7 @@
  *            day brought. All in units of a running scale, so that a busy hour does not drown a quiet one; residuals
  *            beyond four scales weigh less (Huber 1964).
  *   paths    the centre plus the residual paths of earlier windows, scaled to now: whole paths, so leads stay dependent
- *            (a block bootstrap). No distribution is assumed; what never happened within memory is not foreseen. Memory fades: a
- *            new path takes the place of any, not of the oldest, so some of weeks ago stay among those of days.
+ *            (a block bootstrap). No distribution is assumed; what never happened within memory is not foreseen.
  *
  * A sample that is not finite is a gap: the last one stands in, and the window after it is not learned from.
  * Pure: memory from the arena at init, then none. One thread. */
