@@ -55,9 +55,11 @@ static int64_t step_by_lot(void *ctx, int64_t now_ns)
     const int64_t begun_ns = clock_thread_cpu_ns(clock);
     const int64_t due_ns = lane_step(lane, now_ns);
     const int64_t read = lane_records_read(lane) - records;
-    side->cpu_ns += clock_thread_cpu_ns(clock) - begun_ns;
-    side->records += read > 0 ? read : 0; /* less: it has closed */
-    stepped->stretch += read > 0 ? read : 0;
+    if (read > 0) { /* what only closes and commits, all at once at the end, is in neither */
+        side->cpu_ns += clock_thread_cpu_ns(clock) - begun_ns;
+        side->records += read;
+        stepped->stretch += read;
+    }
     return due_ns;
 }
 
