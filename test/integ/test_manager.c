@@ -338,19 +338,32 @@ static long long steps_done(long long id)
     return done;
 }
 
+/* Drains a node by a plan and cancels it when its first step is done. Negative: it was through by then, and is undone. */
+static long long apply_and_cancel(void)
+{
+    long long drain = dry_run("/api/v1/nodes/n1/drain");
+    CHECK(drain > 0 && order(drain, "apply") == drain);
+    for (int i = 0; i < 60000 && steps_done(drain) == 0; i++) {
+        IGNORE_RESULT(poll(NULL, 0, 1)); /* more than thirty are to come */
+    }
+    if (order(drain, "cancel") == drain) {
+        return drain;
+    }
+    CHECK(comes_to(drain, "done measured") && comes_to(order(drain, "undo"), "done"));
+    return -drain;
+}
+
 TEST(a_plan_that_is_cancelled_between_two_steps_is_undone_and_one_that_is_done_can_be)
 {
     program_write("many.yaml", many);
     program_start("many.yaml", "manager-many", "", &run);
-    long long drain = dry_run("/api/v1/nodes/n1/drain");
-    EXPECT(drain > 0);
     char *before = places();
     EXPECT(strstr(before, "\"n1\"") != NULL);
-    EXPECT_INT(order(drain, "apply"), drain);
-    for (int i = 0; i < 60000 && steps_done(drain) == 0; i++) {
-        IGNORE_RESULT(poll(NULL, 0, 1)); /* more than thirty are to come */
+    long long drain = apply_and_cancel();
+    for (int i = 0; i < 9 && drain < 0; i++) { /* it was done before the order came: once more */
+        drain = apply_and_cancel();
     }
-    EXPECT_INT(order(drain, "cancel"), drain);
+    EXPECT(drain > 0);
     EXPECT(comes_to(drain, "failed"));
     char path[64];
     CHECK(snprintf(path, sizeof(path), "/api/v1/decisions/%lld", drain) < (int)sizeof(path));
