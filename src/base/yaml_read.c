@@ -254,11 +254,11 @@ struct quantity {
 /* As the file would say it: in the largest unit that it is a whole number of. */
 static struct quantity quantity_of(int64_t value, const struct unit *units)
 {
-    const struct unit *best = NULL;
+    const struct unit *best = units;
     struct quantity q;
     for (; units->name != NULL; units++) {
         bool whole = value % units->factor == 0 && units->name[0] != 0;
-        bool fits = value == 0 ? strcmp(units->name, "s") == 0 || best == NULL : whole;
+        bool fits = value == 0 ? strcmp(units->name, "s") == 0 : whole;
         best = fits ? units : best;
     }
     IGNORE_RESULT(snprintf(q.text, sizeof(q.text), "%lld%s", (long long)(value / best->factor),
