@@ -363,7 +363,9 @@ static void take_answer(struct manager_actor *actor, struct slot *slot)
     }
     if (request->kind == CONTROL_MANAGER_MODE) {
         take_mode(actor, slot);
-        actor->observed = actor->paused && request->err == ERR_OK;
+        /* An order of before the pause may be answered behind it, and be another. */
+        actor->observed =
+            actor->paused && request->err == ERR_OK && request->args.mode == CONFIG_OBSERVE;
     } else if (request->kind == CONTROL_PLAN_LIST && request->err == ERR_OK) {
         take_plans(actor, &request->rows);
     } else if (request->err == ERR_OK && request->rows.count > 0 &&
