@@ -14,6 +14,9 @@ static const double FAR =
 static const double MOVE_MIDDLE =
     0.02; /* step of a level's move, in units of the usual error, at the median */
 static const double MOVE_TAIL = 0.15; /* and how much more towards 0 and 1 */
+static const double MOVE_MOST = 20;   /* usual errors that a level is moved by at most */
+static const double WIDE =
+    7; /* usual errors off the middle beyond which a level moves by its own */
 
 static void recent_add(struct recent *recent, double value)
 {
@@ -32,20 +35,31 @@ static double loss_of(const struct online *online, double y, const float *levels
     return sum / online->spec.level_count;
 }
 
+/* What a level's moves are counted in: the usual error, or a share of how far the level stands off the middle where that is very
+ * far. Models go on for days with the width of a time when errors were larger; steps of what is usual now would take as long. */
+static double move_unit(const struct point *point, const struct issue *issue, int j, int middle)
+{
+    double off = fabs((double)issue->out[j] - (double)issue->out[middle]);
+    return fmax(point->spread.mean, off / WIDE);
+}
+
 /* Moves each level towards where the share below it is the level: up by q units when the truth was above what was handed out,
- * else down by 1 - q. */
+ * else down by 1 - q. So far that it comes to the models' middle it may always be moved. */
 static void move_levels(const struct online *online, struct point *point, double y,
                         const struct issue *issue)
 {
+    int middle = model_middle(online->spec.level, online->spec.level_count);
+    double most = MOVE_MOST * point->spread.mean;
     for (int j = 0; j < online->spec.level_count; j++) {
         double q = online->spec.level[j];
         bool below = y <= (double)issue->out[j];
         recent_add(&point->below[j], below);
         point->live_below[j] += below;
-        double step = (MOVE_MIDDLE + MOVE_TAIL * fabs(2 * q - 1)) * point->spread.mean;
-        point->move[j] += step * (below ? q - 1 : q);
-        double most = 20 * point->spread.mean;
-        point->move[j] = fmin(fmax(point->move[j], -most), most);
+        double unit = move_unit(point, issue, j, middle);
+        double step = (MOVE_MIDDLE + MOVE_TAIL * fabs(2 * q - 1)) * unit;
+        double in = (double)issue->base[middle] - (double)issue->base[j];
+        double move = point->move[j] + step * (below ? q - 1 : q);
+        point->move[j] = fmin(fmax(move, fmin(-most, in)), fmax(most, in));
     }
 }
 
