@@ -292,6 +292,21 @@ static bool is_seasonal(const struct online *online)
     return online->member_count > 0 && online->member[0].kind == false;
 }
 
+/* Members that stay, or come with another season, are on the scale that their model was on: the rehearsal chose it, and there is
+ * none while samples come in. Of several with the same model the one of the same season tells. */
+static void keep_scales(struct online *online, const struct member *before, int count)
+{
+    for (int m = 0; m < online->member_count && online->least >= 0; m++) {
+        struct member *member = &online->member[m];
+        int like = -1;
+        for (int k = 0; k < count; k++) {
+            bool same = before[k].fit.model == member->fit.model;
+            like = same && (like < 0 || before[k].season == member->season) ? k : like;
+        }
+        member->fit.log1p = like >= 0 && before[like].fit.log1p;
+    }
+}
+
 /* At a search: another season, or the first time that it fits twice, asks for other members. */
 static void search_season(struct online *online, struct arena *scratch)
 {
@@ -306,7 +321,13 @@ static void search_season(struct online *online, struct arena *scratch)
     }
     if (other || online->anew || online->member_count == 0 ||
         has_season(online, online->seen) != is_seasonal(online)) {
+        struct arena_mark mark = arena_mark(scratch);
+        struct member *before = ARENA_NEW_ARRAY(scratch, struct member, MEMBERS_MAX);
+        int count = online->member_count;
+        memcpy(before, online->member, sizeof online->member);
         set_members(online, has_season(online, online->seen), online->seen, false);
+        keep_scales(online, before, count);
+        arena_rewind(scratch, mark);
     }
     online->anew = false;
 }

@@ -88,3 +88,42 @@ TEST(levels_come_in_from_far_beyond_the_usual_errors)
         rig_close(&rig);
     }
 }
+
+static const struct member *member_of(const struct rig *rig, enum model model)
+{
+    for (int m = 0; m < rig->online->member_count; m++) {
+        if (rig->online->member[m].fit.model == model) {
+            return &rig->online->member[m];
+        }
+    }
+    return NULL;
+}
+
+TEST(levels_are_of_the_same_scale_when_the_season_comes)
+{
+    enum { SEASON = 96, HISTORY = 180 };
+    int logarithms = 0;
+    for (uint64_t trial = 0; trial < TRIALS; trial++) {
+        struct rig rig;
+        double y[HISTORY];
+        rig_open(&rig, SEASON, trial);
+        for (int t = 0; t < HISTORY; t++) {
+            y[t] = 1e4 * exp(2 * rng_normal(&rig.rng));
+        }
+        online_load(rig.online, y, HISTORY, &rig.scratch); /* too short for the season */
+        EXPECT(member_of(&rig, MODEL_STL) == NULL);
+        bool log1p = member_of(&rig, MODEL_ETS)->fit.log1p;
+        logarithms += log1p;
+        for (int t = 0; t < SEASON; t++) {
+            online_sample(rig.online, 1e4 * exp(2 * rng_normal(&rig.rng)), &rig.scratch);
+            while (online_refit(rig.online, 1e6, &rig.scratch) == ONLINE_REFIT_MORE) {
+            }
+        }
+        EXPECT(member_of(&rig, MODEL_STL) != NULL);
+        EXPECT_INT(member_of(&rig, MODEL_ETS)->fit.log1p, log1p);
+        EXPECT(member_of(&rig, MODEL_ETS)->there);
+        EXPECT(!member_of(&rig, MODEL_NAIVE)->fit.log1p);
+        rig_close(&rig);
+    }
+    EXPECT(logarithms > 0);
+}
