@@ -268,16 +268,18 @@ static void fetch_ahead(const struct state_space *space, const struct ref_bucket
     }
 }
 
-static void shown_push(struct state_space *space, struct state_due entry)
+/* Room for one more entry shown. Written member by member where it stands: copied from a struct put together elsewhere, it
+ * would be read in wider pieces than it was written in, and wait for the stores each time. */
+static struct state_due *shown_push(struct state_space *space)
 {
     struct state_shown *shown = &space->shown;
     if (shown->count == shown->cap) {
         shown->cap = shown->cap == 0 ? 2 * WALK_REFS : 2 * shown->cap;
-        ptrdiff_t bytes = (ptrdiff_t)sizeof entry;
+        ptrdiff_t bytes = (ptrdiff_t)sizeof *shown->entries;
         shown->entries = mem_resize(shown->entries, shown->cap, bytes);
         shown->beside = mem_resize(shown->beside, shown->cap, bytes);
     }
-    shown->entries[shown->count++] = entry;
+    return &shown->entries[shown->count++];
 }
 
 /* Shows what a reference of a bucket names at walk->time. False: it names nothing in the bucket any more. */
@@ -295,11 +297,13 @@ static bool show_ref(struct state_space *space, const struct ref_bucket *bucket,
             continue;
         }
         slot->flags |= SLOT_PICKED;
-        shown_push(space, (struct state_due){.key = ref_key(&space->shape, table, slot),
-                                             .payload = slot_payload(slot),
-                                             .group = (uint32_t)(ref >> 32),
-                                             .tag = tag,
-                                             .verdict = STATE_LEAVE});
+        struct state_due *shown = shown_push(space);
+        shown->key = ref_key(&space->shape, table, slot);
+        shown->payload = slot_payload(slot);
+        shown->time = walk->time;
+        shown->group = (uint32_t)(ref >> 32);
+        shown->tag = tag;
+        shown->verdict = STATE_LEAVE;
         if (!space->list.twins) {
             break; // the slots behind are not fetched
         }
@@ -314,16 +318,16 @@ static void show_beside(struct state_space *space, const struct state_walk *walk
     uint32_t turn = beside_tag(walk);
     for (int32_t i = 0; i < shown->count; i++) {
         const struct state_due *entry = &shown->entries[i];
-        struct state_due beside = {
-            .group = entry->group, .tag = entry->tag ^ turn, .verdict = STATE_LEAVE};
+        struct state_due *beside = &shown->beside[i];
+        beside->group = entry->group;
+        beside->tag = entry->tag ^ turn;
         struct slot *slot =
-            ref_find(&space->shape, &space->refs[beside.group - space->state->group_lo], beside.tag,
-                     entry->key, walk->beside);
-        if (slot != NULL) {
-            beside.key = entry->key;
-            beside.payload = slot_payload(slot);
-        }
-        shown->beside[i] = beside;
+            ref_find(&space->shape, &space->refs[entry->group - space->state->group_lo],
+                     beside->tag, entry->key, walk->beside);
+        beside->key = entry->key;
+        beside->payload = slot != NULL ? slot_payload(slot) : NULL;
+        beside->time = walk->beside;
+        beside->verdict = STATE_LEAVE;
     }
 }
 
@@ -389,7 +393,9 @@ static int32_t note_verdicts(struct state_space *space, const struct state_due *
         struct slot *slot = slot_of_payload(entry->payload);
         slot->flags &= (uint8_t)~SLOT_PICKED;
         if (entry->verdict == STATE_CHANGED) {
-            space_mark_dirty(space, entry->group, slot);
+            if (space->state->tracking) {
+                space_mark_dirty(space, entry->group, slot);
+            }
         } else if (entry->verdict == STATE_REMOVE) {
             slot->flags |= SLOT_PICKED;
             PREFETCH(space->tables[entry->group - space->state->group_lo]);

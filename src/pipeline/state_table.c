@@ -319,7 +319,9 @@ void table_remove(const struct table_shape *shape, struct table *table, struct s
     }
     table_slot(table, hole)->flags = 0;
     table->count--;
-    table->times.least_loose = true;
+    if (shape->timed) { // else it has no times, and they are a cache line of their own
+        table->times.least_loose = true;
+    }
 }
 
 char *table_tail_resize(const struct table_shape *shape, struct table *table, struct slot *slot,

@@ -216,13 +216,13 @@ static void emit_panes(struct operator_instance *op, struct window_out *out,
                        const struct state_due *due, uint64_t panes, const struct state_due *other,
                        uint64_t other_panes)
 {
-    struct cell cell;
+    struct cell cell = {.arena = &op->scratch};
     bool one = (panes & (panes - 1)) == 0; // the usual case of keys that come and go
     if (other_panes == 0 && one) {
-        cell = (struct cell){.payload = block_cell(op, due->payload, __builtin_ctzll(panes))};
+        cell.payload = block_cell(op, due->payload, __builtin_ctzll(panes));
     } else {
         arena_reset(&op->scratch);
-        cell = window_scratch_cell(op);
+        cell.payload = window_scratch_cell(op).payload;
         merge_panes(op, &cell, due, panes);
         if (other_panes != 0) {
             merge_panes(op, &cell, other, other_panes);
