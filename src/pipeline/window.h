@@ -132,6 +132,8 @@ int32_t window_block_panes(const struct window_plan *window);
 int32_t window_block_bytes(const struct window_plan *window);
 /* Adds rows sel[0..count) of the piece, whose panes begin at piece->time[row]. */
 void window_block_add(struct operator_instance *op, const struct batch *batch, int32_t count);
+/* Adds all selected rows of the batch, which are in the pane that begins at `pane`. */
+void window_block_add_pane(struct operator_instance *op, const struct batch *batch, int64_t pane);
 bool window_block_advance(struct operator_instance *op, struct window_out *out);
 
 void window_session_add(struct operator_instance *op, const struct batch *batch, int32_t row);

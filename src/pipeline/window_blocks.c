@@ -120,6 +120,30 @@ void window_block_add(struct operator_instance *op, const struct batch *batch, i
                              piece->payload);
 }
 
+void window_block_add_pane(struct operator_instance *op, const struct batch *batch, int64_t pane)
+{
+    const struct window_plan *window = op->window;
+    void **payload = op->piece->payload;
+    int32_t count = batch->sel_count;
+    int64_t start = window_floor(pane, window->size_ms);
+    int64_t index = (pane - start) / window->pane_ms;
+    struct state_rows rows = {.sel = batch->sel,
+                              .count = count,
+                              .key_bytes = op->key_bytes,
+                              .hash = batch->hash,
+                              .key = batch->key,
+                              .at = start};
+    IGNORE_RESULT(window_upsert_rows(op, rows)); // no timers to arm
+    uint64_t closed = closed_end(op);
+    for (int32_t i = 0; i < count; i++) {
+        struct block *block = payload[i];
+        block_fired(block, closed);
+        block->panes |= UINT64_C(1) << index;
+        payload[i] = block_cell(op, block, index);
+    }
+    aggregate_list_add_plain(&window->aggregates, &op->input, batch->sel, count, payload);
+}
+
 /* --- closing --- */
 
 /* The cells of rows that are late for all windows before the one that ends at `end` become panes. */
