@@ -321,15 +321,63 @@ void window_out_finish(struct window_out *out)
     out->batch = NULL;
 }
 
+/* A copy of a key for rows that outlive its entry. Short ones, which are most, are cut from one piece of memory for many. */
+static struct str keep_key(struct window_out *out, struct str key)
+{
+    enum { SHORT_BYTES = 16, SHORT_KEYS = 256 };
+    if (key.len < 4 || key.len > SHORT_BYTES) {
+        return key.len == 0 ? (struct str){0}
+                            : (struct str){arena_dup(out->next->arena, key.ptr, key.len), key.len};
+    }
+    if (out->key_room_bytes < SHORT_BYTES) {
+        out->key_room_bytes = SHORT_BYTES * SHORT_KEYS;
+        out->key_at = arena_new_raw(out->next->arena, out->key_room_bytes, 1);
+    }
+    char *copy = out->key_at;
+    out->key_at += key.len;
+    out->key_room_bytes -= key.len;
+    if (key.len < 8) { // its two halves, which overlap
+        memcpy(copy, key.ptr, 4);
+        memcpy(copy + key.len - 4, key.ptr + key.len - 4, 4);
+    } else {
+        memcpy(copy, key.ptr, 8);
+        memcpy(copy + key.len - 8, key.ptr + key.len - 8, 8);
+    }
+    return (struct str){copy, key.len};
+}
+
+/* The next `count` rows of the batch begin alike. */
+static ATTR_ALWAYS_INLINE void begin_rows(struct window_out *out, int32_t count, struct str key,
+                                          uint64_t hash, int64_t start, int64_t end)
+{
+    const struct batch *batch = out->batch;
+    int32_t at = batch->sel_count;
+    int32_t final_column = out->op->window->final_column;
+    struct str *keys = batch->key + at;
+    struct str *values = batch->value + at;
+    uint64_t *hashes = batch->hash + at;
+    int64_t *times = batch->time_ms + at;
+    int64_t *starts = COLUMN_I64(&batch->columns[0]) + at;
+    int64_t *ends = COLUMN_I64(&batch->columns[1]) + at;
+    for (int32_t i = 0; i < count; i++) {
+        keys[i] = key;
+        values[i] = (struct str){0};
+        hashes[i] = hash;
+        times[i] = end - 1;
+        starts[i] = start;
+        ends[i] = end;
+    }
+    for (int32_t i = 0; final_column >= 0 && i < count; i++) {
+        COLUMN_BOOL(&batch->columns[final_column])[at + i] = out->final;
+    }
+}
+
 void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t start, int64_t end,
                  const struct cell *cell)
 {
     const struct window_plan *window = out->op->window;
     int32_t count = aggregate_list_row_count(&window->aggregates, cell);
-    struct str copy = {0};
-    if (key.len != 0) {
-        copy = (struct str){.ptr = arena_dup(out->next->arena, key.ptr, key.len), .len = key.len};
-    }
+    struct str copy = keep_key(out, key);
     for (int32_t first = 0; first < count;) {
         if (out->batch == NULL) {
             out->expected = out->expected > count - first ? out->expected : count - first;
@@ -339,17 +387,7 @@ void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t 
         int32_t at = batch->sel_count;
         int32_t room = batch->count - at;
         int32_t rows = count - first < room ? count - first : room;
-        for (int32_t row = at; row < at + rows; row++) {
-            batch->key[row] = copy;
-            batch->hash[row] = hash;
-            batch->value[row] = (struct str){0};
-            batch->time_ms[row] = end - 1;
-            COLUMN_I64(&batch->columns[0])[row] = start;
-            COLUMN_I64(&batch->columns[1])[row] = end;
-            if (window->final_column >= 0) {
-                COLUMN_BOOL(&batch->columns[window->final_column])[row] = out->final;
-            }
-        }
+        begin_rows(out, rows, copy, hash, start, end);
         const char *reason = aggregate_list_emit(&window->aggregates, cell, first, rows, batch, at);
         if (reason != NULL) {
             operator_reject(out->op->env, batch, at, reason);

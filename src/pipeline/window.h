@@ -56,6 +56,8 @@ struct window_out {
     struct batch *batch; /* being filled; NULL: none */
     int32_t expected;    /* rows still to come, at a guess */
     int64_t rows;        /* written in all */
+    char *key_at;        /* where the next short key is copied to */
+    ptrdiff_t key_room_bytes;
     bool final;
 };
 
