@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/number.h"
 
+#include "base/attr.h"
+
 /* "00" to "99". */
 static const char pairs[] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
@@ -55,9 +57,21 @@ int32_t i64_write(int64_t value, char out[24])
 
 bool i64_read(struct str text, int64_t *ret_value)
 {
+    enum { DIGITS_IN_RANGE = 18 }; // that many cannot be too large a number
     bool negative = text.len > 0 && text.ptr[0] == '-';
     ptrdiff_t i = negative ? 1 : 0;
     int64_t value = 0;
+    if (LIKELY(i < text.len && text.len - i <= DIGITS_IN_RANGE)) {
+        for (; i < text.len; i++) {
+            uint8_t digit = (uint8_t)(text.ptr[i] - '0');
+            if (digit > 9) {
+                return false;
+            }
+            value = value * 10 + digit;
+        }
+        *ret_value = negative ? -value : value;
+        return true;
+    }
     bool over = i == text.len;
     for (; i < text.len; i++) {
         char c = text.ptr[i];

@@ -436,6 +436,44 @@ TEST(mutated_json_gets_one_verdict_whatever_was_read_before_and_stands_behind)
     arena_release(&arena);
 }
 
+TEST(integers_are_read_up_to_their_limits)
+{
+    static const struct {
+        const char *text;
+        bool good;
+        int64_t value;
+    } cases[] = {
+        {"0", true, 0},
+        {"-0", true, 0},
+        {"1042", true, 1042},
+        {"-7", true, -7},
+        {"999999999999999999", true, 999999999999999999},
+        {"-999999999999999999", true, -999999999999999999},
+        {"1000000000000000000", true, 1000000000000000000},
+        {"00000000000000000000000012", true, 12},
+        {"9223372036854775807", true, INT64_MAX},
+        {"-9223372036854775808", true, INT64_MIN},
+        {"9223372036854775808", false, 0},
+        {"-9223372036854775809", false, 0},
+        {"99999999999999999999", false, 0},
+        {"", false, 0},
+        {"-", false, 0},
+        {"+1", false, 0},
+        {"1 ", false, 0},
+        {"12x", false, 0},
+        {"1/2", false, 0},
+        {"1:2", false, 0},
+        {"\xB1", false, 0},
+        {"1-2", false, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t value = 0;
+        bool good = i64_read(str_of(cases[i].text), &value);
+        EXPECT_MSG(good == cases[i].good && value == cases[i].value, "'%s' is %lld", cases[i].text,
+                   (long long)value);
+    }
+}
+
 TEST(random_rows_survive_encoding_and_reading_back)
 {
     struct fixture f;
