@@ -211,9 +211,11 @@ static struct batch *part_batch(const struct part *part, const struct rig_input 
     batch_add_column(batch, VALUE_STR, true);
     batch_add_column(batch, VALUE_TIME, false);
     batch->sel_count = 0;
+    bool stamped = false;
     for (int32_t i = from; i < to; i++) {
         const struct rig_row *row = &input->rows[i];
         int32_t at = i - from;
+        stamped = stamped || row->stamp != STAMP_NONE;
         struct str key = row->key < 0 ? (struct str){0} : str_of(input->key_texts[row->key]);
         batch->key[at] = key;
         batch->hash[at] = hash64(key.ptr, key.len);
@@ -231,6 +233,9 @@ static struct batch *part_batch(const struct part *part, const struct rig_input 
         if (group >= part->lo && group < part->hi && (which < 0 || row->input == which)) {
             batch->sel[batch->sel_count++] = at;
         }
+    }
+    if (!stamped) { // as batches come: there is a shorter way for such
+        batch->stamp_ms = NULL;
     }
     return batch;
 }
@@ -262,8 +267,9 @@ static void part_process(struct part *part, const struct rig_input *input, struc
         }
         struct batch *batch = part_batch(part, input, arena, i, end, which);
         struct batch_list next = {.arena = arena};
-        CHECK(part->plan->type->process(part->op, which < 0 ? 0 : which, batch, &next, NULL) ==
-              ERR_OK);
+        // A chain does not hand on a batch without rows.
+        CHECK(batch->sel_count == 0 || part->plan->type->process(part->op, which < 0 ? 0 : which,
+                                                                 batch, &next, NULL) == ERR_OK);
         result_add(result, part->plan, &next);
         i = end;
     }
