@@ -48,7 +48,8 @@ struct decoded *decode_begin(struct decode_cache *cache, int64_t read_bytes, voi
 void decode_drop(struct decode_cache *cache, struct decoded *entry);
 
 /* The read is done: `bytes` of record batches, whole, checked by the log, that stand for offsets [first, next). The entry
- * is in the shard's list from now on, with as many of them as a window takes, one at least. CORRUPT if a batch's header makes no sense (the entry is dropped). */
+ * is in the shard's list from now on, with as many of them as a window takes, one at least. CORRUPT if a batch's header makes
+ * no sense (the entry is dropped). */
 ATTR_NODISCARD enum err decode_put(struct decode_cache *cache, struct decode_shard *shard,
                                    struct decoded *entry, ptrdiff_t bytes, int64_t first_offset,
                                    int64_t next_offset, struct err_info *info);

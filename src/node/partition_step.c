@@ -199,11 +199,13 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
 
 /* --- figures --- */
 
-/* Rows that the next batch may have. A shadow's are as many as there may be, alike for twins. */
+/* Rows that the next batch may have. A shadow's are as many as there may be, alike for twins; so are those of a lane that has
+ * never measured what a row costs. */
 static int32_t rows_of_batch(const struct partition *part, const struct lane_tuning *tuning)
 {
     double rows = BATCH_ROWS_FIRST;
-    if (tuning->figures_off || part->shadow != NULL) {
+    bool unknown = tuning->figures_off && part->row_cost_ns <= 0;
+    if (unknown || part->shadow != NULL) {
         return tuning->batch_rows;
     }
     if (part->row_cost_ns > 0) {
@@ -296,7 +298,7 @@ static enum step_result after_chain(struct partition *part, struct work *work, e
     partition_account(part);
     int64_t cpu_ns = lap(work);
     part->figures.work_cpu_ns += cpu_ns;
-    if (slice != NULL && slice->taken > 0) {
+    if (slice != NULL && slice->taken > 0 && !work->tuning->figures_off) {
         learn_row(part, work, cpu_ns, slice->taken);
     }
     if (err != ERR_OK) {
