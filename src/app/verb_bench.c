@@ -256,6 +256,16 @@ static enum err run_rows(const struct cli *cli, const struct bench_options *opti
     enum err err = ERR_OK;
     bool first = true;
     struct tally tally = {0};
+    for (int32_t i = 0; named && i < count; i++) {
+        if (!bench_is_row(cli->args[i])) {
+            IGNORE_RESULT(fprintf(
+                stderr,
+                "shadowcast: bench: there is no row '%s'; 'shadowcast bench list' tells them\n",
+                cli->args[i]));
+            mem_free(result);
+            return ERR_INVALID;
+        }
+    }
     if (json) {
         printf("[");
     } else {

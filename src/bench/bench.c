@@ -258,18 +258,27 @@ static enum err run_pairs(const struct bench_row *row, void *self,
     return err;
 }
 
+static const struct bench_row *find_row(const char *name)
+{
+    for (int32_t i = 0; i < bench_row_count(); i++) {
+        if (strcmp(ROWS[i]->name, name) == 0) {
+            return ROWS[i];
+        }
+    }
+    return NULL;
+}
+
+bool bench_is_row(const char *name)
+{
+    return find_row(name) != NULL;
+}
+
 enum err bench_run(const char *name, const struct bench_options *options,
                    struct bench_result *ret_result, struct err_info *info)
 {
     CHECK(options->pairs >= 3 && options->pairs <= BENCH_PAIRS_MAX);
-    const struct bench_row *row = NULL;
-    for (int32_t i = 0; i < bench_row_count(); i++) {
-        row = strcmp(ROWS[i]->name, name) == 0 ? ROWS[i] : row;
-    }
-    if (row == NULL) {
-        return err_set(info, ERR_NOT_FOUND,
-                       "there is no benchmark '%s'; 'shadowcast bench list' tells them", name);
-    }
+    const struct bench_row *row = find_row(name);
+    CHECK(row != NULL);
     memset(ret_result, 0, sizeof *ret_result);
     ret_result->name = row->name;
     ret_result->goal = row->goal;

@@ -83,8 +83,10 @@ void bench_add_interval(struct bench_result *result, const struct bench_figure *
 /* Of a figure with a bound. */
 enum bench_verdict bench_verdict(const struct bench_figure *figure);
 
-/* Runs one row. Takes pairs x 0.2 s of CPU and the time to make its data; latency rows take their seconds. Errors:
- * NOT_FOUND; those of the folder that rows with a log make below TMPDIR. */
+bool bench_is_row(const char *name);
+
+/* Runs one row, which there is. Takes pairs x 0.2 s of CPU and the time to make its data; latency rows take their seconds. Errors:
+ * those of the folder that rows with a log make below TMPDIR. */
 ATTR_NODISCARD enum err bench_run(const char *name, const struct bench_options *options,
                                   struct bench_result *ret_result, struct err_info *info);
 
