@@ -106,9 +106,9 @@ static enum err put_i64(const struct param *param, int64_t value, struct control
 static enum err put_f64(const struct param *param, double value, struct control_args *args,
                         struct err_info *info)
 {
-    if (!(value >= param_least(param) && value <= (double)param->max)) {
-        return err_set(info, ERR_INVALID, "%s is %g, not %g to %lld", param->name, value,
-                       param_least(param), (long long)param->max);
+    if (!(value >= param->least && value <= param->most)) {
+        return err_set(info, ERR_INVALID, "%s is %g, not %g to %g", param->name, value,
+                       param->least, param->most);
     }
     *(double *)place(param, args) = value;
     return ERR_OK;

@@ -49,8 +49,8 @@ static void add_param_schema(struct text *text, const struct param *param)
                     (long long)param->min, (long long)param->max);
         return;
     case PARAM_F64:
-        text_printf(text, "{\"type\":\"number\",\"minimum\":%.17g,\"maximum\":%lld}",
-                    param_least(param), (long long)param->max);
+        text_printf(text, "{\"type\":\"number\",\"minimum\":%.17g,\"maximum\":%.17g}", param->least,
+                    param->most);
         return;
     case PARAM_FLAG:
         text_add(text, STR("{\"type\":\"boolean\"}"));

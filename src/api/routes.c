@@ -46,8 +46,8 @@ static const struct param changed_params[] = {
      .source = PARAM_BODY, \
      .type = PARAM_F64, \
      .offset = ARG(retention_seconds), \
-     .min = -1, \
-     .max = 3650LL * 86400, \
+     .least = -1, \
+     .most = 3650LL * 86400, \
      .help = "how long records are kept; -1: for ever"}, \
     { \
         .name = "retention_bytes", .source = PARAM_BODY, .type = PARAM_I64, \
@@ -419,7 +419,7 @@ static const struct param forecast_params[] = {
 #define PERCENT_IN_BODY \
     { \
         .name = "percent", .source = PARAM_BODY, .type = PARAM_F64, .offset = ARG(percent), \
-        .min = 1, .max = 100, .help = "of the primary's records (left out: the pipeline's)" \
+        .least = 1, .most = 100, .help = "of the primary's records (left out: the pipeline's)" \
     }
 #define STORE_IN_BODY \
     { \
@@ -439,15 +439,15 @@ static const struct param forecast_params[] = {
      .source = source_, \
      .type = PARAM_F64, \
      .offset = ARG(percent), \
-     .min = 1, \
-     .max = 100, \
+     .least = 1, \
+     .most = 100, \
      .help = "of the primary's records (left out: the pipeline's)"}, \
         {.name = "duration_seconds", \
          .source = source_, \
          .type = PARAM_F64, \
          .offset = ARG(duration_seconds), \
-         .min = 10, \
-         .max = 86400, \
+         .least = 10, \
+         .most = 86400, \
          .help = "how long it lives at most (left out: the pipeline's)"}, \
         {.name = "store", \
          .source = source_, \
@@ -568,21 +568,21 @@ static const struct param shadowing_set_params[] = {
      .type = PARAM_F64,
      .offset = ARG(threshold),
      .least = 0.01,
-     .max = 10,
+     .most = 10,
      .help = "of lane, demand, memory or IO"},
     {.name = "sustain_seconds",
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(sustain_seconds),
-     .min = 0,
-     .max = 86400,
+     .least = 0,
+     .most = 86400,
      .help = "for so long"},
     {.name = "duration_seconds",
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(duration_seconds),
-     .min = 10,
-     .max = 86400,
+     .least = 10,
+     .most = 86400,
      .help = "how long one lives at most"},
     STORE_IN_BODY,
     {.name = "budget_ratio",
@@ -590,14 +590,14 @@ static const struct param shadowing_set_params[] = {
      .type = PARAM_F64,
      .offset = ARG(budget_ratio),
      .least = 0.001,
-     .max = 1,
+     .most = 1,
      .help = "of the pipeline's own CPU, for all its shadows"},
     {.name = "budget_cores",
      .source = PARAM_BODY,
      .type = PARAM_F64,
      .offset = ARG(budget_cores),
      .least = 0.001,
-     .max = 64,
+     .most = 64,
      .help = "that they may always use"},
     IF_MATCH("only if the settings' ETag still is this"),
     PARAM_END,
@@ -806,11 +806,6 @@ const struct route routes[] = {
 };
 
 static const char *const method_names[METHOD_COUNT] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
-
-double param_least(const struct param *param)
-{
-    return param->least > 0 ? param->least : (double)param->min;
-}
 
 const char *method_name(enum method method)
 {

@@ -25,15 +25,12 @@ struct param {
     enum param_source source;
     enum param_type type;
     bool required;
-    size_t offset; /* in struct control_args */
-    int64_t min, max;
-    double least; /* of a PARAM_F64 whose lower bound is no whole number, instead of min; 0: none */
-    const char *words; /* of a choice: "a|b" */
+    size_t offset;      /* in struct control_args */
+    int64_t min, max;   /* of a PARAM_I64; of a PARAM_TEXT its bytes */
+    double least, most; /* of a PARAM_F64 */
+    const char *words;  /* of a choice: "a|b" */
     const char *help;
 };
-
-/* The lower bound of a PARAM_F64. */
-double param_least(const struct param *param);
 
 enum body_kind {
     BODY_NONE,
