@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/holidays_file.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,7 +9,7 @@
 
 enum { FIELDS_MAX = 5, SHOWN = 40 };
 
-_Static_assert(HOLIDAY_WINDOW_MAX == 30, "what is wanted says so in words");
+static_assert(HOLIDAY_WINDOW_MAX == 30, "what is wanted says so in words");
 
 static const double PRIOR = 10;
 

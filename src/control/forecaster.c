@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/names.h"
 #include "forecast/online.h"
 #include "pipeline/time_text.h"
 #include "prm/correlate.h"
@@ -58,11 +59,7 @@ struct forecaster {
     struct arena scratch;
 };
 
-static const char *const series_names[FORECAST_SERIES_COUNT] = {
-#define X(name, text) text,
-    FORECAST_SERIES(X)
-#undef X
-};
+static const char *const series_names[] = {FORECAST_SERIES(NAMES_TEXT)};
 
 /* --- levels --- */
 

@@ -10,31 +10,22 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/names.h"
 #include "control/text.h"
 #include "pipeline/time_text.h"
 
-static const char *const kinds[OPERATION_KIND_COUNT] = {
-#define X(name, text) text,
-    OPERATION_KINDS(X)
-#undef X
-};
+static const char *const kinds[] = {OPERATION_KINDS(NAMES_TEXT)};
 
-static const char *const states[OPERATION_STATE_COUNT] = {
-#define X(name, text) text,
-    OPERATION_STATES(X)
-#undef X
-};
+static const char *const states[] = {OPERATION_STATES(NAMES_TEXT)};
 
 const char *operation_kind_name(enum operation_kind kind)
 {
-    CHECK((unsigned)kind < OPERATION_KIND_COUNT);
-    return kinds[kind];
+    return NAMES_AT(kinds, kind);
 }
 
 const char *operation_state_name(enum operation_state state)
 {
-    CHECK((unsigned)state < OPERATION_STATE_COUNT);
-    return states[state];
+    return NAMES_AT(states, state);
 }
 
 bool operation_follows(enum operation_state from, enum operation_state to)

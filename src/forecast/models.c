@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/names.h"
 #include "forecast/fitted.h"
 #include "forecast/naive.h"
 #include "forecast/num.h"
@@ -13,12 +13,8 @@
 
 const char *model_name(enum model model)
 {
-    static const char *const names[MODEL_COUNT] = {
-#define X(name, text) text,
-        MODEL_LIST(X)
-#undef X
-    };
-    return names[model];
+    static const char *const names[] = {MODEL_LIST(NAMES_TEXT)};
+    return NAMES_AT(names, model);
 }
 
 static struct effort effort_of(const struct series *s)

@@ -3,36 +3,24 @@
 
 #include <math.h>
 
-#include "base/check.h"
+#include "base/names.h"
 
 const char *decision_cause_name(enum decision_cause cause)
 {
-    static const char *const names[] = {
-#define X(name, text, help) text,
-        DECISION_CAUSES(X)
-#undef X
-    };
-    return names[cause];
+    static const char *const names[] = {DECISION_CAUSES(NAMES_TEXT)};
+    return NAMES_AT(names, cause);
 }
 
 const char *decision_cause_text(enum decision_cause cause)
 {
-    static const char *const texts[] = {
-#define X(name, text, help) help,
-        DECISION_CAUSES(X)
-#undef X
-    };
-    return texts[cause];
+    static const char *const texts[] = {DECISION_CAUSES(NAMES_HELP)};
+    return NAMES_AT(texts, cause);
 }
 
 const char *decision_state_name(enum decision_state state)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        DECISION_STATES(X)
-#undef X
-    };
-    return names[state];
+    static const char *const names[] = {DECISION_STATES(NAMES_TEXT)};
+    return NAMES_AT(names, state);
 }
 
 bool decision_follows(enum decision_state from, enum decision_state to)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/names.h"
 #include "base/planted.h"
 #include "prm/manager_priv.h"
 #include "prm/planner_priv.h"
@@ -30,17 +31,13 @@
 const char *manager_mode_name(enum manager_mode mode)
 {
     static const char *const names[] = {"observe", "recommend", "act"};
-    return names[mode];
+    return NAMES_AT(names, mode);
 }
 
 const char *manager_state_name(enum manager_state state)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        MANAGER_STATES(X)
-#undef X
-    };
-    return names[state];
+    static const char *const names[] = {MANAGER_STATES(NAMES_TEXT)};
+    return NAMES_AT(names, state);
 }
 
 int64_t manager_ns(double seconds)
@@ -194,10 +191,7 @@ void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_n
 
 static void count_change(struct manager *m)
 {
-    m->placed_demand = 0;
-    for (int32_t c = 0; c < m->pipeline_count; c++) {
-        m->placed_demand += m->pipes[c].demand;
-    }
+    m->placed_demand = manager_demand(m);
     if (m->now_ns - m->day_ns >= DAY_NS) {
         m->day_ns = m->now_ns;
         m->changes_today = 0;
@@ -239,14 +233,7 @@ void manager_end_shadow(struct manager *m)
 /* The heaviest partition of the worst lane, unless it is held or there is a young profile of it. */
 static const struct load_part *worth_a_shadow(const struct manager *m)
 {
-    int32_t best = -1;
-    for (int32_t i = m->worst >= 0 ? m->planner->first[m->worst] : -1; i >= 0;
-         i = m->planner->parts[i].next) {
-        if (best < 0 || m->planner->parts[i].work > m->planner->parts[best].work) {
-            best = i;
-        }
-    }
-    const struct load_part *part = best >= 0 ? &m->load.parts[best] : NULL;
+    const struct load_part *part = manager_heaviest(m);
     return part != NULL && !part->held && !manager_has_profile(m, part) ? part : NULL;
 }
 

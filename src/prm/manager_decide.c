@@ -28,8 +28,7 @@ static int32_t count_nodes(const struct load_input *load)
     return nodes;
 }
 
-/* The heaviest partition of the worst lane, or NULL. */
-static const struct load_part *heaviest(const struct manager *m)
+const struct load_part *manager_heaviest(const struct manager *m)
 {
     int32_t best = -1;
     for (int32_t i = m->worst >= 0 ? m->planner->first[m->worst] : -1; i >= 0;
@@ -41,10 +40,19 @@ static const struct load_part *heaviest(const struct manager *m)
     return best < 0 ? NULL : &m->load.parts[best];
 }
 
+double manager_demand(const struct manager *m)
+{
+    double demand = 0;
+    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
+        demand += m->pipes[c].demand;
+    }
+    return demand;
+}
+
 static void fill_inputs(struct manager *m, const struct seen *seen, struct decision_inputs *in)
 {
     const struct pipe *pipe = &m->pipes[seen->pipeline];
-    const struct load_part *part = heaviest(m);
+    const struct load_part *part = manager_heaviest(m);
     manager_copy_text(in->pipeline, DECISION_NAME_MAX + 1, m->load.pipelines[seen->pipeline].name);
     if (part != NULL) {
         manager_copy_text(in->partition, DECISION_NAME_MAX + 1, part->name);
@@ -61,9 +69,7 @@ static void fill_inputs(struct manager *m, const struct seen *seen, struct decis
     in->nodes = count_nodes(&m->load);
     in->partitions = m->load.part_count;
     in->symptoms = m->load.pipelines[seen->pipeline].symptoms;
-    for (int32_t c = 0; c < m->load.pipeline_count; c++) {
-        in->demand += m->pipes[c].demand;
-    }
+    in->demand = manager_demand(m);
     for (int32_t l = 0; l < m->load.lane_count; l++) {
         in->lanes += m->load.lanes[l].open;
     }
@@ -189,12 +195,8 @@ bool manager_window_open(const struct manager *m)
 static bool is_settled(const struct manager *m, const struct plan_option *o,
                        const struct seen *seen)
 {
-    double demand = 0;
-    for (int32_t c = 0; c < m->pipeline_count; c++) {
-        demand += m->pipes[c].demand;
-    }
     bool moves = o->kind == PLAN_MIGRATE || o->kind == PLAN_SPLIT;
-    return moves && !seen->late && demand <= m->placed_demand * (1 + SETTLE_MORE);
+    return moves && !seen->late && manager_demand(m) <= m->placed_demand * (1 + SETTLE_MORE);
 }
 
 /* CHOSEN if the plan may be carried out now. */

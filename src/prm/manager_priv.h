@@ -157,6 +157,10 @@ bool manager_can_spare(struct manager *m, int32_t nodes);
 /* By how much the demand grows when the rate grows so. */
 double manager_grown(const struct pipe *pipe, double ratio);
 bool manager_trusts(const struct manager *m, int32_t pipeline);
+/* The heaviest partition of the worst lane, or NULL. */
+const struct load_part *manager_heaviest(const struct manager *m);
+/* Lanes that all pipelines ask for. */
+double manager_demand(const struct manager *m);
 bool manager_has_profile(const struct manager *m, const struct load_part *part);
 
 /* manager_decide.c */

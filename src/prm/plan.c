@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/names.h"
 #include "prm/planner_priv.h"
 
 enum {
@@ -19,32 +20,20 @@ enum {
 
 const char *plan_step_name(enum plan_step_kind kind)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        PLAN_STEP_KINDS(X)
-#undef X
-    };
-    return names[kind];
+    static const char *const names[] = {PLAN_STEP_KINDS(NAMES_TEXT)};
+    return NAMES_AT(names, kind);
 }
 
 const char *plan_option_name(enum plan_option_kind kind)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        PLAN_OPTION_KINDS(X)
-#undef X
-    };
-    return names[kind];
+    static const char *const names[] = {PLAN_OPTION_KINDS(NAMES_TEXT)};
+    return NAMES_AT(names, kind);
 }
 
 const char *plan_verdict_text(enum plan_verdict verdict)
 {
-    static const char *const texts[] = {
-#define X(name, text) text,
-        PLAN_VERDICTS(X)
-#undef X
-    };
-    return texts[verdict];
+    static const char *const texts[] = {PLAN_VERDICTS(NAMES_TEXT)};
+    return NAMES_AT(texts, verdict);
 }
 
 struct deciding {

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/check.h"
+#include "base/names.h"
 
 enum { SHADOW_S = 600, PROFILE_AGE_S = 86400 };
 
@@ -19,22 +20,14 @@ static int need_of(const struct policy_input *in, double demand)
 
 const char *policy_name(enum policy_kind kind)
 {
-    static const char *const names[] = {
-#define X(name, text, help) text,
-        POLICY_LIST(X)
-#undef X
-    };
-    return names[kind];
+    static const char *const names[] = {POLICY_LIST(NAMES_TEXT)};
+    return NAMES_AT(names, kind);
 }
 
 const char *policy_help(enum policy_kind kind)
 {
-    static const char *const helps[] = {
-#define X(name, text, help) help,
-        POLICY_LIST(X)
-#undef X
-    };
-    return helps[kind];
+    static const char *const helps[] = {POLICY_LIST(NAMES_HELP)};
+    return NAMES_AT(helps, kind);
 }
 
 void policy_init(struct policy *policy, enum policy_kind kind, const struct policy_params *params)
