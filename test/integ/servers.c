@@ -30,23 +30,33 @@ static struct sockaddr_in loopback(int port)
     return address;
 }
 
-static int listen_on(int port)
+/* A socket at that port, 0: at one that nobody has, that listens to nobody yet. */
+static int bind_to(int port)
 {
     struct sockaddr_in address = loopback(port);
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(fd >= 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0);
-    CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 16) == 0);
+    CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
     return fd;
 }
 
+static int listen_on(int port)
+{
+    int fd = bind_to(port);
+    CHECK(listen(fd, 16) == 0);
+    return fd;
+}
+
+/* The socket stays open, bound and deaf, until the process ends: the kernel gives its port to nobody who asks for any, connections to
+ * it are refused, and who names the port may listen there (SO_REUSEADDR: socket(7)). */
 int free_port(void)
 {
     struct sockaddr_in address;
     socklen_t len = sizeof(address);
-    int fd = listen_on(0);
-    CHECK(getsockname(fd, (struct sockaddr *)&address, &len) == 0 && close(fd) == 0);
+    int fd = bind_to(0);
+    CHECK(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
     return ntohs(address.sin_port);
 }
 

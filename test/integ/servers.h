@@ -14,7 +14,7 @@ struct server {
     char line[1024]; /* how it is started, for a restart on the same port */
 };
 
-/* A port that nobody listens on. */
+/* A port of the loopback that nobody listens on, and that is given to nobody else until the process ends. */
 int free_port(void);
 
 /* Start it and wait until it answers, at most half a minute: CHECKed. `more`: further arguments, or "". */
