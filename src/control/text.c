@@ -4,9 +4,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/check.h"
+#include "pipeline/json.h"
+#include "pipeline/number.h"
 
 enum { TEXT_FIRST_BYTES = 512 };
 
@@ -173,26 +174,23 @@ void text_json_base64(struct text *text, struct str value)
     text_add(text, STR("\""));
 }
 
+void text_json_i64(struct text *text, int64_t value)
+{
+    char buf[24];
+    text_add(text, (struct str){buf, i64_write(value, buf)});
+}
+
 void text_json_f64(struct text *text, double value)
 {
     if (!isfinite(value)) {
         text_add(text, STR("null"));
         return;
     }
-    /* Most of what a sample holds is nought or a count: the same text as below, without the search. */
-    if (fabs(value) < 1e15 && !islessgreater(value, trunc(value)) && !signbit(value)) {
-        text_printf(text, "%lld", (long long)value);
-        return;
-    }
-    char buf[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        IGNORE_RESULT(snprintf(buf, sizeof(buf), "%.*g", digits, value)); /* fits */
-        double back = strtod(buf, NULL);
-        if (!(back < value) && !(back > value)) {
-            break;
-        }
-    }
-    text_add(text, str_of(buf));
+    char buf[32];
+    /* A count reads as one: 1000000, not 1e+06. */
+    bool count = fabs(value) < 1e15 && !islessgreater(value, trunc(value)) && !signbit(value);
+    text_add(text,
+             (struct str){buf, count ? i64_write((int64_t)value, buf) : f64_write(value, buf)});
 }
 
 static void text_json_field(struct text *text, const struct field *field, const void *row)
@@ -206,7 +204,7 @@ static void text_json_field(struct text *text, const struct field *field, const 
         text_json_str(text, field_text(field, row));
         break;
     case FIELD_I64:
-        text_printf(text, "%lld", (long long)field_i64(field, row));
+        text_json_i64(text, field_i64(field, row));
         break;
     case FIELD_F64:
         text_json_f64(text, field_f64(field, row));

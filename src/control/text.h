@@ -27,7 +27,9 @@ struct str text_str(const struct text *text);
 void text_json_str(struct text *text, struct str value);
 void text_json_base64(struct text *text, struct str value);
 
-/* A number that reads back as the same one; not-a-number and infinities are null. */
+void text_json_i64(struct text *text, int64_t value);
+
+/* The shortest number that reads back as the same one; not-a-number and infinities are null. */
 void text_json_f64(struct text *text, double value);
 
 /* A row as a JSON object by its field table. */
