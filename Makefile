@@ -4,10 +4,13 @@ SEEDS ?= 200
 NINJA := ninja
 RELEASE := build/release
 
-.PHONY: all setup test check asan tsan sim bench demo format clean kill-test fuzz
+.PHONY: all program setup test check asan tsan sim bench demo format clean kill-test fuzz
 
-all: setup $(RELEASE)/build.ninja
+all: program
 	$(NINJA) -C $(RELEASE)
+
+program: setup $(RELEASE)/build.ninja
+	$(NINJA) -C $(RELEASE) src/app/shadowcast
 	ln -sfn release/src/app/shadowcast build/shadowcast
 
 setup:
@@ -33,10 +36,10 @@ tsan: setup build/tsan/build.ninja
 sim: all
 	$(RELEASE)/sim/sim --seeds $(SEEDS)
 
-bench: all
+bench: program
 	build/shadowcast bench
 
-demo: all
+demo: program
 	build/shadowcast demo
 
 kill-test: all
