@@ -248,6 +248,10 @@ bool name_reserved(struct str name);
 /* start.c */
 void start_begin(struct control *control);
 void start_serve(struct control *control); /* all is read */
+bool start_failed(struct job *job); /* true if the start cannot go on: the error is control's */
+
+/* Hands over the values of the records that the job has read, those that can be read; true if the shard has more. */
+bool start_take_records(struct job *job, void (*take)(struct control *control, struct str value));
 
 /* streams.c */
 void stream_list_begin(struct job *job);

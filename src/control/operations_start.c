@@ -11,19 +11,9 @@
 #include "control/ledger.h"
 #include "control/operations_priv.h"
 #include "control/own_stream.h"
-#include "log/record_walk.h"
 
 #define OPERATIONS_KEPT_MS    (90LL * 24 * 3600 * 1000)
 #define OPERATIONS_KEPT_BYTES (16LL << 20)
-
-static bool start_failed(struct job *job)
-{
-    if (job->one.op.err == ERR_OK) {
-        return false;
-    }
-    control_fail(job->control, &job->one.op.info);
-    return true;
-}
 
 /* A later record of the same operation takes the place of the first. */
 static void take_record(struct control *control, struct str value)
@@ -68,27 +58,18 @@ static void own_ready(struct job *job)
 static void take_records(struct job *job)
 {
     struct control *control = job->control;
-    const struct log_read_op *read = &job->one.op.u.read;
-    struct record record;
-    enum err err;
     if (start_failed(job)) {
         return;
     }
-    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
-    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
-        if (err == ERR_OK) {
-            take_record(control, record.value);
-        }
-    }
-    if (read->ret_next_offset >= read->ret_end_offset || read->ret_bytes == 0) {
-        if (control->operations_unreadable > 0) {
-            event_add(control, "operation", "", "unreadable", 0,
-                      "records of " OPERATIONS_STREAM " that are no operations were passed over");
-        }
-        own_streams_create(job, own_ready);
+    if (start_take_records(job, take_record)) {
+        read_next(job, job->one.op.u.read.ret_next_offset);
         return;
     }
-    read_next(job, read->ret_next_offset);
+    if (control->operations_unreadable > 0) {
+        event_add(control, "operation", "", "unreadable", 0,
+                  "records of " OPERATIONS_STREAM " that are no operations were passed over");
+    }
+    own_streams_create(job, own_ready);
 }
 
 static void read_next(struct job *job, int64_t offset)

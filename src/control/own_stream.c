@@ -3,7 +3,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "log/record_walk.h"
 #include "pipeline/json.h"
 
 #define DAY_MS       (24LL * 3600 * 1000)
@@ -49,15 +48,6 @@ void own_streams_release(struct control *control)
 
 /* --- start --- */
 
-static bool start_failed(struct job *job)
-{
-    if (job->one.op.err == ERR_OK) {
-        return false;
-    }
-    control_fail(job->control, &job->one.op.info);
-    return true;
-}
-
 static void create_next(struct job *job);
 
 static void created(struct job *job)
@@ -98,25 +88,15 @@ static void replay_next(struct own_stream *stream, struct job *job, int64_t offs
 
 static void replayed(struct job *job)
 {
-    struct control *control = job->control;
-    struct own_stream *stream = control->own[job->index];
-    const struct log_read_op *read = &job->one.op.u.read;
-    struct record record;
-    enum err err;
+    struct own_stream *stream = job->control->own[job->index];
     if (start_failed(job)) {
         return;
     }
-    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
-    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
-        if (err == ERR_OK) {
-            stream->take(control, record.value);
-        }
-    }
-    if (read->ret_next_offset >= read->ret_end_offset || read->ret_bytes == 0) {
+    if (start_take_records(job, stream->take)) {
+        replay_next(stream, job, job->one.op.u.read.ret_next_offset);
+    } else {
         stream->then(job);
-        return;
     }
-    replay_next(stream, job, read->ret_next_offset);
 }
 
 static void replay_next(struct own_stream *stream, struct job *job, int64_t offset)

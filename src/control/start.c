@@ -13,14 +13,28 @@
 enum { ENTRY_HEAD_BYTES = 14 };
 #define AUDIT_KEPT_MS (90LL * 24 * 3600 * 1000)
 
-/* True if the start cannot go on. */
-static bool start_failed(struct job *job)
+bool start_failed(struct job *job)
 {
     if (job->one.op.err == ERR_OK) {
         return false;
     }
     control_fail(job->control, &job->one.op.info);
     return true;
+}
+
+bool start_take_records(struct job *job, void (*take)(struct control *control, struct str value))
+{
+    struct control *control = job->control;
+    const struct log_read_op *read = &job->one.op.u.read;
+    struct record record;
+    enum err err;
+    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
+    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
+        if (err == ERR_OK) {
+            take(control, record.value);
+        }
+    }
+    return read->ret_next_offset < read->ret_end_offset && read->ret_bytes > 0;
 }
 
 void start_serve(struct control *control)
@@ -32,21 +46,17 @@ void start_serve(struct control *control)
 
 /* --- the audit chain goes on from its last record --- */
 
+static void take_audit(struct control *control, struct str value)
+{
+    control->audit_chain = crc32c(0, value.ptr, value.len);
+}
+
 static void take_audit_tail(struct job *job)
 {
-    struct control *control = job->control;
-    const struct log_read_op *read = &job->one.op.u.read;
-    struct record record;
-    enum err err;
     if (start_failed(job)) {
         return;
     }
-    struct record_walk walk = record_walk_of(&control->record_reader, read->buf, read->ret_bytes);
-    while ((err = record_walk_next(&walk, &record, NULL)) != ERR_NOT_FOUND) {
-        if (err == ERR_OK) {
-            control->audit_chain = crc32c(0, record.value.ptr, record.value.len);
-        }
-    }
+    IGNORE_RESULT(start_take_records(job, take_audit)); /* the last batch: there is no more */
     operations_restore(job);
 }
 
