@@ -115,6 +115,7 @@ void shadow_follow(struct control *control)
     if (entry != NULL && entry->life.state != LIFE_ENDED) {
         return;
     }
+    /* One for which the machine had no processor has lived its time and measured nothing: another is cast later. */
     bool answered = entry != NULL && (entry->life.outcome == LIFE_END_ANSWERED ||
                                       entry->life.outcome == LIFE_END_DURATION);
     struct manager_event event = {.kind = MANAGER_EVENT_SHADOW_ENDED,
@@ -122,7 +123,8 @@ void shadow_follow(struct control *control)
     if (answered) {
         event = (struct manager_event){
             .kind = MANAGER_EVENT_PROFILE,
-            .profile = {.shadow = shell->cast_number, .complete = !entry->life.partial}};
+            .profile = {.shadow = shell->cast_number,
+                        .complete = !entry->life.partial && entry->records > 0}};
     }
     shell->cast_shadow = 0;
     core_event(control, &event);

@@ -393,6 +393,30 @@ static bool is_idle(const struct deciding *d, const struct plan_option *option)
     return moves && !d->turns && option->max_after > option->max_before - least;
 }
 
+/* Lanes that a pipeline takes, as measured. */
+static double lanes_of(const struct planner *p, int32_t pipeline)
+{
+    double lanes = 0;
+    for (int32_t l = 0; l < p->in->lane_count; l++) {
+        int32_t cell = l * p->in->pipeline_count + pipeline;
+        lanes += (p->cell_work[cell] + p->cell_read[cell]) / p->in->lanes[l].capacity;
+    }
+    return lanes;
+}
+
+/* Whether an option saves enough of the cost of doing nothing. A setting alone was compared with its pipeline as it is, beside a twin:
+ * of what that pipeline takes it must free the margin, however many lanes there are for others. */
+static bool beats_margin(const struct deciding *d, const struct plan_option *option)
+{
+    double margin = d->options->margin;
+    if (option->cost < d->plan->options[0].cost * (1 - margin)) {
+        return true;
+    }
+    bool setting = option->tuning >= 0 && option->step_count == 1;
+    return setting && option->freed_lanes >
+                          margin * lanes_of(d->planner, d->input->tunings[option->tuning].pipeline);
+}
+
 static void choose(struct deciding *d)
 {
     struct plan *plan = d->plan;
@@ -411,7 +435,7 @@ static void choose(struct deciding *d)
             bool helps = option->usage.late_seconds < nothing->usage.late_seconds ||
                          option->usage.lane_seconds < nothing->usage.lane_seconds;
             option->verdict = helps ? PLAN_VERDICT_DEARER : PLAN_VERDICT_NO_HELP;
-        } else if (i > 0 && !(option->cost < nothing->cost * (1 - d->options->margin))) {
+        } else if (i > 0 && !beats_margin(d, option)) {
             option->verdict = PLAN_VERDICT_MARGIN;
         } else if (option->cost < plan->options[best].cost) {
             best = i;

@@ -13,7 +13,8 @@
  * fluid queue under each sample path of the forecast, before and after the change takes effect; what is moved stands still
  * for the pause; a second is late if it is late on any lane of the pipeline. The cheapest wins only if it beats *nothing*
  * by the margin. What a setting frees of the lanes counts as lane-seconds that are not reserved: it is capacity for what
- * comes, or to be given back, and without a price a setting that saves no whole lane would never be worth setting.
+ * comes, or to be given back, and without a price a setting that saves no whole lane would never be worth setting. For a setting alone the margin is of what
+ * its pipeline takes: in a cluster of many lanes the margin of all of them would leave every pipeline as badly set as it is.
  *
  * Pure. Nothing is chosen by chance: equal input, equal plan. */
 
@@ -141,8 +142,9 @@ struct plan_tuning {
 
 struct plan_options {
     struct prices prices;
-    double risk;      /* weight of expected late seconds, > 0; 1: as priced */
-    double margin;    /* share of the cost of doing nothing, [0, 1) */
+    double risk; /* weight of expected late seconds, > 0; 1: as priced */
+    double
+        margin; /* share of the cost of doing nothing, [0, 1); of a setting: or of what its pipeline takes */
     double startup_s; /* of a node */
     double pause_s;   /* of a moved partition, as last measured */
     double full; /* share of its capacity at which a lane is full: queues drain no faster, (0, 1] */

@@ -418,10 +418,28 @@ TEST(plan_sets_what_frees_enough_though_nothing_is_late)
     EXPECT_NEAR(plan.options[0].cost - chosen(&plan)->cost,
                 options.prices.node * 0.3 * options.horizon_s - options.prices.change, 1e-6);
     EXPECT(strstr(chosen(&plan)->text, "frees 0.30 lanes") != NULL);
-    tuning.work_ratio = 0.9; /* 0.06 of two lanes: less than the margin of 5 % */
+    tuning.work_ratio = 0.96; /* 4 % of what the pipeline takes: less than the margin of 5 % */
     plan = plan_with(&in, &options, &tuning, 1);
     EXPECT_INT(plan.chosen, 0);
     EXPECT_INT(option(&plan, PLAN_TUNE)->verdict, PLAN_VERDICT_MARGIN);
+}
+
+/* 8 % of what the pipeline takes is the margin of it, though less than a hundredth of all lanes. */
+TEST(plan_weighs_a_setting_against_its_pipeline_not_against_all_lanes)
+{
+    struct plan_tuning tuning = {.text = STR("p/s: l.cache=4096"), .work_ratio = 0.92};
+    struct load_input in = cluster(LANES_MAX, LANES_MAX, 2);
+    struct plan_options options = options_of();
+    options.may_shrink = false;
+    part(0, 0, 0.4, 0.01);
+    part(1, 1, 0.2, 0.01);
+    struct plan plan = plan_with(&in, &options, &tuning, 1);
+    EXPECT_INT(chosen(&plan)->kind, PLAN_TUNE);
+    EXPECT_NEAR(chosen(&plan)->freed_lanes, 0.048, 1e-9);
+    EXPECT(chosen(&plan)->freed_lanes < 0.01 * LANES_MAX);
+    options.horizon_s = 1; /* what it frees until the next plan does not repay the change */
+    plan = plan_with(&in, &options, &tuning, 1);
+    EXPECT_INT(plan.chosen, 0);
 }
 
 /* What is measured of a stage says nothing of the pipeline's other stages. */
