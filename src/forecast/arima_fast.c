@@ -55,10 +55,11 @@ long arima_fast_room(const struct arima_order *order, int rows, int cols)
            arima_stationary_room((int)r, (int)r, (int)r) + r;
 }
 
+/* The farthest first: the recursion waits for the nearest. */
 static void collect(const double *c, int count, struct lags *lags)
 {
     lags->count = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = count - 1; i >= 0; i--) {
         if (!num_is_zero(c[i]) && lags->count < LAGS_MAX) {
             lags->lag[lags->count] = i + 1;
             lags->c[lags->count++] = c[i];
@@ -137,23 +138,67 @@ static double step_gain(struct filter *s)
     return largest * largest * fabs(next_m) / next_f;
 }
 
+void arima_subtract_lagged(double *e, const double *x, int from, int rows, int lag, double c)
+{
+    for (int t = from; t < rows; t++) {
+        e[t] -= c * x[t - lag];
+    }
+}
+
+void arima_recurse(double *e, int from, int rows, const double *c, const int *lag, int count)
+{
+    if (count == 0 || from >= rows) {
+        return;
+    }
+    bool near = lag[count - 1] == 1; /* what each row waits for stays in a register */
+    int far = count - near;
+    double nearest = near ? c[far] : 0, last = from > 0 ? e[from - 1] : 0;
+    for (int t = from; t < rows; t++) {
+        double v = e[t];
+        for (int i = 0; i < far; i++) {
+            v -= c[i] * e[t - lag[i]];
+        }
+        last = v - nearest * last;
+        e[t] = last;
+    }
+}
+
 /* Errors of rows from..rows once the gain has settled, one column alone: the common case. */
 static void settled_series(struct filter *s, int from)
 {
-    double sum = 0;
-    double *e = s->errors;
+    double sum = 0, *e = s->errors;
+    if (from < s->rows) {
+        memcpy(e + from, s->w + from, sizeof(double) * (size_t)(s->rows - from));
+    }
+    for (int k = 0; k < s->ar.count; k++) {
+        arima_subtract_lagged(e, s->w, from, s->rows, s->ar.lag[k], s->ar.c[k]);
+    }
+    arima_recurse(e, from, s->rows, s->ma.c, s->ma.lag, s->ma.count);
     for (int t = from; t < s->rows; t++) {
-        double v = s->w[t];
-        for (int k = 0; k < s->ar.count; k++) {
-            v -= s->ar.c[k] * s->w[t - s->ar.lag[k]];
-        }
-        for (int k = 0; k < s->ma.count; k++) {
-            v -= s->ma.c[k] * e[t - s->ma.lag[k]];
-        }
-        e[t] = v;
-        sum += v * v;
+        sum += e[t] * e[t];
     }
     s->normal[0] += sum / s->f;
+}
+
+/* Adds the errors of rows from..rows, which have the same F, to the normal equations, four rows at a time. */
+static void add_settled(struct filter *s, int from)
+{
+    int cols = s->cols, t = from;
+    for (; t + 4 <= s->rows; t += 4) {
+        const double *v = s->errors + (long)t * cols;
+        for (int i = 0; i < cols; i++) {
+            double *restrict normal = s->normal + (long)i * cols;
+            double a = v[i] / s->f, b = v[cols + i] / s->f, c = v[2 * cols + i] / s->f,
+                   d = v[3 * cols + i] / s->f;
+            for (int j = 0; j <= i; j++) {
+                normal[j] +=
+                    a * v[j] + b * v[cols + j] + (c * v[2 * cols + j] + d * v[3 * cols + j]);
+            }
+        }
+    }
+    for (; t < s->rows; t++) {
+        add_errors(s, s->errors + (long)t * cols, s->f);
+    }
 }
 
 static void settled_columns(struct filter *s, int from)
@@ -174,8 +219,8 @@ static void settled_columns(struct filter *s, int from)
                 v[j] -= s->ma.c[k] * back[j];
             }
         }
-        add_errors(s, v, s->f);
     }
+    add_settled(s, from);
 }
 
 static bool run_filter(struct filter *s, double *rest, struct effort *effort)

@@ -56,6 +56,12 @@ long arima_fast_room(const struct arima_order *order, int rows, int cols);
  * struct arima. INFINITY where it is not defined. */
 double arima_fast_objective(struct arima_fast *fast, const double *coef);
 
+/* e(t) -= c x(t - lag), rows from..rows, from >= lag. */
+void arima_subtract_lagged(double *e, const double *x, int from, int rows, int lag, double c);
+
+/* e(t) -= sum of c[i] e(t - lag[i]) in place, rows from..rows; lags descending, from >= the first. */
+void arima_recurse(double *e, int from, int rows, const double *c, const int *lag, int count);
+
 /* The differenced columns of a fit, room included for the longest order of the search; false if the regressors depend on
  * each other. `b_count` regression coefficients, mean and drift included. Memory in `arena`. */
 bool arima_rows(const struct arima_data *data, const struct arima_order *order, int b_count,

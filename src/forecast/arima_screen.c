@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "forecast/arima_priv.h"
 #include "forecast/num.h"
 
@@ -29,54 +30,6 @@ struct screen {
     const double *term[TERMS_MAX];
 };
 
-/* Errors at coef, with zeros before the first; their sum of squares. */
-static double errors_at(struct screen *s, const double *coef)
-{
-    const struct arima_order *o = s->order;
-    double phi[ARIMA_LAG_MAX], theta[ARIMA_LAG_MAX], c[2][ARIMA_LAG_MAX], sum = 0;
-    int lag[2][ARIMA_LAG_MAX], count[2] = {0, 0};
-    const double *ma = coef + o->p, *sar = ma + o->q, *sma = sar + o->P;
-    int p = arima_expand(coef, o->p, sar, o->P, o->m, -1, phi);
-    int q = arima_expand(ma, o->q, sma, o->Q, o->m, 1, theta);
-    int reach = p > q ? p : q;
-    for (int i = reach - 1; i >= 0; i--) { /* the nearest last: only it waits for the step before */
-        for (int b = 0; b < 2; b++) {
-            double v = b == 0 ? (i < p ? phi[i] : 0) : (i < q ? theta[i] : 0);
-            if (!num_is_zero(v)) {
-                lag[b][count[b]] = i + 1;
-                c[b][count[b]++] = v;
-            }
-        }
-    }
-    for (int t = 0; t < s->rows; t++) {
-        double e = s->x[t];
-        for (int i = 0; i < count[0]; i++) {
-            e -= t >= lag[0][i] ? c[0][i] * s->x[t - lag[0][i]] : 0;
-        }
-        for (int i = 0; i < count[1]; i++) {
-            e -= t >= lag[1][i] ? c[1][i] * s->errors[t - lag[1][i]] : 0;
-        }
-        s->errors[t] = e;
-        sum += e * e;
-    }
-    return sum;
-}
-
-static void filter_block(const struct screen *s, const struct block *b, const double *coef)
-{
-    double *f = b->filtered;
-    int whole = b->count * b->lag < s->rows ? b->count * b->lag : s->rows;
-    for (int t = 0; t < s->rows; t++) {
-        double v = s->errors[t];
-        int reach = t >= whole ? b->count : t / b->lag;
-        const double *back = f + t - (long)reach * b->lag;
-        for (int j = reach; j >= 1; j--, back += b->lag) { /* the nearest last */
-            v -= b->sign * coef[j - 1] * *back;
-        }
-        f[t] = v;
-    }
-}
-
 /* Sum of a[t - i] b[t - j] over the rows where both are there. */
 static double lagged_product(const double *a, int i, const double *b, int j, int rows)
 {
@@ -93,6 +46,118 @@ static double lagged_product(const double *a, int i, const double *b, int j, int
         sum[0] += x[t] * y[t];
     }
     return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+/* The rows before the longest lag, with zeros before the first. */
+static void begin_recursion(struct screen *s, const double *c, const int *lag, int count)
+{
+    int whole = count == 0 ? 0 : lag[0] < s->rows ? lag[0] : s->rows;
+    for (int t = 0; t < whole; t++) {
+        for (int i = 0; i < count; i++) {
+            s->errors[t] -= t >= lag[i] ? c[i] * s->errors[t - lag[i]] : 0;
+        }
+    }
+}
+
+/* Errors at coef, with zeros before the first; their sum of squares. */
+static double errors_at(struct screen *s, const double *coef)
+{
+    const struct arima_order *o = s->order;
+    double phi[ARIMA_LAG_MAX], theta[ARIMA_LAG_MAX], c[2][ARIMA_LAG_MAX];
+    int lag[2][ARIMA_LAG_MAX], count[2] = {0, 0};
+    const double *ma = coef + o->p, *sar = ma + o->q, *sma = sar + o->P;
+    int p = arima_expand(coef, o->p, sar, o->P, o->m, -1, phi);
+    int q = arima_expand(ma, o->q, sma, o->Q, o->m, 1, theta);
+    int reach = p > q ? p : q;
+    for (int i = reach - 1; i >= 0; i--) { /* the nearest last: only it waits for the step before */
+        for (int b = 0; b < 2; b++) {
+            double v = b == 0 ? (i < p ? phi[i] : 0) : (i < q ? theta[i] : 0);
+            if (!num_is_zero(v)) {
+                lag[b][count[b]] = i + 1;
+                c[b][count[b]++] = v;
+            }
+        }
+    }
+    memcpy(s->errors, s->x, sizeof(double) * (size_t)s->rows);
+    for (int i = 0; i < count[0]; i++) {
+        arima_subtract_lagged(s->errors, s->x, lag[0][i], s->rows, lag[0][i], c[0][i]);
+    }
+    begin_recursion(s, c[1], lag[1], count[1]);
+    arima_recurse(s->errors, count[1] > 0 ? lag[1][0] : 0, s->rows, c[1], lag[1], count[1]);
+    return lagged_product(s->errors, 0, s->errors, 0, s->rows);
+}
+
+/* A seasonal factor. */
+static void filter_block(const struct screen *s, const struct block *b, const double *coef)
+{
+    double *f = b->filtered;
+    if (b->count == 0) {
+        return;
+    }
+    int whole = b->count * b->lag < s->rows ? b->count * b->lag : s->rows;
+    for (int t = 0; t < s->rows; t++) {
+        double v = s->errors[t];
+        int reach = t >= whole ? b->count : t / b->lag;
+        const double *back = f + t - (long)reach * b->lag;
+        for (int j = reach; j >= 1; j--, back += b->lag) { /* the nearest last */
+            v -= b->sign * coef[j - 1] * *back;
+        }
+        f[t] = v;
+    }
+}
+
+/* One lane for each of the two factors. */
+typedef double pair ATTR_VECTOR(16);
+
+/* The sweep with `count` coefficients; the caller hands in a constant, so that the values before stay in registers. */
+static inline void sweep_pair(const struct screen *s, const pair *c, int count)
+{
+    pair before[ARIMA_ORDER_MAX] = {{0}};
+    double *ar = s->block[0].filtered, *ma = s->block[1].filtered;
+    for (int t = 0; t < s->rows; t++) {
+        pair v = {s->errors[t], s->errors[t]};
+        for (int j = count - 1; j >= 0; j--) { /* the nearest last */
+            v -= c[j] * before[j];
+        }
+        for (int j = count - 1; j > 0; j--) {
+            before[j] = before[j - 1];
+        }
+        before[0] = v;
+        ar[t] = v[0];
+        ma[t] = v[1];
+    }
+}
+
+/* The two factors without season at once: each row of either waits for the row before, neither for the other. */
+static void filter_pair(const struct screen *s, const double *coef)
+{
+    int p = s->order->p, q = s->order->q, count = p > q ? p : q;
+    pair c[ARIMA_ORDER_MAX] = {{0}};
+    for (int j = 0; j < count; j++) {
+        c[j] = (pair){j < p ? -coef[j] : 0, j < q ? coef[p + j] : 0};
+    }
+    switch (count) {
+    case 0:
+        break;
+    case 1:
+        sweep_pair(s, c, 1);
+        break;
+    case 2:
+        sweep_pair(s, c, 2);
+        break;
+    case 3:
+        sweep_pair(s, c, 3);
+        break;
+    case 4:
+        sweep_pair(s, c, 4);
+        break;
+    case 5:
+        sweep_pair(s, c, 5);
+        break;
+    default:
+        sweep_pair(s, c, count);
+        break;
+    }
 }
 
 /* J'J and -J'e for J = -terms: normal[k][k], both halves, and right[k]. Products along a diagonal within a pair of
@@ -153,11 +218,10 @@ static double try_step(struct screen *s, double *coef, double before, double *da
 {
     double normal[TERMS_MAX * TERMS_MAX], right[TERMS_MAX], work[TERMS_MAX * TERMS_MAX],
         step[TERMS_MAX], next[TERMS_MAX];
-    int k = s->k, at = 0;
-    for (int block = 0; block < 4; block++) {
-        filter_block(s, &s->block[block], coef + at);
-        at += s->block[block].count;
-    }
+    int k = s->k, p = s->order->p, q = s->order->q;
+    filter_pair(s, coef);
+    filter_block(s, &s->block[2], coef + p + q);
+    filter_block(s, &s->block[3], coef + p + q + s->order->P);
     normal_equations(s, normal, right);
     // NOLINTNEXTLINE(cert-flp30-c): powers of ten, a dozen at most; the last is the caller's
     for (; *damping < DAMPING_MAX; *damping *= 10) {
