@@ -371,30 +371,6 @@ enum { FIRST_ITERATIONS = 5 };
 static const double STARTS[3][4] = {
     {-1.5, -2.5, -2.5, 1.5}, {1.0, -3.0, -1.0, 1.5}, {-4.0, -1.0, -2.0, 2.5}};
 
-static double logit(double share)
-{
-    share = fmin(fmax(share, 1e-3), 1 - 1e-3); /* where the logistic curve still has a slope */
-    return log(share / (1 - share));
-}
-
-/* The unknowns of a fit without season at another model's parameters. */
-static void start_like(const struct ets_problem *p, const struct ets *like, double *u)
-{
-    const struct ets_form *form = &p->model.form;
-    int at = 0;
-    u[at++] = logit((like->alpha - PARAMETER_LOW) / (PARAMETER_HIGH - PARAMETER_LOW));
-    if (form->trend != 'N') {
-        u[at++] = logit(like->beta / like->alpha);
-    }
-    if (form->damped) {
-        u[at++] = logit((like->phi - PHI_LOW) / (PHI_HIGH - PHI_LOW));
-    }
-    u[at++] = like->start[0] / p->unit;
-    if (form->trend != 'N') {
-        u[at] = like->start[1] / p->unit;
-    }
-}
-
 /* Whether the form can be fitted to the values; the mean step between them. */
 static enum err check_values(const double *y, int n, int m, const struct ets_form *form,
                              double *ret_step, struct err_info *info)
@@ -442,18 +418,9 @@ static double search(struct ets_problem *p, const struct optim_problem *problem,
     return best;
 }
 
-/* What is fitted, and from where. */
-struct fit_call {
-    const struct ets_form *form;
-    const struct ets
-        *like; /* a form without season begins at this one's parameters; NULL: at STARTS */
-};
-
-static enum err fit_from(const struct ets_data *data, const struct fit_call *call,
-                         struct arena *arena, struct ets *ret, struct err_info *info)
+enum err ets_fit(const struct ets_data *data, const struct ets_form *form, struct arena *arena,
+                 struct ets *ret, struct err_info *info)
 {
-    const struct ets_form *form = call->form;
-    const struct ets *like = call->like;
     const double *y = data->y;
     double unit = 0;
     int n = data->n, m = form->season == 'N' ? 1 : data->m;
@@ -478,12 +445,7 @@ static enum err fit_from(const struct ets_data *data, const struct fit_call *cal
                                     .tolerance = 1e-9,
                                     .gradient_small = 1e-6,
                                     .effort = data->effort};
-    if (like == NULL) {
-        best = search(&p, &problem, u, best_u, arena);
-    } else {
-        start_like(&p, like, best_u);
-        best = 0; /* it is a start, whatever its value */
-    }
+    best = search(&p, &problem, u, best_u, arena);
     if (isfinite(best) && form->season == 'N') {
         problem.iterations_max = 300;
         best = optim_bfgs(&problem, best_u, arena);
@@ -500,19 +462,12 @@ static enum err fit_from(const struct ets_data *data, const struct fit_call *cal
     return ets_at(y, n, ret, info);
 }
 
-enum err ets_fit(const struct ets_data *data, const struct ets_form *form, struct arena *arena,
-                 struct ets *ret, struct err_info *info)
-{
-    return fit_from(data, &(struct fit_call){.form = form}, arena, ret, info);
-}
-
 enum err ets_auto(const struct ets_data *data, struct arena *arena, struct ets *ret,
                   struct err_info *info)
 {
     static const char errors[] = "AM", seasons[] = "NAM";
     struct ets trial = {0};
     double best = NUM_INFINITY;
-    bool last = false; /* `trial` is the fit of the form before */
     bool seasonal = data->m > 1 && data->m <= STATE_SEASON_MAX && data->n >= 2 * data->m + 6;
     bool any = false;
     for (int i = 0; i < 2 * 3 * 3 && (!any || effort_left(data->effort)); i++) {
@@ -522,13 +477,7 @@ enum err ets_auto(const struct ets_data *data, struct arena *arena, struct ets *
             continue;
         }
         struct err_info why;
-        /* multiplied errors come right behind added ones of the same form, and are fitted nearly alike */
-        bool near = last && form.error == 'M' && form.season == 'N';
-        struct ets start = trial;
-        struct fit_call call = {.form = &form, .like = &start};
-        last = near && fit_from(data, &call, arena, &trial, &why) == ERR_OK;
-        last = last || ets_fit(data, &form, arena, &trial, &why) == ERR_OK;
-        if (!last) {
+        if (ets_fit(data, &form, arena, &trial, &why) != ERR_OK) {
             continue;
         }
         if (!any || trial.aicc < best) {
