@@ -11,7 +11,7 @@
 
 static void print_option_name(FILE *to, const struct cli_option *option, int width)
 {
-    char text[96];
+    char text[256];
     char letter[8] = "    ";
     if (option->letter != 0) {
         IGNORE_RESULT(snprintf(letter, sizeof(letter), "-%c, ", option->letter)); /* fits */
@@ -20,6 +20,9 @@ static void print_option_name(FILE *to, const struct cli_option *option, int wid
                            option->kind == CLI_FLAG ? "" : " ",
                            option->kind == CLI_FLAG ? "" : option->value)); /* fits: table */
     PRINT(to, "  %-*s", width, text);
+    if (strlen(text) >= (size_t)width) { /* its help begins below, where the others' does */
+        PRINT(to, "\n  %*s", width, "");
+    }
 }
 
 static void print_verb_help(FILE *to, const struct cli_verb *verb)

@@ -107,9 +107,14 @@ void forecast_tell(const struct forecast_result *result)
     const struct online_report *report = result->report;
     const struct online_point *last = &report->point[report->point_count - 1];
     if (last->basis == ONLINE_FEW_SAMPLES || last->basis == ONLINE_NOTHING) {
-        TELL("shadowcast: %d values are too few for a model (%d are the least): the last value, "
-             "with the errors that repeating it had\n",
-             result->series->n - report->missing, ONLINE_FEW);
+        int known = result->series->n - report->missing;
+        if (known < ONLINE_FEW) {
+            TELL("shadowcast: %d values are too few for a model (%d are the least)", known,
+                 ONLINE_FEW);
+        } else {
+            TELL("shadowcast: no model can be fitted to these %d values", known);
+        }
+        TELL(": the last value, with the errors that repeating it had\n");
         return;
     }
     TELL("shadowcast: season of %d steps%s\n", report->season,

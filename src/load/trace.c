@@ -121,12 +121,18 @@ static enum err row_parse(const struct trace_file *file, int32_t row, struct str
                        file->name, row, (int)(time.len < 40 ? time.len : 40), time.ptr);
     }
     struct str value = str_trim(rest);
-    if (rest.ptr == NULL || !value_parse(value, &ret_row->value) || ret_row->value < file->least) {
+    if (rest.ptr == NULL) {
+        return err_set(info, ERR_PARSE,
+                       "%s:%d:%td: the row has no second column; write ',' behind the time, and "
+                       "nothing after it where none was observed",
+                       file->name, row, time.len + 2);
+    }
+    if (!value_parse(value, &ret_row->value) || ret_row->value < file->least) {
         return err_set(info, ERR_PARSE,
                        "%s:%d:%td: '%.*s' is no value; write a number%s, or nothing where none "
                        "was observed",
                        file->name, row, time.len + 2, (int)(value.len < 40 ? value.len : 40),
-                       value.ptr != NULL ? value.ptr : "", isfinite(file->least) ? " >= 0" : "");
+                       value.ptr, isfinite(file->least) ? " >= 0" : "");
     }
     return ERR_OK;
 }

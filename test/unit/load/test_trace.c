@@ -43,6 +43,8 @@ TEST(trace_errors_name_row_and_column)
         {"timestamp,value\n2018-04-25T00:00:00Z,-1\n", "t.csv:2:22:"},
         {"timestamp,value\n2018-04-25T00:00:00Z,nan\n", "t.csv:2:22:"},
         {"timestamp,value\n2018-04-25T00:00:00Z\n", "t.csv:2:22:"},
+        {"timestamp,value\n2018-04-25T00:00:00Z,1\n2018-04-25T00:01:00Z\n",
+         "t.csv:3:22: the row has no second column"},
         {"timestamp,value\n2018-04-25T00:01:00Z,1\n2018-04-25T00:00:00Z,1\n", "t.csv:3:1:"},
         {"timestamp,value\n2018-04-25T00:00:00Z,1\n2018-04-25T00:00:00Z,1\n", "t.csv:3:1:"},
         {"timestamp,value\n2018-04-25T00:00:00Z,1\n2018-04-25T00:01:00Z,1\n"
