@@ -7,13 +7,14 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "control/manager_priv.h"
 #include "control/monitor.h"
 #include "control/shadows_priv.h"
 
 enum { WATCHED_FIRST = 64 };
 #define BUDGET_STEP 0.05 /* of a budget: smaller changes are not told */
 #define GUARD_NS    1000000000LL
-#define QUIET_NS    (600 * 1000000000LL) /* between two automatic shadows of a partition */
+#define QUIET_NS    (600 * 1000000000LL) /* between two automatic shadows of a partition; the load's */
 
 void shadows_watch_init(struct control *control)
 {
@@ -97,6 +98,12 @@ static void forget_unseen(struct shadow_watch *watch)
     watch->part_count = kept;
 }
 
+/* Settings are of the load's time, as the manager's are; a shadow lives in the wall's. */
+static int64_t duration_of(const struct control *control, const struct shadowing *shadowing)
+{
+    return shadow_duration_wall_ns(control, (double)shadowing->settings.duration_ns * 1e-9);
+}
+
 /* Casts one of its own accord; a refusal is an event, not a failure. */
 static void cast(struct control *control, struct shadowing *shadowing, int32_t stage,
                  const struct partition_place *place, enum life_cause cause)
@@ -104,7 +111,7 @@ static void cast(struct control *control, struct shadowing *shadowing, int32_t s
     struct err_info info;
     struct shadow_order order = {.cause = cause,
                                  .percent = shadowing->settings.percent,
-                                 .duration_ns = shadowing->settings.duration_ns,
+                                 .duration_ns = duration_of(control, shadowing),
                                  .adaptive = true};
     memcpy(order.store, shadowing->store, sizeof(shadowing->store));
     struct shadow_entry *entry = shadow_entry_new(control, NULL);
@@ -157,16 +164,16 @@ static void look_at_part(struct control *control, const struct monitored *part)
                                .forecast = (double)NAN}; /* on forecasts the core casts itself */
     watched->seen = true;
     if (shadowing == NULL || place == NULL || !part->running ||
-        !shadow_trigger_look(&watched->trigger, &shadowing->settings, &load, control->now_ns,
+        !shadow_trigger_look(&watched->trigger, &shadowing->settings, &load, core_now_ns(control),
                              &cause)) {
         return;
     }
-    shadow_trigger_rest(&watched->trigger, control->now_ns,
+    shadow_trigger_rest(&watched->trigger, core_now_ns(control),
                         shadowing->settings.duration_ns + QUIET_NS);
     char id[PARTITION_ID_MAX];
     const struct stage_plan *plan = node_runtime_stage(control->runtime, part->stage)->plan;
     partition_id_text(id, plan->pipeline, plan->name, part->shard, part->group_lo, part->group_hi);
-    int64_t until_ns = control->now_ns + shadowing->settings.duration_ns;
+    int64_t until_ns = control->now_ns + duration_of(control, shadowing);
     if (shadows_find_cast(&control->shadows, id) == NULL && /* else that one answers as well */
         shadows_find_ending(&control->shadows, id, until_ns) == NULL) {
         cast(control, shadowing, part->stage, place, cause);

@@ -20,7 +20,7 @@ static const double least_gain = 0.03;
 static const int32_t stretches_least = 8;
 
 static const int64_t useless_ns = 86400 * INT64_C(1000000000);
-static const int64_t give_up_after_ns = 120 * INT64_C(1000000000);
+#define GIVE_UP_S 120.0 /* of the load's time: refused for so long, a cast is not to be had */
 
 bool tuner_follows(enum tuner_state from, enum tuner_state to)
 {
@@ -196,7 +196,7 @@ static void begin_round(struct control *control, struct tuner *tuner,
         return;
     }
     tuner->at = 0;
-    tuner->give_up_ns = control->now_ns + give_up_after_ns;
+    tuner->give_up_ns = control->now_ns + shadow_duration_wall_ns(control, GIVE_UP_S);
     enter(tuner, TUNER_TRYING);
 }
 
@@ -314,7 +314,7 @@ static void wait_for_candidate(struct control *control, struct tuner *tuner)
         return;
     }
     tuner->candidate = 0;
-    tuner->give_up_ns = control->now_ns + give_up_after_ns;
+    tuner->give_up_ns = control->now_ns + shadow_duration_wall_ns(control, GIVE_UP_S);
     if (entry != NULL) {
         judge(control, tuner, entry);
     } else {

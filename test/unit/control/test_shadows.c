@@ -94,6 +94,7 @@ static void kill_control(void)
 
 static int64_t commit_delay_ns = 2000000; /* how long a commit is on its way */
 static const char *objective = "2s";
+static const char *manager = "{interval: 1s, mode: observe}";
 static unsigned long long seed_more;
 
 static void begin_costly(const char *shadowing, int64_t step_cost_ns)
@@ -104,13 +105,13 @@ static void begin_costly(const char *shadowing, int64_t step_cost_ns)
     int n = snprintf(
         text, sizeof(text),
         "version: 1\nnodes: {count: 1, max: 2, lanes: 2}\n"
-        "manager: {interval: 1s, mode: observe}\n"
+        "manager: %s\n"
         "streams:\n  in: {shards: 1}\n  out: {shards: 1}\n"
         "pipelines:\n  p:\n    commit: 20ms\n    objective: %s\n    shadowing: %s\n    stages:\n"
         "      - {name: s, from: in, chain: [{parse: {name: j, format: json, fields: "
         "{user: string, n: int}}}, {filter: {name: f, where: 'n >= 0'}}, {window: "
         "{name: w, tumbling: 1s, out: {c: count}}}], to: out}\n",
-        objective, shadowing);
+        manager, objective, shadowing);
     CHECK(n > 0 && n < (int)sizeof(text));
     thing_count = call_count = 0;
     fed = 0;
@@ -341,6 +342,25 @@ TEST(a_sustained_threshold_casts_one_shadow)
     EXPECT_INT(sent(list), ERR_OK);
     EXPECT_INT(list->request.rows.count, 1);
     EXPECT_STR(((const struct shadow_row *)list->request.rows.rows)->state, STR("ended"));
+    end();
+}
+
+TEST(thresholds_of_a_replay_count_in_the_load_s_time)
+{
+    manager = "{interval: 20s, time_scale: 20, mode: observe}";
+    begin_costly("{threshold: 5%, sustain: 40s, duration: 5m, percent: 50}", 1000000);
+    manager = "{interval: 1s, mode: observe}";
+    struct control_rows rows = {0};
+    int64_t begun_ns = world_now_ns(world);
+    for (int i = 0; i < 40 && rows.count == 0; i++) {
+        feed(4);
+        struct call *list = prepare(CONTROL_SHADOW_LIST);
+        EXPECT_INT(sent(list), ERR_OK);
+        rows = list->request.rows;
+    }
+    EXPECT_INT(rows.count, 1);
+    EXPECT(world_now_ns(world) - begun_ns < 20 * SECOND_NS); /* of the wall it would be 40 */
+    EXPECT_NEAR(((const struct shadow_row *)rows.rows)->duration_seconds, 15, 0.001);
     end();
 }
 
