@@ -29,6 +29,7 @@ enum {
     FIDELITY_A_MS = 5, // records a millisecond of event time
     FIDELITY_YAML_MAX = 1024,
     FIDELITY_PERCENT = 10,
+    FIDELITY_SPAN_MAX_MS = 10000,
     FIDELITY_WORKLOADS = 3,
     FIDELITY_SKEWS = 3,
     FIDELITY_QUESTIONS = 3,
@@ -47,8 +48,10 @@ enum {
 enum question { QUESTION_SETTING, QUESTION_HALF, QUESTION_RATE };
 
 static const char *const QUESTIONS[] = {"another setting", "half the range", "full rate"};
-static const int64_t WARM[] = {40000, 60000, 60000}; // records before anything is measured
-static const int64_t RECORDS[] = {160000, 240000, 240000};
+// Records: where shadows open; where measuring begins, when also windows of a candidate that began without state are full; all.
+static const int64_t WARM[] = {60000, 60000, 60000};
+static const int64_t MEASURE[] = {120000, 64000, 64000};
+static const int64_t RECORDS[] = {240000, 240000, 240000};
 static const double SKEWS[] = {0.5, 1.0, 1.5};
 
 static const char *const CHAINS[] = {
@@ -212,7 +215,7 @@ static enum err open_side(struct fidelity *f, enum side side, struct err_info *i
     shadow_run_init(run);
     run->feed = f->run.feed; // the same bytes; its place is its own
     enum err err = open_run(run, chain, side == SIDE_HALF ? 2 : 1, info);
-    err = err == ERR_OK ? append_up_to(run, WARM[f->workload], true, info) : err;
+    err = err == ERR_OK ? append_up_to(run, MEASURE[f->workload], true, info) : err;
     if (err == ERR_OK) {
         shadow_run_wait(run);
     }
@@ -242,11 +245,11 @@ static enum err really(struct fidelity *f, struct stretch ret_stretches[SIDE_COU
             shadow_run_look(&f->sides[opened], &before[opened]);
         }
     }
-    int64_t slices = (RECORDS[f->workload] - WARM[f->workload]) / FIDELITY_SLICE;
+    int64_t slices = (RECORDS[f->workload] - MEASURE[f->workload]) / FIDELITY_SLICE;
     for (int64_t k = 0; k < slices && err == ERR_OK; k++) {
         for (int i = 0; i < SIDE_COUNT && err == ERR_OK; i++) {
             enum side side = (enum side)((k + i) % SIDE_COUNT);
-            err = run_slice(f, side, WARM[f->workload] + (k + 1) * FIDELITY_SLICE, info);
+            err = run_slice(f, side, MEASURE[f->workload] + (k + 1) * FIDELITY_SLICE, info);
         }
     }
     for (int i = 0; i < SIDE_COUNT && err == ERR_OK; i++) {
@@ -310,6 +313,7 @@ static enum err start_twins(struct fidelity *f, struct err_info *info)
             .backlog_wait_ns = FIDELITY_GATHER_NS,
             .warm_until = {0, 0},
             .warm_batches = 8,
+            .warm_span_ms_max = FIDELITY_SPAN_MAX_MS,
         };
         if (!heavy || f->heavy.heavy_count > 0) {
             err = shadow_run_start_shadow(&f->run, &spec, info);
@@ -397,6 +401,10 @@ static enum err predict(struct fidelity *f, struct answer answers[FIDELITY_QUEST
     if (err == ERR_OK) {
         shadow_run_wait(&f->run);
         err = start_twins(f, info);
+    }
+    err = err == ERR_OK ? append_up_to(&f->run, MEASURE[f->workload], true, info) : err;
+    if (err == ERR_OK) {
+        shadow_run_wait(&f->run);
         shadow_run_look(&f->run, &before);
     }
     err = err == ERR_OK ? append_up_to(&f->run, RECORDS[f->workload], true, info) : err;

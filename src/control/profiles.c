@@ -64,24 +64,43 @@ static void add_groups(struct shadow_run *run)
     }
 }
 
+/* What came of offsets [at << shift, (at + 1) << shift), shift being the groups' own or larger; false: not all of it is
+ * there. The first and the last group may be cut short. */
+static bool stretch_of(const struct shadow_groups *groups, int64_t at, int32_t shift,
+                       struct shadow_group *ret_sum)
+{
+    int64_t first = (at << (shift - groups->shift)) - groups->first;
+    int64_t end = ((at + 1) << (shift - groups->shift)) - groups->first;
+    if (first < 1 || end >= groups->count) {
+        return false;
+    }
+    *ret_sum = (struct shadow_group){0};
+    for (int64_t g = first; g < end; g++) {
+        const struct shadow_group *group = &groups->group[g];
+        ret_sum->rows += group->rows;
+        ret_sum->work_ns += group->work_ns;
+        ret_sum->heavy_rows += group->heavy_rows;
+    }
+    return true;
+}
+
 void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *baseline,
                   const double heavy_ns[2], struct twin_looks *twins)
 {
-    if (own->shift != baseline->shift) {
-        return; /* one has joined its groups, the other will at its next */
-    }
-    for (int32_t g = 1; g + 1 < own->count; g++) {
-        int64_t at = own->first + g - baseline->first;
-        if (at < 1 || at + 1 >= baseline->count) {
+    /* One that began earlier, or has joined its groups first, has larger ones. */
+    int32_t shift = own->shift > baseline->shift ? own->shift : baseline->shift;
+    int64_t end = (own->first + own->count) >> (shift - own->shift);
+    struct shadow_group a, b;
+    for (int64_t at = own->first >> (shift - own->shift); at < end; at++) {
+        if (!stretch_of(own, at, shift, &a) || !stretch_of(baseline, at, shift, &b)) {
             continue;
         }
-        const struct shadow_group *a = &own->group[g], *b = &baseline->group[at];
-        double heavy = heavy_ns != NULL ? (double)a->heavy_rows : 0;
-        double base_heavy = heavy_ns != NULL ? (double)b->heavy_rows : 0;
+        double heavy = heavy_ns != NULL ? (double)a.heavy_rows : 0;
+        double base_heavy = heavy_ns != NULL ? (double)b.heavy_rows : 0;
         double heavy_cpu = heavy_ns != NULL ? heavy * heavy_ns[0] : 0;
         double base_heavy_cpu = heavy_ns != NULL ? base_heavy * heavy_ns[1] : 0;
-        twin_add(twins, (double)a->rows - heavy, (double)a->work_ns - heavy_cpu,
-                 (double)b->rows - base_heavy, (double)b->work_ns - base_heavy_cpu);
+        twin_add(twins, (double)a.rows - heavy, (double)a.work_ns - heavy_cpu,
+                 (double)b.rows - base_heavy, (double)b.work_ns - base_heavy_cpu);
     }
 }
 

@@ -6,7 +6,6 @@
 #include "control/shadows_priv.h"
 
 #define BURST_LOOK_NS  1000000000LL
-#define BURST_MAX_NS   (60 * 1000000000LL) /* keys that have become rare are not waited for */
 #define BURST_QUIET_NS (60 * 1000000000LL) /* between two, at least */
 enum { BURSTS_A_LIFE = 4 };
 

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "control/shadows_priv.h"
 
-enum { BURST_RECORDS = 32768 };
+enum {
+    BURST_RECORDS = 32768,
+    WARM_PART = 5 /* of its time a side may wait until its windows are full */
+};
 
 static struct shadow_lane *lane_of(const struct control *control)
 {
@@ -88,6 +91,9 @@ void shadow_side_open(struct control *control, struct shadow_entry *entry, int i
     if (order->feed == SHADOW_BACKLOG && !order->candidate && !subject) {
         spec->feed = SHADOW_FOLLOW; /* what it costs as records come */
     }
+    double scale = control->config->manager.time_scale;
+    double wait_ns = (double)(burst ? BURST_MAX_NS : entry->life.duration_ns) / WARM_PART;
+    spec->warm_span_ms_max = (int64_t)(wait_ns * scale / 1e6); /* the load's time */
     if (burst) {
         spec->records_max = BURST_RECORDS;
     } else {

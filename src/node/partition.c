@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -132,6 +133,11 @@ static void remember_dropped(struct partition *part, struct str raw_key, struct 
     }
     day->keys[day->key_count++] =
         (struct str){arena_dup(&day->arena, raw_key.ptr, raw_key.len), raw_key.len};
+}
+
+bool partition_dropped_state(const struct partition *part)
+{
+    return part->second_day != NULL && part->second_day->key_count > 0;
 }
 
 /* --- life --- */
@@ -315,9 +321,10 @@ enum err partition_begin(struct partition *part, int64_t now_ns, struct err_info
     if (part->second_day != NULL && part->second_day->lost > 0 && !part->stage->drop_state) {
         return err_set(
             info, ERR_NEEDS_OPERATOR,
-            "state of the earlier chain cannot go on (%d differences): %s; ask for it to be "
-            "dropped, or give the stage another name",
-            part->second_day->lost, part->second_day->text);
+            "state of the earlier chain cannot go on; ask for it to be dropped (drop_state), or give "
+            "the stage another name; %d differences: %.*s",
+            part->second_day->lost, (int)strcspn(part->second_day->text, "\n"),
+            part->second_day->text);
     }
     const struct stage_plan *plan = part->stage->plan;
     for (int32_t i = 0; i < plan->input_count; i++) {

@@ -196,6 +196,9 @@ void partition_fail(struct partition *part, const struct err_info *info);
 /* Its input has ended, everything is emitted. */
 bool partition_ended(const struct partition *part);
 
+/* It was restored without state that its chain cannot continue (stage->drop_state). */
+bool partition_dropped_state(const struct partition *part);
+
 /* Largest event time up to which its inputs are complete; ret_idle: all of them are idle. */
 int64_t partition_watermark(struct partition *part, bool *ret_idle);
 

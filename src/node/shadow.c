@@ -11,7 +11,8 @@
  *   from                to         by
  *   OPENING             WARMING    its partitions run
  *   OPENING             ENDED      they cannot: the same error as often as SHADOW_REOPENS_MAX, or one that will not pass
- *   WARMING             MEASURING  where the primary was is reached and warm_batches more are through
+ *   WARMING             MEASURING  where the primary was is reached, windows are full (of a candidate that dropped state)
+ *                                  and warm_batches more are through
  *   WARMING, MEASURING  PAUSED     asked; back when asked again
  *   any but ENDED       OPENING    shadow_reopen: another sample, too far behind, what it wanted was trimmed
  *   any but ENDED       ENDED      shadow_finish
@@ -212,6 +213,14 @@ static bool is_cold(const struct shadow *shadow)
     return keeps && m->restored_entries == 0 && m->begin_offset[0] > 0;
 }
 
+/* Event time until its windows are full, if it is one that waits for that. */
+static int64_t span_to_fill(const struct shadow *shadow)
+{
+    int64_t span_ms = stage_plan_span_ms(shadow->stage->plan);
+    bool waits = partition_dropped_state(shadow->part) && span_ms <= shadow->spec.warm_span_ms_max;
+    return waits ? span_ms : 0;
+}
+
 /* Its partitions run: it is WARMING, or PAUSED if that was asked for meanwhile. */
 static void opened(struct shadow *shadow, int64_t now_ns)
 {
@@ -235,6 +244,8 @@ static void opened(struct shadow *shadow, int64_t now_ns)
     shadow->caught_up = shadow->warm = shadow->gathering = false;
     shadow->warm_left =
         shadow->spec.warm_batches > 0 ? shadow->spec.warm_batches : SHADOW_WARM_BATCHES;
+    shadow->warm_span_ms = span_to_fill(shadow);
+    shadow->warm_from_ms = TIME_NONE;
     shadow->reopens = 0;
     shadow->measuring = false;
     set_state(shadow, shadow->paused ? SHADOW_PAUSED : SHADOW_WARMING);

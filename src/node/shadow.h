@@ -76,8 +76,11 @@ struct shadow_spec {
     /* Opens from the same commit as that shadow of this lane, with the same range and sample; with KEEP_RESULTS on both,
      * their results are compared. 0: none. */
     uint64_t partner;
-    int64_t warm_until[2];   /* offset of each input where the primary was; < 0: the shard's end */
-    int32_t warm_batches;    /* after that; 0: 16 */
+    int64_t warm_until[2]; /* offset of each input where the primary was; < 0: the shard's end */
+    int32_t warm_batches;  /* after that; 0: 16 */
+    /* A candidate that had to drop state warms until its windows are full, if they need no more event time than this; a
+     * longer one is measured as it is: cold. 0: as it is */
+    int64_t warm_span_ms_max;
     int64_t records_max;     /* own records measured, then it ends as DONE: a burst. 0: no limit */
     int64_t backlog_records; /* BACKLOG: of the shard, gathered before each drain; 0: 65536 */
     int64_t backlog_wait_ns; /* BACKLOG: or when it has waited so long; 0: 2 s */
@@ -164,7 +167,9 @@ struct shadow_measures {
     char problem[ERR_TEXT_MAX]; /* why it ended, or waits; empty otherwise */
     uint32_t
         generation; /* 1, 2, ...: rises with every reopening; all below speaks of the present one (W2) */
-    bool cold; /* a stage with state, records before the commit, and no state of the sampled keys */
+    bool
+        cold; /* a stage with state, records before the commit, and no state of the sampled keys; not if its windows have
+                * filled since */
     bool catching_up; /* behind by more than one read */
     int64_t opened_ns, measuring_ns,
         now_ns;        /* lane's clock: restored; MEASURING since (0: not yet) */

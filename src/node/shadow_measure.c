@@ -276,12 +276,39 @@ static bool caught_up(const struct shadow *shadow)
     return true;
 }
 
+/* What its windows hold is what they would if it had run for long. */
+static bool windows_full(struct shadow *shadow)
+{
+    bool idle;
+    if (shadow->warm_span_ms == 0) {
+        return true;
+    }
+    int64_t low = partition_watermark(shadow->part, &idle);
+    if (shadow->warm_from_ms == TIME_NONE) {
+        shadow->warm_from_ms = low;
+    }
+    if (low == TIME_NONE || low - shadow->warm_from_ms < shadow->warm_span_ms) {
+        return false;
+    }
+    shadow->warm_span_ms = 0;
+    shadow->meter->m.cold = false;
+    return true;
+}
+
+/* What is compared begins to be measured together. */
+static bool partner_full(const struct shadow *shadow)
+{
+    const struct shadow *partner = shadow_partner(shadow);
+    return partner == NULL || (partner->state != SHADOW_OPENING && partner->warm_span_ms == 0);
+}
+
 static void warm_step(struct shadow *shadow, const struct gain *gain)
 {
     shadow->meter->m.warm_records += gain->rows;
     if (gain->rows > 0 && !shadow->warm) {
         shadow->caught_up = shadow->caught_up || caught_up(shadow);
-        shadow->warm_left -= shadow->caught_up;
+        bool full = windows_full(shadow) && partner_full(shadow);
+        shadow->warm_left -= shadow->caught_up && full;
         shadow->warm = shadow->warm_left <= 0;
     }
 }

@@ -83,6 +83,10 @@ struct stage_plan {
     uint64_t text_hash; /* hash64 of it */
 };
 
+/* Event time after which a chain that began without state works as one that has run for long: the sum of what its operators
+ * reach back over. 0: none of them says. */
+int64_t stage_plan_span_ms(const struct stage_plan *plan);
+
 enum shadow_store_kind { SHADOW_STORE_MEMORY, SHADOW_STORE_REDIS, SHADOW_STORE_MEMCACHED };
 
 /* One `shadow_stores:` entry; "memory" is there without being configured. Texts but the name end with 0; those that are

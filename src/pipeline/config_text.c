@@ -98,6 +98,16 @@ void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape
     }
 }
 
+int64_t stage_plan_span_ms(const struct stage_plan *plan)
+{
+    int64_t span_ms = 0;
+    for (int32_t i = 0; i < plan->operator_count; i++) {
+        int64_t more = plan->operators[i]->span_ms;
+        span_ms = span_ms > INT64_MAX - more ? INT64_MAX : span_ms + more;
+    }
+    return span_ms;
+}
+
 static int32_t find_space(const struct stage_shape *shape, struct str name)
 {
     for (int32_t i = 0; i < shape->space_count; i++) {

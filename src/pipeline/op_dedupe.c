@@ -96,6 +96,7 @@ static enum err dedupe_compile(struct compile_context *ctx, struct operator_plan
     plan->schema = *ctx->in[0];
     plan->value_intact = ctx->value_intact;
     plan->column_from = operator_columns_kept(ctx->arena, ctx->in[0]);
+    plan->span_ms = within != NULL ? dedupe->within_ms : 0;
     plan->compiled = dedupe;
     return ERR_OK;
 }

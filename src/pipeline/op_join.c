@@ -176,6 +176,7 @@ static enum err join_compile(struct compile_context *ctx, struct operator_plan *
         return err;
     }
     declare_spaces(ctx, plan, join);
+    plan->span_ms = join->kind == JOIN_WITHIN ? join->within_ms : 0;
     plan->compiled = join;
     return ERR_OK;
 }

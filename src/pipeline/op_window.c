@@ -202,6 +202,7 @@ static enum err window_compile(struct compile_context *ctx, struct operator_plan
     }
     window->block_panes = window->kind == WINDOW_HOPPING ? window_block_panes(window) : 0;
     declare_spaces(ctx, plan, window);
+    plan->span_ms = window->kind == WINDOW_SESSION ? window->gap_ms : window->size_ms;
     plan->compiled = window;
     return ERR_OK;
 }

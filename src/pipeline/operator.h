@@ -62,6 +62,9 @@ struct operator_plan {
     int knob_count;
     struct knob knobs[KNOBS_MAX];
     int space_count; /* state it keeps: names and schemas, for "the second day" */
+    /* Event time that a window, a gap between records of one session, or a match reaches back over; 0: it keeps no state, or
+     * state without such an end. */
+    int64_t span_ms;
     struct state_space_options spaces[OPERATOR_STATE_SPACES_MAX];
     void *compiled; /* the type's own, in the arena */
 };

@@ -220,6 +220,12 @@ void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape
     }
 }
 
+int64_t stage_plan_span_ms(const struct stage_plan *plan)
+{
+    (void)plan;
+    return 0;
+}
+
 int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
                             char *text, ptrdiff_t cap)
 {

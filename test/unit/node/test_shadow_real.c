@@ -262,6 +262,52 @@ TEST(candidate_that_cannot_continue_the_state_says_so_or_starts_cold)
     real_end(&real);
 }
 
+TEST(candidate_without_state_is_measured_when_its_windows_are_full_and_its_baseline_with_it)
+{
+    static struct real real;
+    static struct stage candidate;
+    struct err_info info = {0};
+    real_start(&real, CLICKS);
+    produce(&real, "clicks", 2, 10);
+    EXPECT(rig_run_quiet(&real.rig));
+    const struct stage *stage = node_runtime_stage(real.rig.runtime, 0);
+    EXPECT_INT(
+        shadow_candidate_stage(stage, plan_of(&real.arena, OTHER_STATE), true, &candidate, &info),
+        ERR_OK);
+    struct shadow_spec spec = spec_of(1, 0);
+    spec.warm_span_ms_max = 1000; /* as long as the window */
+    open_shadow(&real, &spec);
+    spec.id = 2;
+    spec.partner = 1;
+    spec.candidate = &candidate;
+    open_shadow(&real, &spec);
+    spec.id = 3;
+    spec.partner = 0;
+    spec.warm_span_ms_max = 999; /* too long for it */
+    open_shadow(&real, &spec);
+    produce(&real, "clicks", 2, 2); /* 560 ms */
+    EXPECT(rig_run_quiet(&real.rig));
+    look(&real, 1);
+    EXPECT_INT(measures.state, SHADOW_WARMING);
+    look(&real, 2);
+    EXPECT_INT(measures.state, SHADOW_WARMING);
+    EXPECT(measures.cold);
+    look(&real, 3);
+    EXPECT_INT(measures.state, SHADOW_MEASURING);
+    produce(&real, "clicks", 2, 30);
+    EXPECT(rig_run_quiet(&real.rig));
+    look(&real, 2);
+    EXPECT_INT(measures.state, SHADOW_MEASURING);
+    EXPECT(!measures.cold && measures.warm_records > 1000 / 7 && measures.work.rows_in > 0);
+    int64_t warm = measures.warm_records;
+    look(&real, 1);
+    EXPECT_INT(measures.state, SHADOW_MEASURING);
+    EXPECT(measures.warm_records > warm / 2);
+    look(&real, 3);
+    EXPECT(measures.cold);
+    real_end(&real);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {a: {shards: 1, time: {out_of_order: 0s}}, b: {shards: 1, time: {out_of_order: 0s}}, "

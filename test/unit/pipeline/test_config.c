@@ -150,6 +150,23 @@ TEST(normalised_text_is_the_same_for_the_same_meaning)
     arena_release(&arena);
 }
 
+TEST(a_chain_says_after_how_much_event_time_it_is_as_one_that_has_run_for_long)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 26);
+    EXPECT_INT(stage_plan_span_ms(stage_of(&arena, "[{filter: {where: \"true\"}}]")), 0);
+    EXPECT_INT(stage_plan_span_ms(stage_of(&arena, "[{dedupe: {}}]")), 0);
+    EXPECT_INT(
+        stage_plan_span_ms(stage_of(
+            &arena, "[{dedupe: {within: 3s}}, {window: {hopping: {size: 10s, slide: 2s}, out: {n: "
+                    "count}}}]")),
+        13000);
+    EXPECT_INT(
+        stage_plan_span_ms(stage_of(&arena, "[{window: {session: {gap: 5s}, out: {n: count}}}]")),
+        5000);
+    arena_release(&arena);
+}
+
 TEST(the_second_day_keeps_state_of_the_same_name_and_schema)
 {
     struct arena arena;
