@@ -115,7 +115,6 @@ static struct output *side_output(struct chain_out *out, struct output_rows *row
         .value = ARENA_NEW_ARRAY(out->arena, struct str, cap),
         .headers = ARENA_NEW_ARRAY(out->arena, struct str, cap),
         .time_ms = ARENA_NEW_ARRAY(out->arena, int64_t, cap),
-        .hash = ARENA_NEW_ARRAY(out->arena, uint64_t, cap),
         .header_count = ARENA_NEW_ARRAY(out->arena, int32_t, cap),
     };
     struct output *output = output_new(out, kind);
@@ -123,7 +122,6 @@ static struct output *side_output(struct chain_out *out, struct output_rows *row
     output->value = rows->value;
     output->headers = rows->headers;
     output->time_ms = rows->time_ms;
-    output->hash = rows->hash;
     output->header_count = rows->header_count;
     return output;
 }
@@ -189,7 +187,6 @@ static void side_row(struct operator_env *env, struct output_rows *rows, enum ou
     rows->key[at] = batch->key[row];
     rows->value[at] = batch->value[row];
     rows->time_ms[at] = batch->time_ms[row];
-    rows->hash[at] = batch->hash[row];
     rows->headers[at] = (struct str){block, end - block};
     rows->header_count[at] = count;
 }
@@ -217,7 +214,6 @@ static const struct operator_plan *last_plan(const struct chain *chain)
 struct main_rows {
     struct str *key, *value, *headers;
     int64_t *time_ms, *stamp_ms;
-    uint64_t *hash;
     int32_t *header_count;
 };
 
@@ -227,7 +223,6 @@ static void copy_parts(const struct batch *batch, const struct main_rows *to, in
         int32_t row = batch->sel[k];
         to->key[at + k] = batch->key[row];
         to->time_ms[at + k] = batch->time_ms[row];
-        to->hash[at + k] = batch->hash[row];
         if (to->stamp_ms != NULL) {
             to->stamp_ms[at + k] = batch->stamp_ms != NULL ? batch->stamp_ms[row] : STAMP_NONE;
         }
@@ -256,7 +251,6 @@ static void emit(struct chain *chain, const struct batch_list *list, struct chai
         .key = arena_new_raw(arena, total, sizeof(struct str)),
         .value = arena_new_raw(arena, total, sizeof(struct str)),
         .time_ms = arena_new_raw(arena, total, sizeof(int64_t)),
-        .hash = arena_new_raw(arena, total, sizeof(uint64_t)),
         .stamp_ms = stamped ? arena_new_raw(arena, total, sizeof(int64_t)) : NULL,
         .headers = headed ? arena_new_raw(arena, total, sizeof(struct str)) : NULL,
         .header_count = headed ? arena_new_raw(arena, total, sizeof(int32_t)) : NULL,
@@ -280,7 +274,6 @@ static void emit(struct chain *chain, const struct batch_list *list, struct chai
     output->key = to.key;
     output->value = to.value;
     output->time_ms = to.time_ms;
-    output->hash = to.hash;
     output->stamp_ms = to.stamp_ms;
     output->headers = to.headers;
     output->header_count = to.header_count;

@@ -31,7 +31,6 @@ struct output {
     const struct str *value;
     const int64_t *time_ms;
     const int64_t *stamp_ms;     /* NULL: none has one */
-    const uint64_t *hash;        /* of the key */
     const struct str *headers;   /* NULL: none */
     const int32_t *header_count; /* with headers */
 };
@@ -44,7 +43,6 @@ struct output_rows {
     int32_t cap;
     struct str *key, *value, *headers;
     int64_t *time_ms;
-    uint64_t *hash;
     int32_t *header_count;
 };
 

@@ -276,10 +276,13 @@ void config_follow_use(struct stage_plan *stage)
     }
     const struct operator_plan *last = stage->operators[stage->operator_count - 1];
     uint64_t used[2] = {last->value_intact ? 0 : UINT64_MAX, 0};
+    bool hash_used = false; // outputs go without
     for (int32_t i = stage->operator_count - 1; i >= 0; i--) {
         /* Built here a moment ago; const only for those who come later. */
         struct operator_plan *plan = (struct operator_plan *)(uintptr_t)stage->operators[i];
         plan->columns_used = used[plan->input];
+        plan->hash_used = hash_used;
+        hash_used = plan->type->reads_hash || (hash_used && !plan->key_changed);
         used[plan->input] = needed_before(plan, used[plan->input]);
         if (plan->joins) {
             used[0] = used[1] = UINT64_MAX;

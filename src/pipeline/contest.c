@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/contest.h"
 
+#include <string.h>
+
 #include "pipeline/window.h"
 
 /* Beyond that the window rejects rows, each for itself. */
@@ -26,6 +28,36 @@ static bool find_steps(const struct batch *batch, int64_t grain_ms, int64_t *ret
     return true;
 }
 
+/* Whether all rows have one key, which then is one piece of memory, and one step: as when a stage re-keys by window. */
+static bool all_one(const struct batch *batch, const int64_t *start)
+{
+    const struct str *key = batch->key;
+    int32_t first = batch->sel[0];
+    uintptr_t differs = 0;
+    for (int32_t k = 1; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        differs |= ((uintptr_t)key[row].ptr ^ (uintptr_t)key[first].ptr) |
+                   (uintptr_t)(key[row].len ^ key[first].len) |
+                   (uintptr_t)(start[row] ^ start[first]);
+    }
+    return differs == 0;
+}
+
+static int32_t find_groups(struct contest_rows *rows, const struct batch *batch,
+                           const int64_t *start)
+{
+    struct state_rows all = {.sel = batch->sel,
+                             .count = batch->sel_count,
+                             .hash = batch->hash,
+                             .key = batch->key,
+                             .time = start};
+    if (!all_one(batch, start)) {
+        return row_groups_find(&rows->groups, &all, rows->first);
+    }
+    memset(rows->groups.of, 0, (size_t)batch->sel_count * sizeof rows->groups.of[0]);
+    return 1;
+}
+
 /* By what the larger of two is better. */
 static int64_t standing(const struct contest *contest, const int64_t *values, int32_t row)
 {
@@ -41,12 +73,7 @@ void contest_decide(const struct contest *contest, struct contest_rows *rows, st
     if (!find_steps(batch, contest->grain_ms, start)) {
         return;
     }
-    struct state_rows all = {.sel = batch->sel,
-                             .count = batch->sel_count,
-                             .hash = batch->hash,
-                             .key = batch->key,
-                             .time = start};
-    int32_t groups = row_groups_find(&rows->groups, &all, rows->first);
+    int32_t groups = find_groups(rows, batch, start);
     if (groups < 0) {
         return;
     }

@@ -236,6 +236,7 @@ static bool dedupe_advance(struct operator_instance *op, int64_t watermark_ms,
 
 const struct operator_type operator_dedupe = {
     .name = "dedupe",
+    .reads_hash = true,
     .compile = dedupe_compile,
     .open = dedupe_open,
     .close = dedupe_close,

@@ -357,6 +357,7 @@ static enum err flat_map_process(struct operator_instance *op, int input, struct
 
 const struct operator_type operator_flat_map = {
     .name = "flat_map",
+    .reads_hash = true,
     .compile = flat_map_compile,
     .open = flat_map_open,
     .close = flat_map_close,

@@ -530,6 +530,7 @@ static bool join_advance(struct operator_instance *op, int64_t watermark_ms,
 
 const struct operator_type operator_join = {
     .name = "join",
+    .reads_hash = true,
     .joins = true,
     .compile = join_compile,
     .open = join_open,

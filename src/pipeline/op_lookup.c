@@ -360,6 +360,7 @@ static enum err lookup_process(struct operator_instance *op, int input, struct b
 
 const struct operator_type operator_lookup = {
     .name = "lookup",
+    .reads_hash = true,
     .compile = lookup_compile,
     .open = lookup_open,
     .close = lookup_close,

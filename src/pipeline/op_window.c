@@ -301,6 +301,13 @@ struct cell window_scratch_cell(struct operator_instance *op)
 
 /* --- results --- */
 
+uint64_t window_key_hash(const struct operator_instance *op, struct str key)
+{
+    bool used =
+        op->plan->hash_used || op->window->aggregates.section_count != 0; // tails are found by it
+    return used ? hash64(key.ptr, key.len) : 0;
+}
+
 static void out_begin(struct window_out *out)
 {
     const struct schema *schema = &out->op->plan->schema;
@@ -406,6 +413,7 @@ void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t 
 
 const struct operator_type operator_window = {
     .name = "window",
+    .reads_hash = true,
     .compile = window_compile,
     .open = window_open,
     .close = window_close,

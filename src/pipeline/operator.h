@@ -58,6 +58,7 @@ struct operator_plan {
     uint64_t columns_read;
     const int16_t *column_from;
     uint64_t columns_used;
+    bool hash_used; /* somebody behind needs the hashes of its rows' keys; set by the loader */
     enum operator_effects effects;
     int knob_count;
     struct knob knobs[KNOBS_MAX];
@@ -88,7 +89,8 @@ struct operator_env {
 
 struct operator_type {
     const char *name;
-    bool joins; /* in a stage with two inputs it takes both */
+    bool joins;      /* in a stage with two inputs it takes both */
+    bool reads_hash; /* of its input's keys */
     enum err (*compile)(struct compile_context *ctx, struct operator_plan *plan);
     enum err (*open)(const struct operator_plan *plan, struct operator_env *env,
                      struct operator_instance **ret_op, struct err_info *info);

@@ -10,7 +10,8 @@
 
 enum {
     LISTED_TIMES_MAX = 256, /* buckets */
-    WALK_REFS = 64          /* looked at in one call */
+    WALK_REFS = 64,         /* looked at in one call */
+    FILTER_BITS_PER_REF = 8
 };
 
 /* --- buckets --- */
@@ -175,6 +176,7 @@ void ref_list_release(struct state_space *space)
     mem_free(space->list.buckets);
     mem_free(space->shown.entries);
     mem_free(space->shown.beside);
+    mem_free(space->beside.words);
 }
 
 /* --- what is listed --- */
@@ -252,6 +254,49 @@ static uint32_t beside_tag(const struct state_walk *walk)
     return table_tag(0, walk->time) ^ table_tag(0, walk->beside);
 }
 
+/* Empty, and with room for `refs` references. */
+static void filter_clear(struct tag_filter *filter, int64_t refs)
+{
+    enum { FIRST_WORDS = 64, WORD_BITS = 64 };
+    int64_t words = filter->word_count == 0 ? FIRST_WORDS : filter->word_count;
+    while (words * WORD_BITS < refs * FILTER_BITS_PER_REF) {
+        words *= 2;
+    }
+    if (words != filter->word_count) {
+        filter->words = mem_resize(filter->words, words, (ptrdiff_t)sizeof *filter->words);
+        filter->word_count = words;
+    }
+    memset(filter->words, 0, (size_t)words * sizeof *filter->words);
+    filter->noted = 0;
+}
+
+/* Takes up what is new in the bucket that the walk looks beside itself into. Few keys of streams that come and go are in both:
+ * a bit tells of nearly all others that there is nothing to fetch. */
+static void filter_follow(struct state_space *space, const struct state_walk *walk)
+{
+    const struct ref_list *list = &space->list;
+    struct tag_filter *filter = &space->beside;
+    int64_t id = walk->beside >> list->shift;
+    int32_t index = bucket_search(list, id);
+    bool listed = index < list->count && list->buckets[index].id == id;
+    int64_t count = listed ? list->buckets[index].count : 0;
+    bool fits = count * FILTER_BITS_PER_REF <= filter->word_count * 64;
+    if (filter->id != id || filter->version != list->version || !fits || filter->words == NULL) {
+        filter_clear(filter, count);
+        filter->id = id;
+        filter->version = list->version;
+    }
+    for (; filter->noted < count; filter->noted++) {
+        uint32_t tag = (uint32_t)list->buckets[index].refs[filter->noted];
+        filter->words[tag / 64 & (uint64_t)(filter->word_count - 1)] |= UINT64_C(1) << tag % 64;
+    }
+}
+
+static ATTR_ALWAYS_INLINE bool filter_has(const struct tag_filter *filter, uint32_t tag)
+{
+    return (filter->words[tag / 64 & (uint64_t)(filter->word_count - 1)] >> tag % 64 & 1) != 0;
+}
+
 /* Fetches the entries that the next call will show, while the caller is at work on those of this one. */
 static void fetch_ahead(const struct state_space *space, const struct ref_bucket *bucket,
                         struct state_walk *walk)
@@ -262,7 +307,7 @@ static void fetch_ahead(const struct state_space *space, const struct ref_bucket
     for (; walk->fetched < end; walk->fetched++) {
         uint64_t ref = bucket->refs[walk->fetched];
         fetch_entry(space, ref);
-        if (walk->beside != STATE_NO_TIME) {
+        if (walk->beside != STATE_NO_TIME && filter_has(&space->beside, (uint32_t)ref ^ beside)) {
             fetch_entry(space, ref ^ beside);
         }
     }
@@ -321,9 +366,11 @@ static void show_beside(struct state_space *space, const struct state_walk *walk
         struct state_due *beside = &shown->beside[i];
         beside->group = entry->group;
         beside->tag = entry->tag ^ turn;
-        struct slot *slot =
-            ref_find(&space->shape, &space->refs[entry->group - space->state->group_lo],
-                     beside->tag, entry->key, walk->beside);
+        struct slot *slot = NULL;
+        if (filter_has(&space->beside, beside->tag)) {
+            slot = ref_find(&space->shape, &space->refs[entry->group - space->state->group_lo],
+                            beside->tag, entry->key, walk->beside);
+        }
         beside->key = entry->key;
         beside->payload = slot != NULL ? slot_payload(slot) : NULL;
         beside->time = walk->beside;
@@ -361,6 +408,9 @@ int32_t state_walk_next(struct state_space *space, struct state_walk *walk,
     }
     space->shown.count = 0;
     space->shown.has_beside = walk->beside != STATE_NO_TIME;
+    if (space->shown.has_beside) {
+        filter_follow(space, walk);
+    }
     while (space->shown.count == 0 && walk->at < bucket->count) {
         int64_t end = walk->at + WALK_REFS < bucket->count ? walk->at + WALK_REFS : bucket->count;
         fetch_ahead(space, bucket, walk);

@@ -36,6 +36,15 @@ struct ref_list {
     uint32_t version; /* places in buckets told before it changed mean nothing */
 };
 
+/* Which tags the references of one bucket have: none where the bit is not set, but for one in eight that only look like it. */
+struct tag_filter {
+    uint64_t *words;
+    int64_t word_count; /* a power of two */
+    int64_t id;         /* of the bucket */
+    int64_t noted;      /* its references that are in here, from the first on */
+    uint32_t version;   /* of the list */
+};
+
 /* What state_walk_next showed last. */
 struct state_shown {
     struct state_due *entries, *beside; /* [cap] each */
@@ -71,6 +80,7 @@ struct state_space {
     bool listed;
     struct ref_list list;
     struct state_shown shown;
+    struct tag_filter beside; /* of the bucket that a walk looks beside itself into */
 };
 
 struct state {

@@ -113,6 +113,9 @@ struct cell window_taken_cell(const struct state_entry *entry);
 /* An empty one in scratch memory. */
 struct cell window_scratch_cell(struct operator_instance *op);
 
+/* A closing window's key's, for window_emit() and its cell; 0 where nobody behind needs it. */
+uint64_t window_key_hash(const struct operator_instance *op, struct str key);
+
 /* The rows one key's result makes. */
 void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t start, int64_t end,
                  const struct cell *cell);

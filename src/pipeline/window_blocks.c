@@ -253,7 +253,7 @@ static void emit_panes(struct operator_instance *op, struct window_out *out,
         }
     }
     int64_t end = op->firing.end;
-    window_emit(out, due->key, hash64(due->key.ptr, due->key.len), end - op->window->size_ms, end,
+    window_emit(out, due->key, window_key_hash(op, due->key), end - op->window->size_ms, end,
                 &cell);
 }
 

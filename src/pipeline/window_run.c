@@ -403,7 +403,7 @@ static void close_group(struct operator_instance *op, struct window_out *out, st
         out->expected = count > (int32_t)most ? count : (int32_t)most;
     }
     for (int32_t i = 0; i < count; i++) {
-        uint64_t hash = hash64(due[i].key.ptr, due[i].key.len);
+        uint64_t hash = window_key_hash(op, due[i].key);
         struct cell cell = window_cell(op, op->spaces[WINDOW_CELLS], hash, due[i].payload, NULL);
         window_emit(out, due[i].key, hash, due[i].time, due[i].time + op->window->size_ms, &cell);
         due[i].verdict = STATE_REMOVE;

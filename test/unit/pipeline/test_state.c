@@ -769,6 +769,48 @@ TEST(state_is_walked_over_where_it_stands)
     state_free(state);
 }
 
+/* How many entries of a time have one of another time beside them; nothing changes. */
+static int64_t count_beside(struct state_space *space, int64_t time, int64_t beside)
+{
+    struct state_walk walk = {.time = time, .beside = beside};
+    struct state_due *due;
+    struct state_due *other;
+    int32_t count;
+    int64_t found = 0;
+    while ((count = state_walk_next(space, &walk, &due, &other)) > 0) {
+        for (int32_t i = 0; i < count; i++) {
+            found += other[i].payload != NULL;
+        }
+        state_walk_settle(space);
+    }
+    return found;
+}
+
+TEST(state_walks_find_beside_them_what_was_made_since)
+{
+    enum { KEYS = 20000, OWN = 0, OTHER = 10, STEP = 2500 };
+    struct state *state = state_new(0, KEY_GROUP_COUNT);
+    struct state_space *space = state_space_open(state, &LISTED);
+    int64_t made = 0;
+    for (int32_t i = 0; i < KEYS; i++) {
+        uint64_t hash = hash64((const char *)&i, sizeof i);
+        struct str key = {(const char *)&i, sizeof i};
+        state_upsert(space, hash, key, OWN, NULL);
+        if (i % 3 == 0) {
+            state_upsert(space, hash, key, OTHER, NULL);
+            made++;
+        }
+        if (i % STEP == 0) { // first of few, then of more than were foreseen
+            EXPECT(count_beside(space, OWN, OTHER) == made);
+        }
+    }
+    EXPECT(count_beside(space, OWN, OTHER) == made);
+    EXPECT(count_beside(space, OTHER, OWN) == made);
+    EXPECT(count_beside(space, OWN, OTHER + 1) == 0);
+    EXPECT(count_beside(space, OWN, OTHER) == made);
+    state_free(state);
+}
+
 TEST(state_that_is_listed_forgets_what_is_gone_and_takes_what_comes_with_a_group)
 {
     struct state *state = state_new(0, KEY_GROUP_COUNT);
