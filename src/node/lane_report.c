@@ -99,10 +99,7 @@ static void report_detail(const struct partition *part, struct partition_detail 
     detail->heavy_count = 0;
     detail->heavy_sampled = 0;
     memset(detail->group_counts, 0, KEY_GROUP_COUNT * sizeof(detail->group_counts[0]));
-    if (part->group_counts != NULL) {
-        memcpy(detail->group_counts + part->place.group_lo, part->group_counts,
-               (size_t)(part->place.group_hi - part->place.group_lo) * sizeof(uint32_t));
-    }
+    partition_put_group_counts(part, detail->group_counts);
     if (part->heavy != NULL) {
         detail->heavy_count = heavy_top(part->heavy, detail->heavy, HEAVY_TOP);
         detail->heavy_sampled = heavy_total(part->heavy);
@@ -166,9 +163,8 @@ void lane_measure_one(struct lane *lane, struct lane_command *command)
         return;
     }
     report_partition(lane, part, measure->report);
-    if (measure->group_counts != NULL && part->group_counts != NULL) {
-        memcpy(measure->group_counts + part->place.group_lo, part->group_counts,
-               (size_t)(part->place.group_hi - part->place.group_lo) * sizeof(uint32_t));
+    if (measure->group_counts != NULL) {
+        partition_put_group_counts(part, measure->group_counts);
     }
     lane_answer(lane, command, ERR_OK, NULL);
 }

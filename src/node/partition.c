@@ -212,6 +212,7 @@ void partition_free(struct partition *part)
 {
     CHECK(part->parked == NULL && part->chain == NULL); /* partition_clear came before */
     mem_free(part->group_counts);
+    mem_free(part->group_rest);
     heavy_free(part->heavy);
     mem_free(part);
 }

@@ -132,7 +132,9 @@ struct partition {
     struct partition_figures figures;
     int64_t sampled_read, sampled_own, sampled_ns; /* at the last look at rates */
     int64_t sampled_end[2];
-    uint32_t *group_counts; /* [hi - lo] */
+    /* [hi - lo] each: records by key group, and those that are not in there yet (partition_counts.c). */
+    uint32_t *group_counts;
+    uint8_t *group_rest;
     struct heavy *heavy;
     char problem[ERR_TEXT_MAX];
 };
@@ -146,6 +148,10 @@ enum step_result {
     STEP_FAILED,  /* FAILED; consistent: will be cut */
     STEP_BROKEN   /* FAILED, and what it left in the commit is no cut: the lane must be reset */
 };
+
+/* Records so far of each key group of its range.
+ *   ret_counts   [KEY_GROUP_COUNT]; the others are left as they are, and all of them if there were no records */
+void partition_put_group_counts(const struct partition *part, uint32_t *ret_counts);
 
 struct partition *partition_new(struct stage *stage, const struct partition_place *place);
 void partition_free(struct partition *part);

@@ -24,9 +24,8 @@ struct handover *partition_export(struct partition *part)
     hand->state_bytes = part->figures.state_bytes;
     hand->changelog_since = part->changelog_since;
     hand->figures = part->figures;
-    hand->group_counts = part->group_counts;
+    hand->group_counts = partition_take_group_counts(part);
     hand->heavy = part->heavy;
-    part->group_counts = NULL;
     part->heavy = NULL;
     if (part->state_kept != NULL) {
         hand->groups = MEM_NEW_ARRAY(struct state_group *, (ptrdiff_t)(hi - lo));
@@ -59,7 +58,7 @@ enum err partition_adopt(struct partition *part, struct handover *hand, struct e
     part->figures = hand->figures;
     part->figures.state_bytes = counted; /* partition_begin brings it up to date */
     part->changelog_since = hand->changelog_since;
-    mem_free(part->group_counts);
+    mem_free(partition_take_group_counts(part));
     heavy_free(part->heavy);
     part->group_counts = hand->group_counts;
     part->heavy = hand->heavy;

@@ -229,59 +229,6 @@ static int64_t lap(struct work *work)
     return work->tuning->figures_off ? 0 : clock_lap_ns(work->clock, &work->lap);
 }
 
-static void count_groups(struct partition *part, const struct batch *batch)
-{
-    uint32_t *counts = part->group_counts;
-    const uint32_t lo = part->place.group_lo;
-    if (batch->sel_count == batch->count) { /* all, as mostly */
-        for (int32_t row = 0; row < batch->count; row++) {
-            counts[key_group_of(batch->hash[row]) - lo]++;
-        }
-        return;
-    }
-    for (int32_t i = 0; i < batch->sel_count; i++) {
-        counts[key_group_of(batch->hash[batch->sel[i]]) - lo]++;
-    }
-}
-
-/* Of the span's HEAVY_SAMPLE_EVERY offsets, that one: Fibonacci hashing, Knuth 6.4. */
-static int64_t sampled_offset(int64_t span)
-{
-    uint64_t mixed = (uint64_t)span * UINT64_C(0x9e3779b97f4a7c15);
-    return span * HEAVY_SAMPLE_EVERY + (int64_t)(mixed >> (64 - HEAVY_SAMPLE_SHIFT));
-}
-
-static void count_rows(struct partition *part, const struct batch *batch, const struct rows *rows,
-                       int64_t first_offset)
-{
-    if (part->group_counts == NULL) {
-        part->group_counts =
-            MEM_NEW_ARRAY(uint32_t, (ptrdiff_t)(part->place.group_hi - part->place.group_lo));
-    }
-    if (part->heavy == NULL) { /* a split or merge begins it anew */
-        part->heavy = heavy_new(64);
-    }
-    count_groups(part, batch);
-    /* Sampled by offset, not by key: one row of every span of so many offsets, each time another, or a stream whose keys take
-     * turns would show only some of them. */
-    for (int64_t span = first_offset / HEAVY_SAMPLE_EVERY;
-         span * HEAVY_SAMPLE_EVERY < part->views[0].position.next_offset; span++) {
-        int64_t offset = sampled_offset(span);
-        if (offset < first_offset || offset >= part->views[0].position.next_offset) {
-            continue;
-        }
-        int32_t row = rows_from(rows, offset);
-        if (row >= rows->count) {
-            break;
-        }
-        uint32_t group = key_group_of(rows->hash[row]);
-        if (rows->offset[row] == offset && group >= part->place.group_lo &&
-            group < part->place.group_hi && (rows->kind == NULL || rows->kind[row] == ROW_DATA)) {
-            heavy_add(part->heavy, rows->hash[row], rows->key[row], 1);
-        }
-    }
-}
-
 /* --- steps --- */
 
 /* What happens after chain_process and chain_resume alike. `rows` and `slice`: of the batch; NULL: there was none. */
@@ -489,7 +436,7 @@ static enum step_result step_read(struct partition *part, struct work *work, int
     part->figures.bytes_in += slice.bytes;
     part->figures.stamped += slice.stamped;
     if (slice.batch != NULL && input == 0 && !work->tuning->figures_off) {
-        count_rows(part, slice.batch, rows, first_offset);
+        partition_count_rows(part, slice.batch, rows, first_offset);
     }
     part->figures.read_cpu_ns += lap(work);
     enum step_result result = STEP_WORKED;

@@ -446,9 +446,8 @@ void shadow_meter_fill(struct shadow *shadow, const struct shadow_measure *measu
     }
     if (measure->group_counts != NULL) {
         memset(measure->group_counts, 0, KEY_GROUP_COUNT * sizeof(uint32_t));
-        if (part != NULL && part->group_counts != NULL) {
-            memcpy(measure->group_counts + part->place.group_lo, part->group_counts,
-                   (size_t)(part->place.group_hi - part->place.group_lo) * sizeof(uint32_t));
+        if (part != NULL) {
+            partition_put_group_counts(part, measure->group_counts);
         }
     }
     if (measure->measures == NULL) {

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/mem.h"
+#include "node/partition_priv.h"
+
+/* The always-on figures that are taken of each record, or of a sample of records: how many each key group has, and which keys are
+ * heavy. The key groups' counts are exact. Each record touches one byte of 4 KiB, which stay in the first-level cache beside what
+ * the chain works on as the 16 KiB of the counts do not; a byte that is full goes into its count. */
+
+enum { REST_FULL = UINT8_MAX + 1 };
+
+static ATTR_ALWAYS_INLINE void count_group(struct partition *part, uint64_t hash)
+{
+    uint32_t group = key_group_of(hash) - part->place.group_lo;
+    if (UNLIKELY(++part->group_rest[group] == 0)) {
+        part->group_counts[group] += REST_FULL;
+    }
+}
+
+static void count_groups(struct partition *part, const struct batch *batch)
+{
+    if (batch->sel_count == batch->count) { /* all, as mostly */
+        for (int32_t row = 0; row < batch->count; row++) {
+            count_group(part, batch->hash[row]);
+        }
+        return;
+    }
+    for (int32_t i = 0; i < batch->sel_count; i++) {
+        count_group(part, batch->hash[batch->sel[i]]);
+    }
+}
+
+/* Of the span's HEAVY_SAMPLE_EVERY offsets, that one: Fibonacci hashing, Knuth 6.4. */
+static int64_t sampled_offset(int64_t span)
+{
+    uint64_t mixed = (uint64_t)span * UINT64_C(0x9e3779b97f4a7c15);
+    return span * HEAVY_SAMPLE_EVERY + (int64_t)(mixed >> (64 - HEAVY_SAMPLE_SHIFT));
+}
+
+void partition_count_rows(struct partition *part, const struct batch *batch,
+                          const struct rows *rows, int64_t first_offset)
+{
+    const ptrdiff_t groups = part->place.group_hi - part->place.group_lo;
+    if (part->group_counts == NULL) {
+        part->group_counts = MEM_NEW_ARRAY(uint32_t, groups);
+    }
+    if (part->group_rest == NULL) { /* went into the counts when they were handed over */
+        part->group_rest = MEM_NEW_ARRAY(uint8_t, groups);
+    }
+    if (part->heavy == NULL) { /* a split or merge begins it anew */
+        part->heavy = heavy_new(64);
+    }
+    count_groups(part, batch);
+    /* Sampled by offset, not by key: one row of every span of so many offsets, each time another, or a stream whose keys take
+     * turns would show only some of them. */
+    for (int64_t span = first_offset / HEAVY_SAMPLE_EVERY;
+         span * HEAVY_SAMPLE_EVERY < part->views[0].position.next_offset; span++) {
+        int64_t offset = sampled_offset(span);
+        if (offset < first_offset || offset >= part->views[0].position.next_offset) {
+            continue;
+        }
+        int32_t row = rows_from(rows, offset);
+        if (row >= rows->count) {
+            break;
+        }
+        uint32_t group = key_group_of(rows->hash[row]);
+        if (rows->offset[row] == offset && group >= part->place.group_lo &&
+            group < part->place.group_hi && (rows->kind == NULL || rows->kind[row] == ROW_DATA)) {
+            heavy_add(part->heavy, rows->hash[row], rows->key[row], 1);
+        }
+    }
+}
+
+void partition_put_group_counts(const struct partition *part, uint32_t *ret_counts)
+{
+    const uint32_t lo = part->place.group_lo;
+    for (uint32_t group = lo; part->group_counts != NULL && group < part->place.group_hi; group++) {
+        ret_counts[group] = part->group_counts[group - lo] +
+                            (part->group_rest != NULL ? part->group_rest[group - lo] : 0);
+    }
+}
+
+uint32_t *partition_take_group_counts(struct partition *part)
+{
+    uint32_t *counts = part->group_counts;
+    for (uint32_t i = 0;
+         part->group_rest != NULL && i < part->place.group_hi - part->place.group_lo; i++) {
+        counts[i] += part->group_rest[i];
+    }
+    mem_free(part->group_rest);
+    part->group_counts = NULL;
+    part->group_rest = NULL;
+    return counts;
+}
