@@ -53,6 +53,22 @@ static void change_percent(struct control *control, struct shadow_entry *entry, 
     event_add(control, "shadow", entry->partition, "percent", 0, detail);
 }
 
+/* Whether results were compared, where they are to be. */
+static bool has_compared(const struct shadow_run *run)
+{
+    const struct shadow_comparison *c = run->comparison;
+    return c == NULL || c->equal + c->differing + c->missing + c->extra > 0;
+}
+
+/* A cost may be known at the first look, before any results were compared: without them nobody would know whether the candidate
+ * does the same work, so it goes on until they are, or its time is over. */
+static void answer(struct control *control, struct shadow_entry *entry)
+{
+    if (has_compared(entry->run)) {
+        shadow_tell(control, entry, LIFE_EVENT_ANSWERED);
+    }
+}
+
 static void judge(struct control *control, struct shadow_entry *entry)
 {
     struct shadow_run *run = entry->run;
@@ -65,6 +81,10 @@ static void judge(struct control *control, struct shadow_entry *entry)
     if ((double)dropped > DROPPED_RATIO * (double)(entry->records + dropped)) {
         run->dropped_seen = entry->dropped;
         change_percent(control, entry, adaptive_lower(adaptive, interval.n, control->now_ns));
+        return;
+    }
+    if (adaptive->verdict != VERDICT_OPEN) {
+        answer(control, entry);
         return;
     }
     if (!adaptive_due(adaptive, interval.n, &confidence)) {
@@ -81,7 +101,7 @@ static void judge(struct control *control, struct shadow_entry *entry)
                                     control->now_ns, &stop);
     entry->verdict = adaptive->verdict;
     if (stop) {
-        shadow_tell(control, entry, LIFE_EVENT_ANSWERED);
+        answer(control, entry);
     } else {
         change_percent(control, entry, percent);
     }

@@ -602,6 +602,25 @@ static void feed_many(int times, bool (*enough)(void))
     }
 }
 
+/* However soon its cost is known: an answer without a look at the results would be none. */
+TEST(an_answered_candidate_was_compared)
+{
+    begin("{automatic: false}");
+    feed(10);
+    struct call *start = order(CONTROL_CANDIDATE_START, PARTITION);
+    set(start->request.args.settings, "f.where=n + 0 >= 0");
+    start->request.args.adaptive = true;
+    start->request.args.duration_seconds = 300;
+    EXPECT_INT(row_of(start)->id, 1);
+    const struct shadow_entry *entry = shadows_find(&control->shadows, 1);
+    for (int i = 0; i < 40 && entry->run != NULL; i++) {
+        feed(100);
+    }
+    EXPECT_INT(entry->life.outcome, LIFE_END_ANSWERED);
+    EXPECT(entry->compared && entry->same);
+    end();
+}
+
 /* One run of it: how far the shadow opened behind where its primary was known to be; -1: it was not warm when it said so. */
 static int64_t behind_when_opened(void)
 {
