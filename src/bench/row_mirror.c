@@ -32,7 +32,8 @@ enum {
     MIRROR_RUSH_PASSES = 4,  // of the feed, as fast as it goes
     MIRROR_WARM_PASSES = 20, // until the retention has begun to take away
     // pairs of blocks to one of the pairs asked for, by how much a pair says
-    MIRROR_BLOCKS_SOME = 20,
+    MIRROR_BLOCKS_SOME = 40, // a block's cost differs from the next one's by a tenth
+    MIRROR_BLOCKS_SOME_SAME_CORE = 12,
     MIRROR_BLOCKS_ALL = 8,
     MIRROR_BLOCKS_P99 = 10,
     MIRROR_BLOCKS_SPEED = 4,
@@ -325,7 +326,8 @@ static enum err measure_cpu(struct mirror *m, const struct bench_options *option
                               .bound_percent = 1,
                               .passes = 1,
                               .batches = MIRROR_BATCHES_A_TICK,
-                              .blocks = MIRROR_BLOCKS_SOME};
+                              .blocks =
+                                  same_core ? MIRROR_BLOCKS_SOME_SAME_CORE : MIRROR_BLOCKS_SOME};
     struct comparison all = {.name = same_core ? "CPU, 100 %, same core" : "CPU, 100 %, other core",
                              .what = MIRROR_CPU,
                              .percent = 100,
