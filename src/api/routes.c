@@ -648,6 +648,20 @@ static const struct param plan_order_params[] = {
     PARAM_END,
 };
 
+static const struct param plan_join_params[] = {
+    DECISION_IN_PATH,
+    {.name = "with",
+     .source = PARAM_QUERY,
+     .type = PARAM_I64,
+     .required = true,
+     .offset = ARG(other),
+     .min = 1,
+     .max = INT64_MAX,
+     .help = "number of the plan whose steps follow"},
+    IF_MATCH("only if the first plan's ETag still is this"),
+    PARAM_END,
+};
+
 const struct route routes[] = {
     {METHOD_GET, "/livez", ROLE_NONE, CONTROL_LIVE, BODY_NONE, ANSWER_CHECKS, &check_entity, 200,
      false, NULL, "live", "Whether the process does its work at all"},
@@ -798,6 +812,9 @@ const struct route routes[] = {
     {METHOD_POST, "/api/v1/plans/{id}/undo", ROLE_OPERATOR, CONTROL_PLAN_UNDO, BODY_NONE,
      ANSWER_ROW, &plan_entity, 202, true, plan_order_params, "plan_undo",
      "Undo a plan that is done: a new plan, of its steps backwards"},
+    {METHOD_POST, "/api/v1/plans/{id}/join", ROLE_OPERATOR, CONTROL_PLAN_JOIN, BODY_NONE,
+     ANSWER_ROW, &plan_entity, 200, true, plan_join_params, "plan_join",
+     "Make one plan of two recommended ones: its steps, then the other's, priced together"},
     {METHOD_GET, "/api/v1/stores", ROLE_VIEWER, CONTROL_STORE_LIST, BODY_NONE, ANSWER_LIST,
      &store_entity, 200, false, NULL, "store_list", "Shadow stores: how they are, what they hold"},
     {METHOD_GET, "/api/v1/events", ROLE_VIEWER, CONTROL_EVENTS, BODY_NONE, ANSWER_EVENTS, NULL, 200,

@@ -270,3 +270,15 @@ int verb_plan_undo(const struct cli *cli)
 {
     return order_plan(cli, "undo");
 }
+
+int verb_plan_join(const struct cli *cli)
+{
+    struct arena arena;
+    arena_init(&arena, PATH_ARENA_MAX);
+    const char *path =
+        arena_printf(&arena, "/api/v1/plans/%s/join?with=%s", client_escape(&arena, cli->args[0]),
+                     client_escape(&arena, cli->args[1]));
+    int code = order_plan_at(cli, path, cli_flag(cli, "apply"));
+    arena_release(&arena);
+    return code;
+}

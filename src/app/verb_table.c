@@ -272,7 +272,7 @@ static const struct cli_option plan_order_options[] = {
     OPTIONS_END,
 };
 
-static const struct cli_option candidate_promote_options[] = {
+static const struct cli_option plan_made_options[] = {
     {"apply", 0, CLI_FLAG, NULL, NULL, "carry the plan out at once"},
     {"no-wait", 0, CLI_FLAG, NULL, NULL, "do not wait for its end"},
     OPTIONS_END,
@@ -478,7 +478,7 @@ const struct cli_verb cli_verbs[] = {
      candidate_show_options, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"candidate promote", verb_candidate_promote,
      "make a plan that puts a candidate's settings in force, priced by what it has measured", "ID",
-     candidate_promote_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+     plan_made_options, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"candidate stop", verb_shadow_stop, "end a candidate; what it showed stays", "ID", NULL,
      CLI_CLIENT | CLI_OUTPUT, NULL},
     {"top", verb_top, "watch pipelines, nodes, lanes, partitions, changes, forecasts and plans", "",
@@ -534,6 +534,9 @@ const struct cli_verb cli_verbs[] = {
      "ID", plan_order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
     {"plan undo", verb_plan_undo, "undo a plan that is done, by a new one", "ID",
      plan_order_options, CLI_CLIENT | CLI_OUTPUT, NULL},
+    {"plan join", verb_plan_join, "make one plan of two recommended ones", "ID NEXT",
+     plan_made_options, CLI_CLIENT | CLI_OUTPUT,
+     "The steps of ID, then those of NEXT, priced together, carried out and undone as one. Three are joined two by two."},
     {"backtest", verb_backtest, "replay a recorded load against policies", "", backtest_options,
      CLI_OUTPUT,
      "The first half of the load chooses each policy's settings; the second is replayed."},

@@ -53,6 +53,7 @@ int verb_plan_show(const struct cli *cli);
 int verb_plan_apply(const struct cli *cli);
 int verb_plan_cancel(const struct cli *cli);
 int verb_plan_undo(const struct cli *cli);
+int verb_plan_join(const struct cli *cli);
 int verb_top(const struct cli *cli);
 int verb_log_repair(const struct cli *cli);
 int verb_token_create(const struct cli *cli);

@@ -194,6 +194,7 @@ static const job_fn begins[CONTROL_KIND_COUNT] = {
     [CONTROL_PLAN_APPLY] = plan_apply_begin,
     [CONTROL_PLAN_CANCEL] = plan_cancel_begin,
     [CONTROL_PLAN_UNDO] = plan_undo_begin,
+    [CONTROL_PLAN_JOIN] = plan_join_begin,
     [CONTROL_CORRELATION_LIST] = correlation_list_begin,
     [CONTROL_STORE_LIST] = store_list_begin,
     [CONTROL_EVENTS] = events_begin,

@@ -363,6 +363,7 @@ void plan_get_begin(struct job *job);
 void plan_apply_begin(struct job *job);
 void plan_cancel_begin(struct job *job);
 void plan_undo_begin(struct job *job);
+void plan_join_begin(struct job *job);
 struct control_rows manager_rows(struct control *control, struct arena *arena);
 
 /* events.c */

@@ -409,3 +409,64 @@ void plan_undo_begin(struct job *job)
         }
     }
 }
+
+/* --- several orders, one plan --- */
+
+/* Both are offered on the layout that is there; a setting is priced by what its trial has measured, which no record has. */
+static bool can_be_joined(struct job *job, const struct ledger_entry *entry)
+{
+    if (entry->decision.state != DECISION_STATE_RECOMMENDED) {
+        job_failf(job, ERR_CONFLICT, "plan %" PRId64 " is %s; only recommended ones are joined",
+                  entry->decision.id, decision_state_name(entry->decision.state));
+        return false;
+    }
+    if (entry->decision.setting[0] != 0) {
+        job_failf(job, ERR_CONFLICT, "plan %" PRId64 " has a setting: it is applied by itself",
+                  entry->decision.id);
+        return false;
+    }
+    return true;
+}
+
+static void join(struct job *job, const struct ledger_entry *first,
+                 const struct ledger_entry *second)
+{
+    const struct ledger_entry *both[2] = {first, second};
+    const char *refused = "";
+    int32_t count = first->decision.step_count + second->decision.step_count, made = 0;
+    if (count > PLAN_STEPS_MAX / 2) {
+        job_failf(job, ERR_LIMIT, "a plan of %d steps; at most %d", count, PLAN_STEPS_MAX / 2);
+        return;
+    }
+    struct plan_step *steps = MEM_NEW_ARRAY(struct plan_step, count);
+    for (int p = 0; p < 2; p++) {
+        for (int32_t i = 0; i < both[p]->decision.step_count; i++) {
+            steps[made] = both[p]->steps[i];
+            steps[made++].part = -1;
+        }
+    }
+    int64_t plan =
+        manager_propose_plan(job->control, steps, count, NULL, job->request->who.name, &refused);
+    mem_free(steps);
+    if (plan == 0) {
+        job_failf(job, ERR_CONFLICT, "they cannot be one plan: %.180s", refused);
+        return;
+    }
+    plan_answer(job, plan, 200);
+}
+
+void plan_join_begin(struct job *job)
+{
+    const struct ledger_entry *first = ordered_plan(job, "join");
+    if (first == NULL) {
+        return;
+    }
+    int64_t other = job->request->args.other;
+    const struct ledger_entry *second = ledger_find(job->control->ledger, other);
+    if (second == NULL || !is_plan(second) || second == first) {
+        job_failf(job, ERR_NOT_FOUND, "%" PRId64 " is no other plan; GET /api/v1/plans lists them",
+                  other);
+    } else if (can_be_joined(job, first) && can_be_joined(job, second)) {
+        join(job, first, second);
+    }
+}

@@ -66,6 +66,7 @@ enum control_kind {
     CONTROL_PLAN_APPLY,   /* args.decision, if_match -> one plan row, status; these three */
     CONTROL_PLAN_CANCEL,
     CONTROL_PLAN_UNDO,
+    CONTROL_PLAN_JOIN,        /* args.decision, other, if_match -> one plan row, status */
     CONTROL_CORRELATION_LIST, /* -> correlation rows */
     CONTROL_EVENTS,           /* args.last_event_id, wait_seconds -> text (frames), last_event_id */
     CONTROL_LIVE,             /* -> check rows; err UNAVAILABLE if any is not ok */

@@ -311,6 +311,39 @@ TEST(what_a_person_asks_for_is_a_plan_with_a_price_that_is_applied_and_undone)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+/* The plan that two make; negative: refused with that status. */
+static long long join(long long id, long long next)
+{
+    char path[64];
+    CHECK(snprintf(path, sizeof(path), "/api/v1/plans/%lld/join?with=%lld", id, next) <
+          (int)sizeof(path));
+    json_t *row = call("POST", path, "", "");
+    long long made = (long long)json_integer_value(json_object_get(row, "id"));
+    json_decref(row);
+    return reply.status == 200 ? made : -reply.status;
+}
+
+TEST(two_orders_of_a_person_are_one_plan_that_is_applied_and_undone_as_one)
+{
+    start("observe");
+    long long split = dry_run("/api/v1/partitions/hot/s/0/0-4096/split?border=1024&to=n1");
+    long long drain = dry_run("/api/v1/nodes/n3/drain");
+    EXPECT_INT(join(split, split), -404);
+    EXPECT_INT(join(split, 999999), -404);
+    long long both = join(split, drain);
+    EXPECT(both > drain);
+    EXPECT_INT(order(both, "apply"), both);
+    EXPECT(comes_to(both, "done measured"));
+    EXPECT_INT(count_of("/api/v1/partitions"), 2);
+    EXPECT_INT(active_nodes(), 3);
+    EXPECT_INT(join(both, drain), -409); /* it is done, and the other is of another layout */
+    int undo = order(both, "undo");
+    EXPECT(comes_to(undo, "done"));
+    EXPECT_INT(count_of("/api/v1/partitions"), 1);
+    EXPECT_INT(active_nodes(), 4);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
 /* Where each partition is, as one text. */
 static char *places(void)
 {
