@@ -610,7 +610,8 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
     int64_t last_delta = reader->last_delta;
     int32_t count = reader->left < cap ? reader->left : cap;
     int32_t i = 0;
-    // Tries in a row that found no record like the one before; where times are not the records' own, none is made.
+    // Tries less records that they found: of records that vary in length some few are like the one before by chance, which does not
+    // make up for looking. Where times are not the records' own, no try is made.
     int32_t in_vain = (header.attributes & LOG_APPEND_TIME) != 0 ? ALIKE_TRIES : 0;
     while (i < count) {
         const uint8_t *record_at = at;
@@ -625,7 +626,7 @@ int32_t record_reader_next_many(struct record_reader *reader, const struct recor
             at += alike * form.whole;
             i += alike;
             last_delta = alike > 0 ? to.offset[i - 1] - header.base_offset : last_delta;
-            in_vain = alike > 0 ? 0 : in_vain + 1;
+            in_vain = in_vain + 1 > alike ? in_vain + 1 - alike : 0;
         }
     }
     reader->at = at;

@@ -8,24 +8,35 @@
 
 enum { REST_FULL = UINT8_MAX + 1 };
 
-static ATTR_ALWAYS_INLINE void count_group(struct partition *part, uint64_t hash)
+/* Views of the counters: a byte may alias anything, so the partition's own pointers would be loaded again for each record. */
+struct counters {
+    uint32_t *counts;
+    uint8_t *rest;
+    uint32_t lo;
+};
+
+static ATTR_ALWAYS_INLINE void count_group(struct counters to, uint64_t hash)
 {
-    uint32_t group = key_group_of(hash) - part->place.group_lo;
-    if (UNLIKELY(++part->group_rest[group] == 0)) {
-        part->group_counts[group] += REST_FULL;
+    uint32_t group = key_group_of(hash) - to.lo;
+    if (UNLIKELY(++to.rest[group] == 0)) {
+        to.counts[group] += REST_FULL;
     }
 }
 
-static void count_groups(struct partition *part, const struct batch *batch)
+static void count_groups(const struct partition *part, const struct batch *batch)
 {
-    if (batch->sel_count == batch->count) { /* all, as mostly */
-        for (int32_t row = 0; row < batch->count; row++) {
-            count_group(part, batch->hash[row]);
+    const struct counters to = {
+        .counts = part->group_counts, .rest = part->group_rest, .lo = part->place.group_lo};
+    const uint64_t *hash = batch->hash;
+    const int32_t count = batch->sel_count;
+    if (count == batch->count) { /* all, as mostly */
+        for (int32_t row = 0; row < count; row++) {
+            count_group(to, hash[row]);
         }
         return;
     }
-    for (int32_t i = 0; i < batch->sel_count; i++) {
-        count_group(part, batch->hash[batch->sel[i]]);
+    for (int32_t i = 0; i < count; i++) {
+        count_group(to, hash[batch->sel[i]]);
     }
 }
 
