@@ -32,10 +32,10 @@ enum {
     MIRROR_RUSH_PASSES = 4,  // of the feed, as fast as it goes
     MIRROR_WARM_PASSES = 20, // until the retention has begun to take away
     // pairs of blocks to one of the pairs asked for, by how much a pair says
-    MIRROR_BLOCKS_SOME = 40, // a block's cost differs from the next one's by a tenth
+    MIRROR_BLOCKS_SOME = 28, // a block's cost differs from the next one's by a tenth
     MIRROR_BLOCKS_SOME_SAME_CORE = 12,
-    MIRROR_BLOCKS_ALL = 8,
-    MIRROR_BLOCKS_P99 = 10,
+    MIRROR_BLOCKS_ALL = 14,
+    MIRROR_BLOCKS_P99 = 14,
     MIRROR_BLOCKS_SPEED = 4,
     MIRROR_PAIRS_MAX = BENCH_PAIRS_MAX,
     MIRROR_NAME_MAX = 96
