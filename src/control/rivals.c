@@ -170,5 +170,7 @@ void rivals_samples(struct control *control, struct rivals *rivals)
                                  .history_count = rivals->history_count};
     int wanted = policy_step(&rivals->policy, &input);
     int32_t nodes_wanted = (wanted + lanes - 1) / lanes, have = nodes.serving + nodes.starting;
-    order_nodes(control, rivals, nodes_wanted - have);
+    if (control->manager->mode == CONFIG_ACT) {
+        order_nodes(control, rivals, nodes_wanted - have);
+    }
 }

@@ -6,7 +6,7 @@
 #include "prm/policy.h"
 
 /* The policies that the manager is compared with, on the real engine: each interval prm/policy.h says how many lanes there
- * should be, and nodes are added or drained for it, which spread the partitions by measured demand. */
+ * should be, and nodes are added or drained for it (in mode `act` alone), which spread the partitions by measured demand. */
 
 enum { RIVAL_HISTORY = 1024, RIVAL_ORDERS = 16 };
 

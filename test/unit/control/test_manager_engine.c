@@ -377,3 +377,32 @@ TEST(one_that_the_thresholds_have_cast_is_the_managers_too)
     EXPECT_INT(shadows_active(&e.control->shadows, "p"), 1);
     end();
 }
+
+/* --- a rival --- */
+
+static const char idle_nodes[] =
+    "version: 1\n"
+    "nodes: {count: 2, max: 2, lanes: 1}\n"
+    "manager: {interval: 1s, mode: recommend, policy: reactive}\n"
+    "streams:\n  first: {shards: 1}\n  out: {shards: 1}\n"
+    "pipelines:\n"
+    "  p:\n    stages: [{name: s, from: first, chain: [{parse: {name: p, format: json, fields: "
+    "{user: string}}}], to: out}]\n";
+
+static enum node_state second_node(void)
+{
+    return node_runtime_node_state(control_runtime(e.control), 1);
+}
+
+TEST(a_rival_acts_where_the_manager_may_act)
+{
+    begin(idle_nodes);
+    wait_until(world_now_ns(e.world) + 1000 * SECOND_NS);
+    EXPECT_INT(second_node(), NODE_ACTIVE);
+    struct control_request *request = prepare(CONTROL_MANAGER_MODE);
+    request->args.mode = CONFIG_ACT;
+    CHECK_MSG(sent(request) == ERR_OK, "%s", request->info.text);
+    wait_until(world_now_ns(e.world) + 1000 * SECOND_NS);
+    EXPECT_INT(second_node(), NODE_OFF);
+    end();
+}
