@@ -12,8 +12,8 @@ ATTR_NODISCARD enum err forecast_backtest(const struct cli *cli, const struct se
                                           const double *level, int level_count, struct arena *arena,
                                           struct err_info *info);
 
-/* `shadowcast forecast file --online`: a fifth of the series (a week of 5 minutes at most) is history, the rest comes sample by sample;
- * prints errors and shares below each level by steps ahead. Errors: INVALID, LIMIT. */
+/* `shadowcast forecast file --online`: a fifth of the series (a week of 5 minutes at most) is history, the rest comes
+ * sample by sample; prints errors and shares below each level by steps ahead. Errors: INVALID, LIMIT. */
 ATTR_NODISCARD enum err forecast_online(const struct cli *cli, const struct series *series, int h,
                                         const double *level, int level_count, struct arena *arena,
                                         struct err_info *info);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `shadowcast top`: pipelines, nodes, lanes, partitions with their owners, changes, what is expected and what the manager does on one page, again and again on a terminal. */
+/* `shadowcast top`: pipelines, nodes, lanes, partitions with their owners, changes, what is expected and what the
+ * manager does on one page, again and again on a terminal. */
 #include <unistd.h>
 
 #include "app/client.h"

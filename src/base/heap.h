@@ -48,8 +48,8 @@ struct heap *heap_current(void);
 /* Whether `ptr` is a block of any heap. */
 bool heap_owns(const void *ptr);
 
-/* A block of at least `size` > 0 bytes, aligned to `align` (a power of two, >= 16). ret_zeroed: it is known to be all zeros. NULL: the addresses
- * are used up. The heap's thread. */
+/* A block of at least `size` > 0 bytes, aligned to `align` (a power of two, >= 16). ret_zeroed: it is known to be all
+ * zeros. NULL: the addresses are used up. The heap's thread. */
 void *heap_take(struct heap *heap, size_t size, size_t align, bool *ret_zeroed);
 
 /* Any thread; of a block for which heap_owns is true. */

@@ -6,8 +6,9 @@
 #include "log/embedded.h"
 #include "node/runtime.h"
 
-/* The whole engine in this process: the embedded log in a folder of its own (removed at the end), the runtime and its lanes. Either every loop is stepped in turn by the caller's thread, whose CPU time then is the
- * engine's, or each has a thread, as in the real program. The caller's thread only, threads apart. */
+/* The whole engine in this process: the embedded log in a folder of its own (removed at the end), the runtime and its
+ * lanes. Either every loop is stepped in turn by the caller's thread, whose CPU time then is the engine's, or each has a
+ * thread, as in the real program. The caller's thread only, threads apart. */
 
 enum { ENGINE_THINGS_MAX = 24, ENGINE_CALL_PAUSE_NS = 20000 };
 

@@ -348,7 +348,8 @@ int64_t shadows_answer(struct control *control); /* those that wait; next deadli
 void shadows_take_record(struct control *control, struct str value); /* at start */
 void shadows_free(struct control *control); /* before own streams and the runtime */
 
-/* Casts a shadow, for the manager. Errors: CONFLICT (it has one that was not asked for by a person), LIMIT (over budget), UNSUPPORTED. */
+/* Casts a shadow, for the manager. Errors: CONFLICT (it has one that was not asked for by a person), LIMIT (over
+ * budget), UNSUPPORTED. */
 ATTR_NODISCARD enum err shadows_cast(struct control *control, int32_t stage,
                                      const struct partition_place *place,
                                      const struct shadow_order *order, int64_t *ret_id,

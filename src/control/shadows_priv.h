@@ -8,9 +8,10 @@
 
 #define BURST_MAX_NS (60 * 1000000000LL) /* keys that have become rare are not waited for */
 
-/* Inside shadows. shadows.c: what is remembered; shadows_ask.c: orders and questions; shadows_order.c: from an order to a
- * spec; shadows_run.c: the machine; shadows_sides.c: what the lane is told and tells; shadows_judge.c: what a look leads to;
- * shadows_keep.c: what stays; shadows_watch.c: triggers, guards, budgets; profiles.c: from measures to a profile; candidates.c: another text from a setting. */
+/* Inside shadows. shadows.c: what is remembered; shadows_ask.c: orders and questions; shadows_order.c: from an order to
+ * a spec; shadows_run.c: the machine; shadows_sides.c: what the lane is told and tells; shadows_judge.c: what a look
+ * leads to; shadows_keep.c: what stays; shadows_watch.c: triggers, guards, budgets; profiles.c: from measures to a
+ * profile; candidates.c: another text from a setting. */
 
 /* Sides: what is measured and what it is compared with; and the same two again in a burst of the heavy keys alone. */
 enum {

@@ -59,9 +59,9 @@ int online_clean(double *y, int n, int season, struct arena *scratch)
     return removed;
 }
 
-/* What a sample is held against: of the samples one, two and seven seasons before (three, for a Monday, where seven were not
- * seen) the nearest, so that neither the other days of a week nor something odd a season ago look like a shift; without a season the median of some samples before the
- * suspect. NaN where there is none. */
+/* What a sample is held against: of the samples one, two and seven seasons before (three, for a Monday, where seven were
+ * not seen) the nearest, so that neither the other days of a week nor something odd a season ago look like a shift;
+ * without a season the median of some samples before the suspect. NaN where there is none. */
 static double reference(const struct online *online, long index)
 {
     long first = online_first(online), m = online->season;

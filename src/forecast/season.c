@@ -12,9 +12,10 @@
 
 enum { PROPOSALS_MAX = 24, PARTS_MAX = 60, VALUES_MIN = 8, CYCLES_MIN = 3 };
 
-/* A proposal's least autocorrelation, and how far it must have been lower at a shorter lag; a season's least strength, more by FEW_CYCLES / cycles, and agreement of its halves. A
- * shorter season with this share of the best's strength is taken in its place: every multiple of a season explains as
- * much, a week explains its days too, and what it has beyond them is found in what they leave. */
+/* A proposal's least autocorrelation, and how far it must have been lower at a shorter lag; a season's least strength,
+ * more by FEW_CYCLES / cycles, and agreement of its halves. A shorter season with this share of the best's strength is
+ * taken in its place: every multiple of a season explains as much, a week explains its days too, and what it has beyond
+ * them is found in what they leave. */
 static const double CORRELATION_MIN = 0.05, STRENGTH_MIN = 0.1, AGREEMENT_MIN = 0.5,
                     SHORTER_SHARE = 0.65, DIP = 0.05, FEW_CYCLES = 1.6;
 

@@ -259,8 +259,8 @@ struct log_restore_op {
 
 #define LOG_AT_LAST INT64_MAX
 
-/* Retention never passes the lowest floor of a shard; internal streams (changelogs apart) are trimmed there. Floors are durable, at latest
- * with the next commit; they only rise. */
+/* Retention never passes the lowest floor of a shard; internal streams (changelogs apart) are trimmed there. Floors are
+ * durable, at latest with the next commit; they only rise. */
 struct log_floor_op {
     struct shard_id shard;
     uint32_t

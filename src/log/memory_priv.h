@@ -6,9 +6,9 @@
 #include "log/memory.h"
 #include "log/record_batch.h"
 
-/* Inside of the engine in memory. memory.c takes ops and completes them, memory_shard.c is what a shard holds
- * and remembers, memory_stream.c and memory_control.c streams and control records, memory_restore.c compacts changelogs. All of it belongs to the engine's loop, except the fields
- * of a shard that say otherwise. */
+/* Inside of the engine in memory. memory.c takes ops and completes them, memory_shard.c is what a shard holds and
+ * remembers, memory_stream.c and memory_control.c streams and control records, memory_restore.c compacts changelogs. All
+ * of it belongs to the engine's loop, except the fields of a shard that say otherwise. */
 
 enum { MEMORY_PRODUCER_BATCHES = 5 /* remembered per producer and shard, as Kafka does */ };
 

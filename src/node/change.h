@@ -43,7 +43,8 @@
  *   X4  In a final state nothing of the change is in flight.
  *   X5  State tables are in exactly one place: a partition, or the change.
  *
- * Crash points: change.measured, change.map.before, change.map.after, change.closed, change.opened, and the lanes' lane.close.before, lane.close.after, lane.open.fenced, lane.open.attached.
+ * Crash points: change.measured, change.map.before, change.map.after, change.closed, change.opened, and the lanes'
+ * lane.close.before, lane.close.after, lane.open.fenced, lane.open.attached.
  *
  * Thread: all functions are the runtime's (control's) loop's. */
 

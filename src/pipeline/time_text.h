@@ -19,8 +19,8 @@ enum { TIME_TEXT_MAX = 32, TIME_FORMAT_MAX = 128 };
 #define TIME_TEXT_MIN_MS (-62167219200000LL)
 #define TIME_TEXT_MAX_MS 253402300799999LL
 
-/* "2026-11-24T23:05:00.5+01:00", also with a blank for the T and lower-case t and z; digits below the millisecond are cut. A leap second (:60) is
- * refused. */
+/* "2026-11-24T23:05:00.5+01:00", also with a blank for the T and lower-case t and z; digits below the millisecond are
+ * cut. A leap second (:60) is refused. */
 bool time_parse_rfc3339(struct str text, int64_t *ret_ms);
 
 /* What a time field of type text may hold: RFC 3339, or a whole number of ms since 1970 in decimal, without leading zeros, at
@@ -30,8 +30,9 @@ bool time_parse_field(struct str text, int64_t *ret_ms);
 /* "2026-11-24T23:05:00Z", with ".123" if there are milliseconds; returns the length, 0 if `ms` is outside the years. */
 int32_t time_write_rfc3339(int64_t ms, char out[TIME_TEXT_MAX]);
 
-/* Formats: %Y %m %d %H %M %S %L (milliseconds, three digits) %j (day of the year) %s (seconds since 1970) %z (writes +0000; reads +hhmm, +hh:mm, Z)
- * %% and plain characters. False: something else stands in it, or it is longer than TIME_FORMAT_MAX. */
+/* Formats: %Y %m %d %H %M %S %L (milliseconds, three digits) %j (day of the year) %s (seconds since 1970) %z (writes
+ * +0000; reads +hhmm, +hh:mm, Z) %% and plain characters. False: something else stands in it, or it is longer than
+ * TIME_FORMAT_MAX. */
 bool time_format_valid(struct str format);
 
 /* Reads `text` by `format`; what the format does not name is 1970-01-01T00:00:00.000. All of the text must be used. */

@@ -9,12 +9,13 @@
 /* Plans: which changes of the layout there are, what each would cost over the horizon, and which one is chosen.
  *
  * The options are nothing; moves on the lanes that are there; moves and splits; each with one or more nodes added; nodes
- * drained (neighbours fused where that saves reading); neighbours of one lane fused; tuned operators. Each is priced by design's formula: every lane is a
- * fluid queue under each sample path of the forecast, before and after the change takes effect; what is moved stands still
- * for the pause; a second is late if it is late on any lane of the pipeline. The cheapest wins only if it beats *nothing*
- * by the margin. What a setting frees of the lanes counts as lane-seconds that are not reserved: it is capacity for what
- * comes, or to be given back, and without a price a setting that saves no whole lane would never be worth setting. For a setting alone the margin is of what
- * its pipeline takes: in a cluster of many lanes the margin of all of them would leave every pipeline as badly set as it is.
+ * drained (neighbours fused where that saves reading); neighbours of one lane fused; tuned operators. Each is priced by
+ * design's formula: every lane is a fluid queue under each sample path of the forecast, before and after the change
+ * takes effect; what is moved stands still for the pause; a second is late if it is late on any lane of the pipeline.
+ * The cheapest wins only if it beats *nothing* by the margin. What a setting frees of the lanes counts as lane-seconds
+ * that are not reserved: it is capacity for what comes, or to be given back, and without a price a setting that saves no
+ * whole lane would never be worth setting. For a setting alone the margin is of what its pipeline takes: in a cluster of
+ * many lanes the margin of all of them would leave every pipeline as badly set as it is.
  *
  * Pure. Nothing is chosen by chance: equal input, equal plan. */
 

@@ -98,8 +98,8 @@ struct sketch {
 /* planner.c: sums that touched partitions made stale. */
 enum err planner_settle(struct planner *planner, struct err_info *info);
 
-/* relieve.c. The caller has set planner, arena, input, options, growth, ratio and even, all else 0. `nodes` > 0: lanes of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there
- * are not so many. */
+/* relieve.c. The caller has set planner, arena, input, options, growth, ratio and even, all else 0. `nodes` > 0: lanes
+ * of so many closed nodes are added; < 0: so many of the least loaded are drained. False: there are not so many. */
 bool sketch_begin(struct sketch *sketch, int32_t nodes);
 /* Own work of a piece of a partition, cores, without growth: what each partition takes by itself it takes whole. */
 double sketch_piece(const struct sketch *sketch, int32_t part, double fraction);

@@ -45,9 +45,10 @@ static bool is_late(const struct policy_input *in)
     return in->lag_s > in->objective_s;
 }
 
-/* Late seconds of one path under `lanes`. While records are late already, what is left of them at the window's end is late until it has
- * drained, for as long again at most: that they wait is known, and lanes that come near the window's end are what drains them. What a path
- * alone brings is not followed beyond it: paths at their worst would all end in a backlog, and lanes be held against each. */
+/* Late seconds of one path under `lanes`. While records are late already, what is left of them at the window's end is
+ * late until it has drained, for as long again at most: that they wait is known, and lanes that come near the window's
+ * end are what drains them. What a path alone brings is not followed beyond it: paths at their worst would all end in a
+ * backlog, and lanes be held against each. */
 static double path_late(const struct policy_input *in, int path, int lanes)
 {
     const struct outlook_view *view = in->view;
@@ -109,8 +110,8 @@ double policy_price(const struct policy_input *in, int lanes, double risk)
     return price_below(in, lanes, risk, 1e300);
 }
 
-/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves less. Not so while
- * records are late: it may take several to drain them at all. */
+/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves
+ * less. Not so while records are late: it may take several to drain them at all. */
 static int cheapest(struct policy *policy, const struct policy_input *in, int need)
 {
     int total = in->serving + in->starting;
