@@ -18,7 +18,7 @@
  *       file holds; bytes below it were synced before.
  *   R3  Where a frame before the last good snapshot is bad, the snapshot takes over; the shards are then checked. */
 
-enum { VERIFY_BYTES = 16 << 20, FIRST_SEGMENT_BYTES = 1 << 20 };
+enum { VERIFY_BYTES = 16 << 20, FIRST_SEGMENT_BYTES = 1 << 20, SAVE_BYTES = 1 << 20 };
 
 struct recovery {
     struct embedded *engine;
@@ -582,49 +582,43 @@ static enum err start_fresh(struct recovery *r, struct err_info *info)
     return err;
 }
 
-/* The last frame may never have been synced (the process was killed before), or its sync failed: then the page cache
- * shows bytes that the disk does not have, and another sync would not bring them there. So it is written again. What is
- * taken for good must stay good, or a power cut would leave a hole before the snapshot that comes next. */
-static enum err save_last_frame(struct recovery *r, struct err_info *info)
+/* Writes bytes [from, to) of a journal segment again, as they are read, and syncs it. */
+static enum err save_again(const struct fs *fs, const struct scanned_segment *segment, int64_t from,
+                           int64_t to, struct err_info *info)
 {
-    const struct fs *fs = r->engine->fs;
-    const struct scanned_segment *last = &r->scan.segments[r->scan.last_good];
     char path[JOURNAL_PATH_MAX];
     struct fs_file file = {-1};
-    journal_path(path, last->number);
+    journal_path(path, segment->number);
     enum err err = fs_open(fs, path, FS_O_READ | FS_O_WRITE, &file, info);
     if (err != ERR_OK) {
         return err;
     }
-    ptrdiff_t bytes = (ptrdiff_t)(last->end - last->last_at), got = 0;
-    void *frame = mem_new(bytes, 1);
-    err = fs_read(fs, file, frame, bytes, last->last_at, &got, info);
-    if (err == ERR_OK) {
-        err = fs_write(fs, file, frame, got, last->last_at, info);
+    void *bytes = mem_new(SAVE_BYTES, 1);
+    ptrdiff_t got = 1;
+    while (err == ERR_OK && from < to && got > 0) {
+        ptrdiff_t wanted = (ptrdiff_t)(to - from < SAVE_BYTES ? to - from : SAVE_BYTES);
+        err = fs_read(fs, file, bytes, wanted, from, &got, info);
+        err = err == ERR_OK ? fs_write(fs, file, bytes, got, from, info) : err;
+        from += got;
     }
-    if (err == ERR_OK) {
-        err = fs_sync(fs, file, info);
-    }
-    mem_free(frame);
+    err = err == ERR_OK ? fs_sync(fs, file, info) : err;
+    mem_free(bytes);
     fs_close(fs, file);
     return err;
 }
 
-/* In the unsynced mode a process that was killed may have left more than one segment in the page cache alone. */
-static enum err save_segments(struct recovery *r, struct err_info *info)
+/* What is taken for good must stay good, or a power cut would leave a hole before the snapshot that comes next. The last frame
+ * may never have been synced (the process was killed before), or its sync failed: then the page cache shows bytes that the
+ * disk does not have, and another sync would not bring them there. So it is written again; in the unsynced mode, where that
+ * may be so of all frames of several segments, all of them. */
+static enum err save_frames(const struct recovery *r, struct err_info *info)
 {
-    const struct fs *fs = r->engine->fs;
     enum err err = ERR_OK;
-    for (int32_t i = r->scan.first_good; r->scan.unsynced && err == ERR_OK && i < r->scan.last_good;
-         i++) {
-        char path[JOURNAL_PATH_MAX];
-        struct fs_file file = {-1};
-        journal_path(path, r->scan.segments[i].number);
-        err = fs_open(fs, path, FS_O_READ | FS_O_WRITE, &file, info);
-        if (err == ERR_OK) {
-            err = fs_sync(fs, file, info);
-            fs_close(fs, file);
-        }
+    int32_t first = r->scan.unsynced ? r->scan.first_good : r->scan.last_good;
+    for (int32_t i = first; err == ERR_OK && i <= r->scan.last_good; i++) {
+        const struct scanned_segment *segment = &r->scan.segments[i];
+        int64_t from = r->scan.unsynced ? 0 : segment->last_at;
+        err = save_again(r->engine->fs, segment, from, segment->end, info);
     }
     return err;
 }
@@ -632,8 +626,7 @@ static enum err save_segments(struct recovery *r, struct err_info *info)
 static enum err replay(struct recovery *r, struct err_info *info)
 {
     struct frame_reader reader = {.file = {-1}};
-    enum err err = save_segments(r, info);
-    err = err == ERR_OK ? save_last_frame(r, info) : err;
+    enum err err = save_frames(r, info);
     CRASHPOINT("log.recovery.last_frame_saved");
     r->gap = r->scan.gap;
     for (int32_t i = r->scan.first_good; err == ERR_OK && i <= r->scan.last_good; i++) {
