@@ -217,7 +217,7 @@ static void lay_out(struct screen *s, const struct arima_order *o, int rows, dou
 static double try_step(struct screen *s, double *coef, double before, double *damping)
 {
     double normal[TERMS_MAX * TERMS_MAX], right[TERMS_MAX], work[TERMS_MAX * TERMS_MAX],
-        step[TERMS_MAX], next[TERMS_MAX];
+        step[TERMS_MAX], next[TERMS_MAX] = {0};
     int k = s->k, p = s->order->p, q = s->order->q;
     filter_pair(s, coef);
     filter_block(s, &s->block[2], coef + p + q);

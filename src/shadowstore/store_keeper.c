@@ -15,7 +15,9 @@
  *   K1  A page is sent only when a registry that names it was written, and nothing is written before it was read once: so
  *       what a process leaves behind is found by the next.
  *   K2  A grave is forgotten only when all its pages were deleted, or their time to live has passed.
- *   K3  A delete that failed is made again from the same page: deleting twice does no harm. */
+ *   K3  A delete that failed is made again from the same page: deleting twice does no harm.
+ *   K4  What was sent on a connection that broke may be carried out behind what is sent on the next (memcached has several
+ *       threads). So after a failure nothing is removed before the server has answered well for SETTLE_NS. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +28,7 @@
 
 #define PROBE_TTL_MS 1000
 #define REFRESH_NS   10000000000LL
+#define SETTLE_NS    1000000000LL
 
 static void begin(struct shadowstore *store, enum keeper_state state, enum remote_kind kind,
                   const char *name)
@@ -93,6 +96,15 @@ static void loaded(struct shadowstore *store, enum err err)
 }
 
 /* --- the registry --- */
+
+static bool has_nothing_to_name(const struct shadowstore *store)
+{
+    bool any = store->grave_count > 0;
+    for (int32_t i = 0; i < SHADOWSTORE_SHADOWS_MAX; i++) {
+        any = any || (store->shadows[i].state != SHADOW_FREE && store->shadows[i].wanted > 0);
+    }
+    return !any;
+}
 
 static void begin_save(struct shadowstore *store)
 {
@@ -303,6 +315,27 @@ static void expire_graves(struct shadowstore *store)
 
 /* --- the machine --- */
 
+static bool may_remove(const struct shadowstore *store)
+{
+    return store->now_ns >= store->keeper->settled_ns; /* K4 */
+}
+
+static bool wants_to_save(const struct shadowstore *store)
+{
+    const struct keeper *keeper = store->keeper;
+    return (keeper->dirty || keeper->refresh_ns <= store->now_ns) &&
+           (may_remove(store) || !has_nothing_to_name(store));
+}
+
+void keeper_trusts(struct shadowstore *store)
+{
+    struct keeper *keeper = store->keeper;
+    if (keeper->doubtful) {
+        keeper->doubtful = false;
+        keeper->settled_ns = store->now_ns + SETTLE_NS;
+    }
+}
+
 static void begin_next(struct shadowstore *store)
 {
     struct keeper *keeper = store->keeper;
@@ -314,11 +347,11 @@ static void begin_next(struct shadowstore *store)
         }
     } else if (!keeper->loaded) {
         begin_load(store);
-    } else if (keeper->dirty || keeper->refresh_ns <= store->now_ns) {
+    } else if (wants_to_save(store)) {
         begin_save(store);
     } else if (keeper->reads != NULL) {
         begin_read(store);
-    } else if (store->grave_count > 0) {
+    } else if (store->grave_count > 0 && may_remove(store)) {
         begin_delete(store);
     }
 }
@@ -381,9 +414,10 @@ int64_t keeper_deadline(const struct shadowstore *store)
     const struct keeper *keeper = store->keeper;
     int64_t next_ns = keeper->state == KEEPER_IDLE ? store->breaker.deadline_ns : CLOCK_NEVER;
     if (keeper->state == KEEPER_IDLE && breaker_allows(&store->breaker)) {
-        bool work =
-            !keeper->loaded || keeper->dirty || keeper->reads != NULL || store->grave_count > 0;
-        next_ns = work ? store->now_ns : keeper->refresh_ns;
+        bool removes = store->grave_count > 0 || keeper->dirty;
+        bool work = !keeper->loaded || wants_to_save(store) || keeper->reads != NULL ||
+                    (store->grave_count > 0 && may_remove(store));
+        next_ns = work ? store->now_ns : removes ? keeper->settled_ns : keeper->refresh_ns;
     }
     for (int32_t i = keeper->state == KEEPER_DELETING ? 1 : 0; i < store->grave_count; i++) {
         int64_t at_ns = store->graves[i].deadline_ns;

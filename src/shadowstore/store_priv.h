@@ -103,9 +103,11 @@ enum keeper_state {
 
 struct keeper {
     enum keeper_state state;
-    bool loaded;                             /* the registry was read, once in this process */
-    bool dirty;                              /* it must be written */
-    int64_t refresh_ns;                      /* it must be written then, for its own time to live */
+    bool loaded;        /* the registry was read, once in this process */
+    bool dirty;         /* it must be written */
+    int64_t refresh_ns; /* it must be written then, for its own time to live */
+    bool doubtful;      /* an op failed, and none has been answered well since */
+    int64_t settled_ns; /* nothing is removed before (K4) */
     int32_t saving[SHADOWSTORE_SHADOWS_MAX]; /* `wanted` as being written */
     uint64_t saving_id[SHADOWSTORE_SHADOWS_MAX];
     int32_t deleting; /* keys in the delete in flight */
@@ -194,6 +196,7 @@ void store_key_of_page(const struct shadowstore *store, uint64_t incarnation, ui
 
 void keeper_step(struct shadowstore *store);
 void keeper_answer(struct shadowstore *store);
+void keeper_trusts(struct shadowstore *store); /* an op was answered well */
 int64_t keeper_deadline(const struct shadowstore *store);
 void keeper_read(struct shadowstore *store, struct shadowstore_op *op);
 

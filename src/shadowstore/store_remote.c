@@ -28,7 +28,9 @@ bool remote_judge(struct shadowstore *store, uint32_t generation, enum err err,
     store->asked = true;
     if (well) {
         breaker_succeeded(&store->breaker, generation);
+        keeper_trusts(store);
     } else {
+        store->keeper->doubtful = true;
         struct shadowstore_status *status = &store->status;
         IGNORE_RESULT(snprintf(status->problem, sizeof(status->problem), "%s",
                                info->text)); /* cut: it says the most at its beginning */
