@@ -463,6 +463,34 @@ TEST(redis_store_removes_a_shadow_that_was_closed_while_it_was_down)
     end(&bench);
 }
 
+TEST(redis_store_removes_nothing_before_a_server_has_settled_that_was_away)
+{
+    struct sim_bench bench;
+    struct shadowstore_op op = {.kind = SHADOWSTORE_CLOSE, .shadow = 1};
+    begin_well(&bench);
+    EXPECT_INT(subject_open(&bench.subject, 1, 0), ERR_OK);
+    EXPECT_INT(subject_put(&bench.subject, 1, 0, 100000) > 0, 1);
+    EXPECT_INT(subject_flush(&bench.subject, 1, NULL, NULL), ERR_OK);
+    int pages = (int)sim_redis_count(bench.redis, PAGES);
+    EXPECT(pages > 0);
+    sim_net_weather(bench.net, SIM_NET_SILENT);
+    op.done = &bench.done;
+    shadowstore_submit(bench.subject.store, &op);
+    wait_ns(&bench, 2 * SECOND_NS);
+    sim_net_weather(bench.net, SIM_NET_FAIR);
+    for (int i = 0; i < 10000 && subject_status(&bench.subject).state != SHADOWSTORE_UP; i++) {
+        wait_ns(&bench, 10 * MS_NS);
+    }
+    wait_ns(&bench, 900 * MS_NS);
+    EXPECT(mailbox_take_all(&bench.done) == NULL);
+    EXPECT_INT(sim_redis_count(bench.redis, PAGES), pages);
+    wait_ns(&bench, SECOND_NS);
+    EXPECT(mailbox_take_all(&bench.done) == &op.msg);
+    EXPECT_INT(op.err, ERR_OK);
+    EXPECT_INT(sim_redis_count(bench.redis, PAGES), 0);
+    end(&bench);
+}
+
 TEST(redis_store_removes_all_shadows_when_told_that_the_process_ends)
 {
     struct sim_bench bench;
