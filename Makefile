@@ -22,7 +22,7 @@ build/%/build.ninja:
 test: all
 	tools/run_tests $(RELEASE)
 
-check: setup $(RELEASE)/build.ninja
+check: program
 	tools/check
 
 asan: setup build/asan/build.ninja
