@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/routes.h"
 #include "base/check.h"
@@ -175,6 +176,25 @@ static const struct param *find_param(const struct route *route, enum param_sour
     return NULL;
 }
 
+/* A name that is none of the route's: tells those that are, as far as they fit. */
+static enum err refuse_name(const struct route *route, enum param_source source, const char *name,
+                            struct err_info *info)
+{
+    char known[ERR_TEXT_MAX] = "";
+    size_t len = 0;
+    for (const struct param *p = route->params; p != NULL && p->name != NULL; p++) {
+        size_t more = strlen(p->name) + 2;
+        if (p->source == source && len + more < sizeof(known)) {
+            IGNORE_RESULT(snprintf(known + len, sizeof(known) - len, "%s%s", len > 0 ? ", " : "",
+                                   p->name)); /* fits */
+            len = strlen(known);
+        }
+    }
+    return err_set(info, ERR_INVALID, "no %s '%.64s' here; there %s%s",
+                   source == PARAM_QUERY ? "query parameter" : "member", name,
+                   len > 0 ? "are: " : "is none", known);
+}
+
 static enum err bind_path(const struct route *route, struct str path, struct control_args *args,
                           char pointer[BIND_POINTER_MAX], struct err_info *info)
 {
@@ -221,7 +241,7 @@ static enum err bind_query_pair(const struct route *route, struct str pair,
     }
     const struct param *param = find_param(route, PARAM_QUERY, (struct str){name, name_len});
     if (param == NULL) {
-        return err_set(info, ERR_INVALID, "no query parameter '%.64s' here", name);
+        return refuse_name(route, PARAM_QUERY, name, info);
     }
     uint32_t bit = 1u << (param - route->params);
     if ((*seen & bit) != 0) {
@@ -303,7 +323,7 @@ static enum err bind_members(const struct route *route, json_t *root, struct con
         const struct param *param = find_param(route, PARAM_BODY, str_of(name));
         point_at(pointer, PARAM_BODY, str_of(name));
         if (param == NULL) {
-            return err_set(info, ERR_INVALID, "no member '%.64s' here", name);
+            return refuse_name(route, PARAM_BODY, name, info);
         }
         enum err err = put_json(param, value, args, info);
         if (err != ERR_OK) {

@@ -98,6 +98,18 @@ TEST(parameters_arrive_typed)
     header_name = NULL;
 }
 
+TEST(an_unknown_name_is_refused_with_those_that_are_known)
+{
+    EXPECT_INT(call("GET", "/api/v1/streams/s/records?nope=1", NULL), ERR_INVALID);
+    EXPECT_MSG(strstr(info.text, "'nope' here; there are: ") != NULL &&
+                   strstr(info.text, "offset") != NULL,
+               "%s", info.text);
+    EXPECT_INT(call("POST", "/api/v1/streams", "{\"nope\":1}"), ERR_INVALID);
+    EXPECT_MSG(strstr(info.text, "shards") != NULL, "%s", info.text);
+    EXPECT_INT(call("GET", "/api/v1/manager?nope=1", NULL), ERR_INVALID);
+    EXPECT_MSG(strstr(info.text, "there is none") != NULL, "%s", info.text);
+}
+
 TEST(bad_parameters_are_refused_and_pointed_at)
 {
     static const struct {
