@@ -211,6 +211,16 @@ static void follow_entry(struct shadow_entry *entry)
     }
 }
 
+void profile_begin(const struct control *control, struct shadow_run *run)
+{
+    struct operator_counters nothing[PROFILE_OPERATORS_MAX] = {{0}};
+    struct profile_counters counters = {.operator_count = run->looks.operator_count,
+                                        .operators = nothing};
+    run->profile = MEM_NEW(struct profile);
+    profile_of(&run->looks, &counters, capacity_of(control), run->profile);
+    run->profile->operator_count = 0; /* their names come with the first look */
+}
+
 void profile_update(struct control *control, struct shadow_entry *entry)
 {
     struct shadow_run *run = entry->run;
@@ -506,9 +516,13 @@ static void answer_trust(struct page *page)
                                "for it, what it says is of the rest",
                                100 * entry->starved)); /* fits */
     }
-    add_answer(page, "how far to trust it",
-               "%" PRId64 " records, %.0f %% of those of the sample%s%s; %s%s", entry->records,
-               100 * entry->completeness,
+    char counted[ANSWER_TEXT_MAX / 4] = "no record was measured";
+    if (entry->records > 0) {
+        IGNORE_RESULT(snprintf(counted, sizeof(counted),
+                               "%" PRId64 " records, %.0f %% of those of the sample",
+                               entry->records, 100 * entry->completeness)); /* fits */
+    }
+    add_answer(page, "how far to trust it", "%s%s%s; %s%s", counted,
                m->cold ? ", begun cold: without the state of its keys" : "", starved,
                entry->life.state != LIFE_ENDED ? "it still runs"
                : entry->life.partial           ? "it ended early: "

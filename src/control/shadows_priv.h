@@ -6,12 +6,12 @@
 #include "control/shadows.h"
 #include "prm/skew.h"
 
-#define BURST_MAX_NS (60 * 1000000000LL) /* keys that have become rare are not waited for */
-
 /* Inside shadows. shadows.c: what is remembered; shadows_ask.c: orders and questions; shadows_order.c: from an order to
  * a spec; shadows_run.c: the machine; shadows_sides.c: what the lane is told and tells; shadows_judge.c: what a look
  * leads to; shadows_keep.c: what stays; shadows_watch.c: triggers, guards, budgets; profiles.c: from measures to a
  * profile; candidates.c: another text from a setting. */
+
+#define BURST_MAX_NS (60 * 1000000000LL) /* keys that have become rare are not waited for */
 
 /* Sides: what is measured and what it is compared with; and the same two again in a burst of the heavy keys alone. */
 enum {
@@ -178,7 +178,8 @@ void shadows_watch_init(struct control *control);
 void shadows_watch_free(struct control *control);
 void shadows_set_budgets(struct control *control);
 
-/* profiles.c: the profile as JSON into `text`; the entry's figures follow the measures. */
+/* profiles.c. Before anything is seen nothing is known; then the entry's figures follow the measures; the profile as JSON into `text`. */
+void profile_begin(const struct control *control, struct shadow_run *run);
 void profile_update(struct control *control, struct shadow_entry *entry);
 void profile_keep_sample(struct shadow_entry *entry);
 /* Share of the heavy keys' records among the primary's. */

@@ -211,7 +211,7 @@ void shadow_begin(struct control *control, struct shadow_entry *entry)
     run->side_count = entry->order.twin ? SHADOW_SIDES : 1;
     run->looks_memory = MEM_NEW_ARRAY(double, profile_numbers(plan->operator_count));
     profile_looks_init(&run->looks, run->looks_memory, plan->operator_count);
-    run->profile = MEM_NEW(struct profile);
+    profile_begin(control, run);
     adaptive_init(&run->adaptive, &settings, entry->percent, control->now_ns);
     run->burst.twins = MEM_NEW(struct twin_looks);
     twin_init(run->burst.twins);

@@ -359,6 +359,18 @@ static void die_with_shadows(int round, const char *data)
     }
 }
 
+/* The profile of one that did not even open. */
+static void tells_that_nothing_is_known(int64_t id)
+{
+    char path[64];
+    IGNORE_RESULT(
+        snprintf(path, sizeof(path), "/api/v1/candidates/%lld/profile", (long long)id)); /* fits */
+    program_call(&run, "GET", path, "", "", &reply);
+    CHECK_MSG(reply.status == 200, "%s", reply.text);
+    EXPECT(strstr(reply.text, "no records were measured") != NULL);
+    EXPECT(strstr(reply.text, "(null)") == NULL && strstr(reply.text, "nan") == NULL);
+}
+
 static bool one_has_failed(void)
 {
     size_t index = 0;
@@ -367,7 +379,10 @@ static bool one_has_failed(void)
     json_t *list = call("GET", "/api/v1/candidates", NULL);
     json_array_foreach(json_object_get(list, "items"), index, row)
     {
-        failed = failed || strcmp(word(row, "outcome"), "failed") == 0;
+        if (strcmp(word(row, "outcome"), "failed") == 0) {
+            tells_that_nothing_is_known(json_integer_value(json_object_get(row, "id")));
+            failed = true;
+        }
     }
     json_decref(list);
     return failed;
