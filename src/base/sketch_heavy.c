@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,9 @@ struct heavy {
     int16_t *table;              /* [table_mask + 1]; -1: empty */
     uint32_t table_mask;
 };
+
+/* Twice the capacity, up to the next power of two. */
+static_assert(4 * HEAVY_CAPACITY_MAX <= INT16_MAX + 1, "slots and indexes are int16_t");
 
 struct heavy *heavy_new(int32_t capacity)
 {

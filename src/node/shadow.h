@@ -167,9 +167,8 @@ struct shadow_measures {
     char problem[ERR_TEXT_MAX]; /* why it ended, or waits; empty otherwise */
     uint32_t
         generation; /* 1, 2, ...: rises with every reopening; all below speaks of the present one (W2) */
-    bool
-        cold; /* a stage with state, records before the commit, and no state of the sampled keys; not if its windows have
-                * filled since */
+    /* A stage with state, records before the commit, and no state of the sampled keys; not if its windows have filled since. */
+    bool cold;
     bool catching_up; /* behind by more than one read */
     int64_t opened_ns, measuring_ns,
         now_ns;        /* lane's clock: restored; MEASURING since (0: not yet) */

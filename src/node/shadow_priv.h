@@ -228,8 +228,8 @@ struct shadow {
     int64_t warm_until[2];
     bool caught_up;
     int32_t warm_left; /* batches */
-    int64_t
-        warm_span_ms; /* event time that windows take to fill; 0: they are full, or not waited for */
+    /* Event time that windows take to fill; 0: they are full, or not waited for. */
+    int64_t warm_span_ms;
     int64_t warm_from_ms; /* watermark at which that began; TIME_NONE: none yet */
     bool warm;
     bool burst_done;

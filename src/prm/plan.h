@@ -144,8 +144,8 @@ struct plan_tuning {
 struct plan_options {
     struct prices prices;
     double risk; /* weight of expected late seconds, > 0; 1: as priced */
-    double
-        margin; /* share of the cost of doing nothing, [0, 1); of a setting: or of what its pipeline takes */
+    /* Share of the cost of doing nothing, [0, 1); of a setting: or of what its pipeline takes. */
+    double margin;
     double startup_s; /* of a node */
     double pause_s;   /* of a moved partition, as last measured */
     double full; /* share of its capacity at which a lane is full: queues drain no faster, (0, 1] */
