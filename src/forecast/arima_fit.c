@@ -6,7 +6,10 @@
 #include "forecast/num.h"
 #include "forecast/optim.h"
 
-enum { TURNS_MAX = 20 };
+enum { TURNS_MAX = 20, ROWS_PER_LAG = 50 };
+
+/* Step of the derivative of coefficients by parameters; the least curvature believed, in units of the likelihood per value. */
+static const double JACOBIAN_STEP = 1e-6, CURVATURE_MIN = 1e-6;
 
 /* A fit in progress. The unknowns are the unbounded parameters of the ARMA blocks only; the regression coefficients are
  * profiled out. Both AR and MA blocks go through partial autocorrelations, so every point tried is stationary and
@@ -16,6 +19,7 @@ struct fit {
     const struct arima_order *order;
     struct arima_fast fast;
     double *coef;        /* of the point being evaluated */
+    double *screen_room; /* of arima_screen */
     double *b_start;     /* [b_count] least squares on the differenced series, taken off column 0 */
     struct arima *model; /* with missing values: the exact filter in place of the fast one */
     struct arena *arena;
@@ -171,36 +175,113 @@ static bool no_variation(const struct fit *fit)
     return !(sum > 1e-24 * scale);
 }
 
-/* Starts: zero, the conditional fit, the caller's. Leaves the best in u. */
-static void choose_start(struct fit *fit, const double *start, struct optim_problem *problem,
-                         double *u)
+/* The errors before the longest lag are unknown: where they are few, least squares that take them as zero, else the conditional
+ * sum, which leaves them out. */
+static void start_of_squares(struct fit *fit, const struct optim_problem *problem, const double *x,
+                             double *u)
 {
-    int k = problem->k;
-    double *trial = ARENA_NEW_ARRAY(fit->arena, double, k);
-    memset(u, 0, sizeof(double) * (size_t)k);
-    double best = problem->fn(fit, u, NULL);
+    const struct arima_order *o = fit->order;
+    int p = o->p + o->m * o->P, q = o->q + o->m * o->Q, k = problem->k, rows = fit->fast.rows;
+    if ((long)(p > q ? p : q) * ROWS_PER_LAG <= rows) {
+        double coef[ARIMA_COEF_MAX] = {0};
+        arima_screen(o, x, rows, coef, fit->screen_room, fit->fast.effort);
+        to_unbounded(o, coef, u);
+    } else {
+        struct optim_problem css = *problem;
+        css.iterations_max = 40;
+        css.tolerance = 1e-6;
+        fit->conditional = 1;
+        optim_bfgs(&css, u, fit->arena);
+        fit->conditional = 0;
+    }
+    for (int i = 0; i < k; i++) {
+        u[i] = fmax(-2.5, fmin(2.5, u[i]));
+    }
+}
+
+/* Starts: zero, that of least squares, the caller's. Leaves the best in u; x: the series less its regression. */
+static void choose_start(struct fit *fit, const struct optim_problem *problem, const double *x,
+                         const double *start, double *u)
+{
+    double trial[ARIMA_COEF_MAX] = {0};
+    memset(u, 0, sizeof(double) * (size_t)problem->k);
+    double best = fit_objective(fit, u, NULL);
     if (start != NULL) {
         to_unbounded(fit->order, start, trial);
-        double value = problem->fn(fit, trial, NULL);
-        if (value < best) {
-            memcpy(u, trial, sizeof(double) * (size_t)k);
-        }
-        return;
+    } else {
+        start_of_squares(fit, problem, x, trial);
     }
-    struct optim_problem css = *problem;
-    css.fn = fit_objective;
-    css.iterations_max = 40;
-    css.tolerance = 1e-6;
-    memset(trial, 0, sizeof(double) * (size_t)k);
-    fit->conditional = 1;
-    optim_bfgs(&css, trial, fit->arena);
-    fit->conditional = 0;
+    if (fit_objective(fit, trial, NULL) < best) {
+        memcpy(u, trial, sizeof(double) * (size_t)problem->k);
+    }
+}
+
+/* Row i: the derivative of the coefficients by u_i, which `coef` are those of. */
+static void derive_coef(const struct arima_order *o, const double *u, const double *coef, int k,
+                        double *jacobian)
+{
+    double moved[ARIMA_COEF_MAX];
+    memcpy(moved, u, sizeof(double) * (size_t)k);
     for (int i = 0; i < k; i++) {
-        trial[i] = fmax(-2.5, fmin(2.5, trial[i]));
+        double *row = jacobian + (long)i * k;
+        moved[i] = u[i] + JACOBIAN_STEP;
+        to_coef(o, moved, row);
+        moved[i] = u[i];
+        for (int j = 0; j < k; j++) {
+            row[j] = (row[j] - coef[j]) / JACOBIAN_STEP;
+        }
     }
-    if (problem->fn(fit, trial, NULL) < best) {
-        memcpy(u, trial, sizeof(double) * (size_t)k);
+}
+
+/* a' M b of k x k. */
+static double form(const double *a, const double *matrix, const double *b, int k)
+{
+    double sum = 0;
+    for (int i = 0; i < k; i++) {
+        for (int j = 0; j < k; j++) {
+            sum += a[i] * matrix[(long)i * k + j] * b[j];
+        }
     }
+    return sum;
+}
+
+/* Inverse of the likelihood's Hessian by u, nearly: that of the sum of squares, carried over to u. False where it is
+ * not positive. */
+static bool inverse_hessian(struct fit *fit, const double *x, const double *u, int k,
+                            double *inverse)
+{
+    enum { SQUARE = ARIMA_COEF_MAX * ARIMA_COEF_MAX };
+    double coef[ARIMA_COEF_MAX], jacobian[SQUARE], by_coef[SQUARE], matrix[SQUARE];
+    to_coef(fit->order, u, coef);
+    derive_coef(fit->order, u, coef, k, jacobian);
+    arima_curvature(fit->order, x, fit->fast.rows, coef, fit->screen_room, fit->fast.effort,
+                    by_coef);
+    for (int i = 0; i < k; i++) {
+        for (int j = 0; j <= i; j++) {
+            matrix[i * k + j] = form(jacobian + (long)i * k, by_coef, jacobian + (long)j * k, k);
+        }
+        matrix[i * k + i] += CURVATURE_MIN;
+    }
+    if (!num_cholesky(matrix, k)) {
+        return false;
+    }
+    memset(inverse, 0, sizeof(double) * (size_t)k * (size_t)k);
+    for (int i = 0; i < k; i++) {
+        inverse[i * k + i] = 1;
+        num_cholesky_solve(matrix, inverse + (long)i * k, k);
+    }
+    return true;
+}
+
+/* Quasi-Newton from u, with the curvature of x (the series less its regression) to begin with. */
+static void climb(struct fit *fit, const struct optim_problem *problem, const double *x, double *u)
+{
+    double inverse[ARIMA_COEF_MAX * ARIMA_COEF_MAX];
+    struct optim_problem near = *problem;
+    if (inverse_hessian(fit, x, u, problem->k, inverse)) {
+        near.inverse = inverse;
+    }
+    optim_bfgs(&near, u, fit->arena);
 }
 
 /* Fit by the exact filter with missing values. */
@@ -263,7 +344,7 @@ static void fit_in_turns(struct fit *fit, const struct optim_problem *problem, d
         }
         memcpy(trial, u, sizeof(double) * (size_t)k);
         fit->alone = &alone;
-        optim_bfgs(problem, trial, fit->arena);
+        climb(fit, problem, w, trial);
         fit->alone = NULL;
         double value = fit_objective(fit, trial, NULL), gained = best - value;
         if (!(gained > 0)) {
@@ -274,6 +355,27 @@ static void fit_in_turns(struct fit *fit, const struct optim_problem *problem, d
         if (gained < problem->tolerance) {
             break;
         }
+    }
+}
+
+static void fit_exactly(struct fit *fit, const struct optim_problem *problem, const double *start,
+                        double *u)
+{
+    int rows = fit->fast.rows, cols = fit->fast.cols;
+    const double *x = fit->fast.w;
+    fit->screen_room = ARENA_NEW_ARRAY(fit->arena, double, 5L * rows);
+    if (cols > 1) {
+        double *first = ARENA_NEW_ARRAY(fit->arena, double, rows);
+        for (int t = 0; t < rows; t++) {
+            first[t] = fit->fast.w[(long)t * cols];
+        }
+        x = first;
+    }
+    choose_start(fit, problem, x, start, u);
+    if (cols > 1) {
+        fit_in_turns(fit, problem, u);
+    } else {
+        climb(fit, problem, x, u);
     }
 }
 
@@ -290,13 +392,10 @@ static void fit_complete(struct fit *fit, const double *start, int arma, double 
                                     .gradient_small = 1e-8,
                                     .effort = fit->data->effort};
     if (arma > 0 && !no_variation(fit)) {
-        if (!fit->conditional) {
-            choose_start(fit, start, &problem, u);
-        }
-        if (fit->fast.cols > 1 && !fit->conditional) {
-            fit_in_turns(fit, &problem, u);
-        } else {
+        if (fit->conditional) {
             optim_bfgs(&problem, u, fit->arena);
+        } else {
+            fit_exactly(fit, &problem, start, u);
         }
     }
     fit_objective(fit, u, NULL);

@@ -72,6 +72,11 @@ bool arima_rows(const struct arima_data *data, const struct arima_order *order, 
 void arima_screen(const struct arima_order *order, const double *x, int rows, double *coef,
                   double *room, struct effort *effort);
 
+/* Gauss and Newton's Hessian [k][k] of 0.5 log(sum of squared errors) by the coefficients at coef, which is that of the
+ * likelihood up to O(1/n). `room` as in arima_screen. */
+void arima_curvature(const struct arima_order *order, const double *x, int rows, const double *coef,
+                     double *room, struct effort *effort, double *hessian);
+
 /* 0.5 log(conditional sum of squares / its count), regressors' coefficients zero. */
 double arima_css_objective(struct arima_fast *fast, const double *coef);
 

@@ -213,16 +213,23 @@ static void lay_out(struct screen *s, const struct arima_order *o, int rows, dou
     }
 }
 
+/* Normal equations at coef, where the errors are. */
+static void linearise(const struct screen *s, const double *coef, double *normal, double *right)
+{
+    int p = s->order->p, q = s->order->q;
+    filter_pair(s, coef);
+    filter_block(s, &s->block[2], coef + p + q);
+    filter_block(s, &s->block[3], coef + p + q + s->order->P);
+    normal_equations(s, normal, right);
+}
+
 /* One accepted step from coef with sum of squares `before`, or none: returns the new sum. */
 static double try_step(struct screen *s, double *coef, double before, double *damping)
 {
     double normal[TERMS_MAX * TERMS_MAX], right[TERMS_MAX], work[TERMS_MAX * TERMS_MAX],
         step[TERMS_MAX], next[TERMS_MAX] = {0};
-    int k = s->k, p = s->order->p, q = s->order->q;
-    filter_pair(s, coef);
-    filter_block(s, &s->block[2], coef + p + q);
-    filter_block(s, &s->block[3], coef + p + q + s->order->P);
-    normal_equations(s, normal, right);
+    int k = s->k;
+    linearise(s, coef, normal, right);
     // NOLINTNEXTLINE(cert-flp30-c): powers of ten, a dozen at most; the last is the caller's
     for (; *damping < DAMPING_MAX; *damping *= 10) {
         memcpy(work, normal, sizeof(double) * (size_t)(k * k));
@@ -259,20 +266,37 @@ void arima_screen(const struct arima_order *order, const double *x, int rows, do
     if (s.k == 0) {
         return;
     }
-    double zero[TERMS_MAX] = {0}, damping = 1e-3;
-    double least = errors_at(&s, zero), sum = errors_at(&s, coef);
+    double damping = 1e-3, least = lagged_product(x, 0, x, 0, rows), sum = errors_at(&s, coef);
     if (!is_inside(order, coef) || !(sum < least)) {
         memset(coef, 0, sizeof(double) * (size_t)s.k);
         sum = errors_at(&s, coef);
     }
+    double gained = NUM_INFINITY;
     for (int step = 0; step < STEPS_MAX && effort_left(effort); step++) {
         /* four filters, the products of their lags, the errors at the next point */
         effort_spend(effort, (double)rows * (3 * s.k + 8));
-        double next = try_step(&s, coef, sum, &damping);
-        bool still = !(sum - next > SMALL_STEP * sum);
+        double next = try_step(&s, coef, sum, &damping), gain = sum - next;
+        double expected =
+            gain * gain / gained; /* of the next step, where they shrink by the same factor */
         sum = next;
-        if (still) {
+        gained = gain;
+        if (!(gain > SMALL_STEP * sum) || (step > 0 && expected < SMALL_STEP * sum)) {
             break;
         }
+    }
+}
+
+void arima_curvature(const struct arima_order *order, const double *x, int rows, const double *coef,
+                     double *room, struct effort *effort, double *hessian)
+{
+    struct screen s;
+    double right[TERMS_MAX];
+    lay_out(&s, order, rows, room);
+    s.x = x;
+    double squares = errors_at(&s, coef);
+    linearise(&s, coef, hessian, right);
+    effort_spend(effort, (double)rows * (3 * s.k + 8));
+    for (int i = 0; i < s.k * s.k; i++) {
+        hessian[i] /= squares;
     }
 }

@@ -398,7 +398,7 @@ static double data_value(const struct arima *model, double y)
 
 void arima_filter(struct arima *model, const struct arima_data *data)
 {
-    double ssq = 0, sum_log = 0, all_squares = 0;
+    double ssq = 0, sum_log = 0, all_squares = 0, last_f = 1, log_f = 0;
     int used = 0, known = 0;
     for (int t = 0; t < data->n; t++) {
         double y = data_value(model, data->y[t]);
@@ -412,7 +412,11 @@ void arima_filter(struct arima *model, const struct arima_data *data)
         all_squares += e * e;
         if (model->last_f < DIFFUSE_LIMIT) {
             ssq += e * e;
-            sum_log += log(model->last_f);
+            if (model->last_f < last_f || model->last_f > last_f) { /* once settled it stays */
+                last_f = model->last_f;
+                log_f = log(last_f);
+            }
+            sum_log += log_f;
             used++;
         }
     }

@@ -144,21 +144,25 @@ static double largest(const double *v, int k)
 static double run(struct search *s, double *x)
 {
     const struct optim_problem *problem = s->problem;
-    int k = problem->k, quiet = 0, fresh = 1;
+    int k = problem->k, quiet = 0, fresh = problem->inverse == NULL;
     double value = value_and_gradient(problem, x, s->grad);
     if (!isfinite(value)) {
         return value;
     }
     reset_inverse(s);
+    if (!fresh) {
+        memcpy(s->inverse, problem->inverse, sizeof(double) * (size_t)k * (size_t)k);
+    }
     for (int iteration = 0; iteration < problem->iterations_max && effort_left(problem->effort);
          iteration++) {
         double slope = set_direction(s);
-        if (largest(s->grad, k) < problem->gradient_small) {
+        if (largest(s->grad, k) < problem->gradient_small ||
+            (problem->inverse != NULL && !fresh && fabs(slope) / 2 < problem->tolerance)) {
             break;
         }
-        double size = largest(s->direction, k);
-        double next = slope < 0 ? line_search(s, x, value, slope, fresh ? fmin(1, 0.3 / size) : 1)
-                                : NUM_INFINITY;
+        double longest = fresh ? 0.3 : iteration == 0 ? 1 : NUM_INFINITY;
+        double step = fmin(1, longest / largest(s->direction, k));
+        double next = slope < 0 ? line_search(s, x, value, slope, step) : NUM_INFINITY;
         if (!isfinite(next)) {
             if (fresh) {
                 break;

@@ -198,6 +198,48 @@ TEST(arima_fits_that_the_reference_ends_early_are_those_of_its_tight_rule)
     check_tight("arimax_fourier_nasa5min");
 }
 
+/* A long series of an ARMA(2,1)'s sums: no coefficient's move raises the likelihood of the fit, from either start. */
+TEST(arima_fit_of_a_long_series_ends_at_its_maximum)
+{
+    enum { N = 3000 };
+    static double y[N];
+    const struct arima_order orders[] = {{.p = 1, .d = 1, .q = 1, .m = 1},
+                                         {.p = 2, .d = 1, .q = 1, .m = 1},
+                                         {.p = 3, .d = 1, .q = 2, .m = 1},
+                                         {.p = 1, .d = 1, .q = 1, .Q = 1, .m = 12}};
+    uint64_t seed = 7;
+    double w[3] = {0}, e[2] = {0}, level = 0;
+    for (int t = 0; t < N; t++) {
+        e[1] = e[0], e[0] = -6;
+        for (int i = 0; i < 12; i++) {
+            seed = seed * 6364136223846793005U + 1442695040888963407U;
+            e[0] += (double)(seed >> 11) / 9007199254740992.0;
+        }
+        w[2] = w[1], w[1] = w[0];
+        w[0] = 1.1 * w[1] - 0.3 * w[2] + e[0] + 0.4 * e[1];
+        level += w[0];
+        y[t] = level;
+    }
+    struct arima_data data = {.y = y, .n = N};
+    const double far[4] = {-0.5, 0.1, 0.1, 0.1};
+    struct arena arena;
+    arena_init(&arena, 1L << 28);
+    for (int i = 0; i < 4; i++) {
+        struct arima fitted, started, moved;
+        CHECK(arima_fit(&data, &orders[i], NULL, &arena, &fitted, NULL) == ERR_OK);
+        CHECK(arima_fit(&data, &orders[i], i < 3 ? far : NULL, &arena, &started, NULL) == ERR_OK);
+        EXPECT(fabs(fitted.loglik - started.loglik) < 1e-5);
+        double coef[ARIMA_COEF_MAX];
+        for (int j = 0; j < 2 * fitted.arma_count; j++) {
+            memcpy(coef, fitted.coef, sizeof(double) * (size_t)fitted.arma_count);
+            coef[j / 2] += j % 2 == 0 ? 2e-3 : -2e-3;
+            EXPECT(arima_at(&data, &orders[i], coef, &arena, &moved, NULL) != ERR_OK ||
+                   moved.loglik < fitted.loglik);
+        }
+    }
+    arena_release(&arena);
+}
+
 TEST(arima_sarima_css_api24_at_reference_and_fitted)
 {
     struct arima_case c;
