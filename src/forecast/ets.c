@@ -194,7 +194,7 @@ struct log_sum {
     double sum, product;
 };
 
-static void add_log(struct log_sum *s, double x)
+static inline void add_log(struct log_sum *s, double x)
 {
     if (!(x > 1e-100 && x < 1e100)) {
         s->sum += log(x);
@@ -365,7 +365,7 @@ static void start_states(struct ets_problem *p, double *u, int at)
     }
 }
 
-enum { FIRST_ITERATIONS = 5 };
+enum { FIRST_ITERATIONS = 12 };
 
 /* Logits the search starts from: {alpha, beta share, gamma share, phi}. */
 static const double STARTS[3][4] = {
@@ -394,12 +394,14 @@ static enum err check_values(const double *y, int n, int m, const struct ets_for
     return ERR_OK;
 }
 
-/* Searches from each of the starts; the best point, in ret[k], and its value. `u`: [k] to work in. */
+/* Searches from each of the starts; the best point, in ret[k], its value, and its inverse Hessian in ret_inverse[k][k]. `u`:
+ * [k] to work in. */
 static double search(struct ets_problem *p, const struct optim_problem *problem, double *u,
-                     double *ret, struct arena *arena)
+                     double *ret, double *ret_inverse, struct arena *arena)
 {
     const struct ets_form *form = &p->model.form;
     double best = NUM_INFINITY;
+    int k = problem->k;
     for (int s = 0; s < 3; s++) {
         int at = 0;
         u[at++] = STARTS[s][0];
@@ -412,7 +414,8 @@ static double search(struct ets_problem *p, const struct optim_problem *problem,
         double value = optim_bfgs(problem, u, arena);
         if (value < best) {
             best = value;
-            memcpy(ret, u, sizeof(double) * (size_t)problem->k);
+            memcpy(ret, u, sizeof(double) * (size_t)k);
+            memcpy(ret_inverse, problem->ret_inverse, sizeof(double) * (size_t)k * (size_t)k);
         }
     }
     return best;
@@ -444,10 +447,13 @@ enum err ets_fit(const struct ets_data *data, const struct ets_form *form, struc
                                     .iterations_max = form->season == 'N' ? FIRST_ITERATIONS : 300,
                                     .tolerance = 1e-9,
                                     .gradient_small = 1e-6,
+                                    .ret_inverse = ARENA_NEW_ARRAY(arena, double, (long)k *k),
                                     .effort = data->effort};
-    best = search(&p, &problem, u, best_u, arena);
+    double *inverse = ARENA_NEW_ARRAY(arena, double, (long)k *k);
+    best = search(&p, &problem, u, best_u, inverse, arena);
     if (isfinite(best) && form->season == 'N') {
         problem.iterations_max = 300;
+        problem.inverse = inverse;
         best = optim_bfgs(&problem, best_u, arena);
     }
     struct logits l;

@@ -204,6 +204,9 @@ double optim_bfgs(const struct optim_problem *problem, double *x, struct arena *
     s.change = block + 4 * k;
     s.h_y = block + 5 * k;
     double value = run(&s, x);
+    if (problem->ret_inverse != NULL) {
+        memcpy(problem->ret_inverse, s.inverse, sizeof(double) * (size_t)k * (size_t)k);
+    }
     arena_rewind(arena, mark);
     return value;
 }

@@ -17,11 +17,12 @@ struct optim_problem {
     int iterations_max;    /* steps of the quasi-Newton method */
     double tolerance;      /* stop when a step lowers the value by less than this, twice */
     double gradient_small; /* stop when every component of the gradient is below */
-    const double
-        *inverse; /* [k][k] inverse Hessian to begin with: then it also stops before a step that
-                              promises less than the tolerance. NULL: the unit matrix, scaled at the first step */
-    const struct effort *
-        effort; /* what `fn` counts into; the search ends where it is once nothing is left; may be NULL */
+    /* [k][k] inverse Hessian to begin with: then it also stops before a step that promises less than the tolerance. NULL:
+     * the unit matrix, scaled at the first step. */
+    const double *inverse;
+    double *ret_inverse; /* [k][k] its last approximation; may be NULL */
+    /* What `fn` counts into; the search ends where it is once nothing is left; may be NULL. */
+    const struct effort *effort;
 };
 
 enum { OPTIM_MAX = 128 };
