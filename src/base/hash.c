@@ -32,7 +32,7 @@ static ATTR_ALWAYS_INLINE uint64_t hash_short(struct str text)
     return hash64(text.ptr, text.len);
 }
 
-/* Keys of 8 bytes, four at a time: what XXH3 does with such (its XXH3_len_4to8_64b and XXH3_rrmxmx), side by side. */
+/* Keys of 4 to 8 bytes, four at a time: what XXH3 does with such (its XXH3_len_4to8_64b and XXH3_rrmxmx), side by side. */
 
 ATTR_TARGET("avx2") static inline __m256i multiply_four(__m256i x, uint64_t by)
 {
@@ -43,18 +43,19 @@ ATTR_TARGET("avx2") static inline __m256i multiply_four(__m256i x, uint64_t by)
     return _mm256_add_epi64(_mm256_mul_epu32(x, low), _mm256_slli_epi64(crossed, 32));
 }
 
-ATTR_TARGET("avx2") static inline __m256i hash_four(__m256i keys)
+/* Of keys as XXH3 has them: the last four bytes, above them the first four. */
+ATTR_TARGET("avx2") static inline __m256i hash_four(__m256i keys, __m256i lens)
 {
     static const uint64_t RRMXMX = 0x9FB21C651E98DF25u;
     const __m256i left_24 = _mm256_setr_epi8(5, 6, 7, 0, 1, 2, 3, 4, 13, 14, 15, 8, 9, 10, 11, 12,
                                              5, 6, 7, 0, 1, 2, 3, 4, 13, 14, 15, 8, 9, 10, 11, 12);
     const __m256i flip = _mm256_set1_epi64x(
         (int64_t)(XXH_readLE64(XXH3_kSecret + 8) ^ XXH_readLE64(XXH3_kSecret + 16)));
-    __m256i h = _mm256_xor_si256(_mm256_shuffle_epi32(keys, _MM_SHUFFLE(2, 3, 0, 1)), flip);
+    __m256i h = _mm256_xor_si256(keys, flip);
     __m256i left_49 = _mm256_xor_si256(_mm256_slli_epi64(h, 49), _mm256_srli_epi64(h, 64 - 49));
     h = _mm256_xor_si256(_mm256_xor_si256(h, left_49), _mm256_shuffle_epi8(h, left_24));
     h = multiply_four(h, RRMXMX);
-    __m256i more = _mm256_add_epi64(_mm256_srli_epi64(h, 35), _mm256_set1_epi64x(8));
+    __m256i more = _mm256_add_epi64(_mm256_srli_epi64(h, 35), lens);
     h = multiply_four(_mm256_xor_si256(h, more), RRMXMX);
     return _mm256_xor_si256(h, _mm256_srli_epi64(h, 28));
 }
@@ -66,19 +67,58 @@ static ATTR_ALWAYS_INLINE int64_t key_load(const struct str *text)
     return key;
 }
 
-/* The first of the texts, as long as four in a row have 8 bytes. Returns how many. */
+/* Four keys of 8 bytes. */
+ATTR_TARGET("avx2") static inline __m256i hash_integers(const struct str t[4])
+{
+    __m256i keys =
+        _mm256_setr_epi64x(key_load(&t[0]), key_load(&t[1]), key_load(&t[2]), key_load(&t[3]));
+    return hash_four(_mm256_shuffle_epi32(keys, _MM_SHUFFLE(2, 3, 0, 1)), _mm256_set1_epi64x(8));
+}
+
+static ATTR_ALWAYS_INLINE int64_t ends_load(const struct str *text)
+{
+    uint32_t first;
+    uint32_t last;
+    memcpy(&first, text->ptr, sizeof first);
+    memcpy(&last, text->ptr + text->len - sizeof last, sizeof last);
+    return (int64_t)((uint64_t)first << 32 | last);
+}
+
+/* Four keys of 4 to 8 bytes. */
+ATTR_TARGET("avx2") static inline __m256i hash_texts(const struct str t[4])
+{
+    __m256i keys =
+        _mm256_setr_epi64x(ends_load(&t[0]), ends_load(&t[1]), ends_load(&t[2]), ends_load(&t[3]));
+    return hash_four(keys, _mm256_setr_epi64x(t[0].len, t[1].len, t[2].len, t[3].len));
+}
+
+static ATTR_ALWAYS_INLINE bool all_have_8(const struct str t[4])
+{
+    return ((t[0].len ^ 8) | (t[1].len ^ 8) | (t[2].len ^ 8) | (t[3].len ^ 8)) == 0;
+}
+
+/* Negative if a length is not from 4 to 8. */
+static ATTR_ALWAYS_INLINE ptrdiff_t from_4_to_8(ptrdiff_t len)
+{
+    return (len - 4) | (8 - len);
+}
+
+static ATTR_ALWAYS_INLINE bool all_have_4_to_8(const struct str t[4])
+{
+    return (from_4_to_8(t[0].len) | from_4_to_8(t[1].len) | from_4_to_8(t[2].len) |
+            from_4_to_8(t[3].len)) >= 0;
+}
+
+/* The first of the texts, as long as four in a row have 4 to 8 bytes. Returns how many. */
 ATTR_TARGET("avx2")
 static int32_t hash_fours(const struct str *texts, int32_t count, uint64_t *ret_hash)
 {
     int32_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const struct str *t = &texts[i];
-        if (((t[0].len ^ 8) | (t[1].len ^ 8) | (t[2].len ^ 8) | (t[3].len ^ 8)) != 0) {
-            break;
-        }
-        __m256i keys =
-            _mm256_setr_epi64x(key_load(&t[0]), key_load(&t[1]), key_load(&t[2]), key_load(&t[3]));
-        _mm256_storeu_si256((__m256i *)(void *)&ret_hash[i], hash_four(keys));
+    for (; i + 4 <= count && all_have_8(&texts[i]); i += 4) {
+        _mm256_storeu_si256((__m256i *)(void *)&ret_hash[i], hash_integers(&texts[i]));
+    }
+    for (; i + 4 <= count && all_have_4_to_8(&texts[i]); i += 4) {
+        _mm256_storeu_si256((__m256i *)(void *)&ret_hash[i], hash_texts(&texts[i]));
     }
     return i;
 }

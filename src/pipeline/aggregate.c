@@ -493,3 +493,20 @@ const char *aggregate_list_emit(const struct aggregate_list *list, const struct 
     }
     return reason;
 }
+
+void aggregate_list_emit_certain(const struct aggregate_list *list, void *const *payload,
+                                 int32_t count, struct batch *batch, int32_t at)
+{
+    for (int32_t a = 0; a < list->count; a++) {
+        const struct aggregate *item = &list->items[a];
+        struct column *column = &batch->columns[item->out_column];
+        int64_t *counts = COLUMN_I64(column) + at;
+        for (int32_t i = 0; i < count && item->kind == AGGREGATE_COUNT; i++) {
+            memcpy(&counts[i], (const char *)payload[i] + item->offset, sizeof counts[i]);
+        }
+        for (int32_t i = 0; i < count && item->kind != AGGREGATE_COUNT; i++) {
+            const struct cell cell = {.payload = payload[i]};
+            extreme_emit(item, &cell, column, at + i);
+        }
+    }
+}

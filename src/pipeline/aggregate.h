@@ -52,8 +52,9 @@ struct aggregate_list {
     struct aggregate items[AGGREGATES_MAX];
     int32_t payload_bytes;
     int32_t section_count;
-    int32_t top; /* index, or -1 */
-    bool plain;  /* all aggregates live in the payload alone and cannot reject */
+    int32_t top;  /* index, or -1 */
+    bool plain;   /* all aggregates live in the payload alone and cannot reject */
+    bool certain; /* and each cell makes one row, whose values can all be represented */
 };
 
 /* A cell, in state or in scratch memory. */
@@ -110,6 +111,10 @@ int32_t aggregate_list_row_count(const struct aggregate_list *list, const struct
  * represented. */
 const char *aggregate_list_emit(const struct aggregate_list *list, const struct cell *cell,
                                 int32_t first, int32_t count, struct batch *batch, int32_t at);
+
+/* The same for many cells of a list that is certain, known by their payloads: rows at..at+count, a column at a time. */
+void aggregate_list_emit_certain(const struct aggregate_list *list, void *const *payload,
+                                 int32_t count, struct batch *batch, int32_t at);
 
 /* --- for the aggregates' own files --- */
 

@@ -286,6 +286,12 @@ enum err aggregate_list_compile(struct compile_context *ctx, const struct yaml_n
         }
     }
     list->plain = list->section_count == 0;
+    list->certain = list->plain;
+    for (int32_t i = 0; i < list->count; i++) {
+        enum aggregate_kind kind = list->items[i].kind;
+        list->certain = list->certain &&
+                        (kind == AGGREGATE_COUNT || kind == AGGREGATE_MIN || kind == AGGREGATE_MAX);
+    }
     return ERR_OK;
 }
 

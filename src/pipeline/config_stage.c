@@ -341,7 +341,12 @@ static void set_contest(const struct loader *loader, const struct pipeline_plan 
     struct contest *kept = ARENA_NEW(loader->arena, struct contest);
     *kept = contest;
     kept->column = column;
-    key_by_set_contest(key_by, kept);
+    int32_t key_column = key_by_set_contest(key_by, kept);
+    if (stage->operator_count > 1 && key_column >= 0) {
+        encode_set_contest(
+            (struct operator_plan *)(uintptr_t)stage->operators[stage->operator_count - 2], kept,
+            key_column);
+    }
     config_follow_use(stage);
 }
 

@@ -99,3 +99,39 @@ void contest_decide(const struct contest *contest, struct contest_rows *rows, st
     }
     batch->sel_count = kept;
 }
+
+void contest_decide_one(const struct contest *contest, const struct column *key,
+                        struct batch *batch)
+{
+    if (batch->stamp_ms != NULL || batch->sel_count < 2 || key->null != NULL) {
+        return;
+    }
+    const struct column *column = &batch->columns[contest->column];
+    const int64_t *values = COLUMN_I64(column);
+    const int64_t *keys = COLUMN_I64(key);
+    int64_t one = keys[batch->sel[0]];
+    int64_t differs = 0;
+    int64_t first_ms = INT64_MAX;
+    int64_t last_ms = INT64_MIN;
+    int64_t best = INT64_MIN;
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        int64_t time = batch->time_ms[row];
+        int64_t value = column_is_null(column, row) ? INT64_MIN : standing(contest, values, row);
+        differs |= keys[row] ^ one;
+        first_ms = time < first_ms ? time : first_ms;
+        last_ms = time > last_ms ? time : last_ms;
+        best = value > best ? value : best;
+    }
+    if (differs != 0 || first_ms < -TIME_MAX_MS || last_ms > TIME_MAX_MS ||
+        last_ms >= window_floor(first_ms, contest->grain_ms) + contest->grain_ms) {
+        return;
+    }
+    int32_t kept = 0;
+    for (int32_t k = 0; k < batch->sel_count; k++) {
+        int32_t row = batch->sel[k];
+        batch->sel[kept] = row;
+        kept += column_is_null(column, row) || standing(contest, values, row) == best;
+    }
+    batch->sel_count = kept;
+}

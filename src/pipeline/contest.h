@@ -29,4 +29,9 @@ struct contest_rows {
  *   rows   scratch, zero before the first batch */
 void contest_decide(const struct contest *contest, struct contest_rows *rows, struct batch *batch);
 
+/* The same for rows that have yet to get their keys, from a column of integers or times without nulls: if all have one and are
+ * in one step of time, as the results of one window are. Else nothing happens. */
+void contest_decide_one(const struct contest *contest, const struct column *key,
+                        struct batch *batch);
+
 #endif

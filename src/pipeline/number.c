@@ -55,12 +55,42 @@ int32_t i64_write(int64_t value, char out[24])
     return len;
 }
 
+/* 4 to 8 digits at once: from two halves of four bytes, which overlap, beginning with zeros. False: one is none. */
+static ATTR_ALWAYS_INLINE bool read_short(const char *digits, ptrdiff_t count, int64_t *ret_value)
+{
+    const uint64_t zeros = UINT64_C(0x3030303030303030);
+    uint32_t first;
+    uint32_t last;
+    memcpy(&first, digits, 4);
+    memcpy(&last, digits + count - 4, 4);
+    int left = 8 * (8 - (int)count); // bits before the first one
+    uint64_t word =
+        ((uint64_t)last << 32 | (uint64_t)first << left) | (zeros & ((UINT64_C(1) << left) - 1));
+    uint64_t odd = (word ^ zeros) | ((word ^ zeros) + UINT64_C(0x0606060606060606));
+    if ((odd & UINT64_C(0xf0f0f0f0f0f0f0f0)) != 0) {
+        return false;
+    }
+    word ^= zeros;
+    word =
+        word * 10 + (word >> 8); // pairs, then fours, then all: the upper ones count ten times each
+    word = (((word & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x000f424000000064)) +
+            ((word >> 16 & UINT64_C(0x000000ff000000ff)) * UINT64_C(0x0000271000000001))) >>
+           32;
+    *ret_value = (int64_t)(uint32_t)word;
+    return true;
+}
+
 bool i64_read(struct str text, int64_t *ret_value)
 {
     enum { DIGITS_IN_RANGE = 18 }; // that many cannot be too large a number
     bool negative = text.len > 0 && text.ptr[0] == '-';
     ptrdiff_t i = negative ? 1 : 0;
     int64_t value = 0;
+    if (text.len - i >= 4 && text.len - i <= 8) {
+        bool good = read_short(text.ptr + i, text.len - i, &value);
+        *ret_value = negative ? -value : value;
+        return good;
+    }
     if (LIKELY(i < text.len && text.len - i <= DIGITS_IN_RANGE)) {
         for (; i < text.len; i++) {
             uint8_t digit = (uint8_t)(text.ptr[i] - '0');

@@ -7,11 +7,15 @@
 #include "base/mem.h"
 #include "pipeline/hint.h"
 #include "pipeline/op_parse.h"
+#include "pipeline/operators.h"
 
 struct encode_plan {
     struct parse_plan *raw; /* places and types; also how the next stage reads the value */
     int32_t columns[BATCH_COLUMNS_MAX]; /* of its fields */
     int32_t bytes;                      /* of a value */
+    const struct contest
+        *contest; /* of the key_by behind it, or NULL; and of what that makes keys */
+    int32_t key_column;
 };
 
 struct operator_instance {
@@ -258,12 +262,62 @@ static void put_field(const struct parse_field *field, const struct column *colu
     }
 }
 
+/* --- rows that need not be made --- */
+
+/* Whether all that its column can hold, but nulls, can be written. */
+static bool takes_all(const struct parse_field *field)
+{
+    return field->raw_type == RAW_I64 || field->raw_type == RAW_F64 || field->raw_type == RAW_TIME;
+}
+
+void encode_set_contest(struct operator_plan *plan, const struct contest *contest,
+                        int32_t key_column)
+{
+    if (plan->type != &operator_encode) {
+        return;
+    }
+    struct encode_plan *encode = plan->compiled;
+    bool all = true;
+    for (int32_t f = 0; f < encode->raw->field_count; f++) {
+        all = all && takes_all(&encode->raw->fields[f]);
+    }
+    if (all) {
+        encode->contest = contest;
+        encode->key_column = key_column;
+        plan->columns_read |= UINT64_C(1) << contest->column | UINT64_C(1) << key_column;
+    }
+}
+
+static bool any_null(const struct column *column, const struct batch *batch)
+{
+    uint8_t null = 0;
+    for (int32_t k = 0; column->null != NULL && k < batch->sel_count; k++) {
+        null |= column->null[batch->sel[k]];
+    }
+    return null != 0;
+}
+
+/* A row that would be rejected surpasses nobody: the contest is held here only if none is. */
+static void decide(const struct encode_plan *plan, struct batch *batch)
+{
+    bool null = false;
+    for (int32_t f = 0; f < plan->raw->field_count; f++) {
+        null = null || any_null(&batch->columns[plan->columns[f]], batch);
+    }
+    if (!null) {
+        contest_decide_one(plan->contest, &batch->columns[plan->key_column], batch);
+    }
+}
+
 static enum err encode_process(struct operator_instance *op, int input, struct batch *batch,
                                struct batch_list *next, struct err_info *info)
 {
     IGNORE_RESULT(input); /* all rows are alike */
     IGNORE_RESULT(info);  /* cannot fail: what does not fit is rejected */
     const struct encode_plan *plan = op->plan;
+    if (plan->contest != NULL) {
+        decide(plan, batch);
+    }
     ptrdiff_t bytes = (ptrdiff_t)plan->bytes * batch->sel_count + JSON_PADDING;
     struct raw_out out = {
         .at = arena_new(batch->arena, bytes, 1), // zeros: what stands between fields

@@ -49,10 +49,13 @@ static enum err key_by_compile(struct compile_context *ctx, struct operator_plan
     return ERR_OK;
 }
 
-void key_by_set_contest(struct operator_plan *plan, const struct contest *contest)
+int32_t key_by_set_contest(struct operator_plan *plan, const struct contest *contest)
 {
-    ((struct key_by_plan *)plan->compiled)->contest = contest;
+    struct key_by_plan *key_by = plan->compiled;
+    enum value_type type = expr_type(key_by->key);
+    key_by->contest = contest;
     plan->columns_read |= UINT64_C(1) << contest->column;
+    return type == VALUE_I64 || type == VALUE_TIME ? expr_plain_column(key_by->key) : -1;
 }
 
 static enum err key_by_open(const struct operator_plan *plan, struct operator_env *env,

@@ -195,15 +195,18 @@ static ATTR_COLD void drop_short(struct raw_rows *of, ptrdiff_t bytes, int32_t *
     of->count = kept;
 }
 
-/* Whether all rows have so many bytes. */
+/* Whether all rows have so many bytes. What is absent has none. */
 static bool all_have(const struct raw_rows *of, ptrdiff_t bytes)
 {
-    bool good = true;
+    ptrdiff_t left = 0; // its sign: that of any row's bytes less those
+    bool absent = false;
     for (int32_t k = 0; k < of->count; k++) {
-        const struct str *value = &of->value[of->rows[k]];
-        good &= (int)(value->ptr != NULL) & (int)(value->len >= bytes);
+        left |= of->value[of->rows[k]].len - bytes;
     }
-    return good;
+    for (int32_t k = 0; bytes == 0 && k < of->count; k++) {
+        absent |= of->value[of->rows[k]].ptr == NULL;
+    }
+    return left >= 0 && !absent;
 }
 
 int32_t parse_raw_rows(const struct parse_plan *plan, uint64_t used, const struct batch *batch,

@@ -330,7 +330,7 @@ void window_out_finish(struct window_out *out)
 }
 
 /* A copy of a key for rows that outlive its entry. Short ones, which are most, are cut from one piece of memory for many. */
-static struct str keep_key(struct window_out *out, struct str key)
+static ATTR_ALWAYS_INLINE struct str keep_key(struct window_out *out, struct str key)
 {
     enum { SHORT_BYTES = 16, SHORT_KEYS = 256 };
     if (key.len < 4 || key.len > SHORT_BYTES) {
@@ -354,29 +354,46 @@ static struct str keep_key(struct window_out *out, struct str key)
     return (struct str){copy, key.len};
 }
 
-/* The next `count` rows of the batch begin alike. */
-static ATTR_ALWAYS_INLINE void begin_rows(struct window_out *out, int32_t count, struct str key,
-                                          uint64_t hash, int64_t start, int64_t end)
+/* The times of the next `count` rows of the batch. */
+static ATTR_ALWAYS_INLINE void begin_times(struct window_out *out, int32_t count, int64_t start,
+                                           int64_t end)
 {
     const struct batch *batch = out->batch;
     int32_t at = batch->sel_count;
     int32_t final_column = out->op->window->final_column;
-    struct str *keys = batch->key + at;
     struct str *values = batch->value + at;
-    uint64_t *hashes = batch->hash + at;
     int64_t *times = batch->time_ms + at;
     int64_t *starts = COLUMN_I64(&batch->columns[0]) + at;
     int64_t *ends = COLUMN_I64(&batch->columns[1]) + at;
     for (int32_t i = 0; i < count; i++) {
-        keys[i] = key;
         values[i] = (struct str){0};
-        hashes[i] = hash;
         times[i] = end - 1;
         starts[i] = start;
         ends[i] = end;
     }
     for (int32_t i = 0; final_column >= 0 && i < count; i++) {
         COLUMN_BOOL(&batch->columns[final_column])[at + i] = out->final;
+    }
+}
+
+/* A batch with room, if there is none yet, for the first of `count` rows to come. Returns for how many of them. */
+static ATTR_ALWAYS_INLINE int32_t out_room(struct window_out *out, int32_t count)
+{
+    if (out->batch == NULL) {
+        out->expected = out->expected > count ? out->expected : count;
+        out_begin(out);
+    }
+    int32_t room = out->batch->count - out->batch->sel_count;
+    return count < room ? count : room;
+}
+
+static ATTR_ALWAYS_INLINE void out_written(struct window_out *out, int32_t rows)
+{
+    out->batch->sel_count += rows;
+    out->expected -= rows;
+    out->rows += rows;
+    if (out->batch->sel_count == out->batch->count) {
+        window_out_finish(out);
     }
 }
 
@@ -387,27 +404,56 @@ void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t 
     int32_t count = aggregate_list_row_count(&window->aggregates, cell);
     struct str copy = keep_key(out, key);
     for (int32_t first = 0; first < count;) {
-        if (out->batch == NULL) {
-            out->expected = out->expected > count - first ? out->expected : count - first;
-            out_begin(out);
-        }
+        int32_t rows = out_room(out, count - first);
         struct batch *batch = out->batch;
         int32_t at = batch->sel_count;
-        int32_t room = batch->count - at;
-        int32_t rows = count - first < room ? count - first : room;
-        begin_rows(out, rows, copy, hash, start, end);
+        begin_times(out, rows, start, end);
+        for (int32_t i = 0; i < rows; i++) {
+            batch->key[at + i] = copy;
+            batch->hash[at + i] = hash;
+        }
         const char *reason = aggregate_list_emit(&window->aggregates, cell, first, rows, batch, at);
         if (reason != NULL) {
             operator_reject(out->op->env, batch, at, reason);
             return; // the result cannot be represented: none of its rows
         }
-        batch->sel_count += rows;
-        out->expected -= rows;
-        out->rows += rows;
+        out_written(out, rows);
         first += rows;
-        if (batch->sel_count == batch->count) {
-            window_out_finish(out);
+    }
+}
+
+/* Of results that make one row each. */
+static void emit_certain(struct window_out *out, const struct window_results *results,
+                         int64_t start, int64_t end)
+{
+    const struct aggregate_list *aggregates = &out->op->window->aggregates;
+    for (int32_t first = 0; first < results->count;) {
+        int32_t rows = out_room(out, results->count - first);
+        struct batch *batch = out->batch;
+        int32_t at = batch->sel_count;
+        begin_times(out, rows, start, end);
+        for (int32_t i = 0; i < rows; i++) {
+            struct str key = keep_key(out, results->key[first + i]);
+            batch->key[at + i] = key;
+            batch->hash[at + i] = window_key_hash(out->op, key);
         }
+        aggregate_list_emit_certain(aggregates, results->payload + first, rows, batch, at);
+        out_written(out, rows);
+        first += rows;
+    }
+}
+
+void window_emit_many(struct window_out *out, const struct window_results *results, int64_t start,
+                      int64_t end)
+{
+    if (out->op->window->aggregates.certain) {
+        emit_certain(out, results, start, end);
+        return;
+    }
+    for (int32_t i = 0; i < results->count; i++) {
+        struct cell cell = {.payload = results->payload[i], .arena = &out->op->scratch};
+        window_emit(out, results->key[i], window_key_hash(out->op, results->key[i]), start, end,
+                    &cell);
     }
 }
 

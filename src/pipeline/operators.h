@@ -22,7 +22,12 @@ extern const struct operator_type operator_lookup;
  * column of its input. */
 bool window_contest_of(const struct operator_plan *plan, struct contest *ret_contest);
 
-/* Tells a key_by what becomes of its rows. `contest` names a column of its own input, and stays. */
-void key_by_set_contest(struct operator_plan *plan, const struct contest *contest);
+/* Tells a key_by what becomes of its rows. `contest` names a column of its own input, and stays. Returns the column of
+ * integers or times that it makes keys of as they are, or -1. */
+int32_t key_by_set_contest(struct operator_plan *plan, const struct contest *contest);
+
+/* Tells the operator before it the same, if that is an encode: what is not written there need not be made either. */
+void encode_set_contest(struct operator_plan *plan, const struct contest *contest,
+                        int32_t key_column);
 
 #endif

@@ -68,6 +68,7 @@ struct window_piece {
     int32_t first[BATCH_ROWS_MAX];  /* of each run or group of rows with one cell */
     int32_t length[BATCH_ROWS_MAX]; /* of the run */
     struct row_groups groups;
+    bool grouped; /* the rows are, since the last look-up: groups.of tells which is whose */
     void *payload[BATCH_ROWS_MAX];
     uint8_t created[BATCH_ROWS_MAX];
     uint8_t rejects[BATCH_ROWS_MAX];
@@ -119,6 +120,16 @@ uint64_t window_key_hash(const struct operator_instance *op, struct str key);
 /* The rows one key's result makes. */
 void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t start, int64_t end,
                  const struct cell *cell);
+/* Results of one window whose cells have no tail: keys, and the payloads of their cells. */
+struct window_results {
+    int32_t count;
+    struct str *key;
+    void **payload;
+};
+
+/* The rows of all of them. */
+void window_emit_many(struct window_out *out, const struct window_results *results, int64_t start,
+                      int64_t end);
 void window_out_finish(struct window_out *out);
 
 /* Whether a window that ends at `end` is closed to row `row`. */
@@ -131,6 +142,9 @@ static inline bool window_late(const struct operator_instance *op, const struct 
 /* Finds or makes the cells of rows: into piece->payload, for each; two rows of one cell are looked up once where that is
  * usual. Returns of how many rows, piece->first, and then piece->created tells which of them made theirs. */
 int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows);
+/* The same in two steps: for each look-up one payload, then for each of the `count` rows. */
+int32_t window_upsert_groups(struct operator_instance *op, struct state_rows rows);
+void window_spread_groups(struct operator_instance *op, int32_t count);
 
 /* In how many panes each block of a hopping window is, and the bytes of its entry; 0: it is not kept by blocks. */
 int32_t window_block_panes(const struct window_plan *window);

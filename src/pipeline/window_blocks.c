@@ -133,14 +133,15 @@ void window_block_add_pane(struct operator_instance *op, const struct batch *bat
                               .hash = batch->hash,
                               .key = batch->key,
                               .at = start};
-    IGNORE_RESULT(window_upsert_rows(op, rows)); // no timers to arm
+    int32_t found = window_upsert_groups(op, rows); // no timers to arm
     uint64_t closed = closed_end(op);
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < found; i++) {
         struct block *block = payload[i];
         block_fired(block, closed);
         block->panes |= UINT64_C(1) << index;
         payload[i] = block_cell(op, block, index);
     }
+    window_spread_groups(op, count);
     aggregate_list_add_plain(&window->aggregates, &op->input, batch->sel, count, payload);
 }
 
@@ -235,45 +236,52 @@ static void merge_panes(struct operator_instance *op, struct cell *merged,
     }
 }
 
-/* Emits the window of a key, made of panes of one entry, and of another unless that is NULL. */
-static void emit_panes(struct operator_instance *op, struct window_out *out,
-                       const struct state_due *due, uint64_t panes, const struct state_due *other,
-                       uint64_t other_panes)
+/* Room for as many results. */
+static struct window_results results_new(struct operator_instance *op, int32_t count)
 {
-    struct cell cell = {.arena = &op->scratch};
+    arena_reset(&op->scratch);
+    return (struct window_results){
+        .key = arena_new_raw(&op->scratch, count, (ptrdiff_t)sizeof(struct str)),
+        .payload = arena_new_raw(&op->scratch, count, (ptrdiff_t)sizeof(void *))};
+}
+
+/* Adds the window of a key, made of panes of one entry, and of another unless that is NULL. */
+static void add_panes(struct operator_instance *op, struct window_results *results,
+                      const struct state_due *due, uint64_t panes, const struct state_due *other,
+                      uint64_t other_panes)
+{
     bool one = (panes & (panes - 1)) == 0; // the usual case of keys that come and go
+    struct cell cell = {.arena = &op->scratch};
     if (other_panes == 0 && one) {
         cell.payload = block_cell(op, due->payload, __builtin_ctzll(panes));
     } else {
-        arena_reset(&op->scratch);
         cell.payload = window_scratch_cell(op).payload;
         merge_panes(op, &cell, due, panes);
         if (other_panes != 0) {
             merge_panes(op, &cell, other, other_panes);
         }
     }
-    int64_t end = op->firing.end;
-    window_emit(out, due->key, window_key_hash(op, due->key), end - op->window->size_ms, end,
-                &cell);
+    results->key[results->count] = due->key;
+    results->payload[results->count++] = cell.payload;
 }
 
 /* Keys that have nothing in the block behind this one, or none that is in the window. */
-static void fire_alone(struct operator_instance *op, struct window_out *out, struct state_due *due,
-                       int32_t count)
+static void fire_alone(struct operator_instance *op, struct window_results *results,
+                       struct state_due *due, int32_t count)
 {
     struct share share = share_of(op, op->firing.walk.time);
     for (int32_t i = 0; i < count; i++) {
         uint64_t panes = panes_in(op, share, &due[i]);
         if (panes != 0) {
-            emit_panes(op, out, &due[i], panes, NULL, 0);
+            add_panes(op, results, &due[i], panes, NULL, 0);
         }
         settle(op, share, &due[i], panes != 0);
     }
 }
 
 /* Keys whose windows also hold what they have in the newer block. */
-static void fire_pairs(struct operator_instance *op, struct window_out *out, struct state_due *due,
-                       struct state_due *newer, int32_t count)
+static void fire_pairs(struct operator_instance *op, struct window_results *results,
+                       struct state_due *due, struct state_due *newer, int32_t count)
 {
     struct share share = share_of(op, op->firing.walk.time);
     struct share newer_share = share_of(op, op->firing.walk.beside);
@@ -282,9 +290,9 @@ static void fire_pairs(struct operator_instance *op, struct window_out *out, str
         bool pair = newer[i].payload != NULL;
         uint64_t newer_panes = pair ? panes_in(op, newer_share, &newer[i]) : 0;
         if (panes != 0) {
-            emit_panes(op, out, &due[i], panes, &newer[i], newer_panes);
+            add_panes(op, results, &due[i], panes, &newer[i], newer_panes);
         } else if (newer_panes != 0) {
-            emit_panes(op, out, &newer[i], newer_panes, NULL, 0);
+            add_panes(op, results, &newer[i], newer_panes, NULL, 0);
         }
         bool emitted = (panes | newer_panes) != 0;
         settle(op, share, &due[i], emitted);
@@ -324,11 +332,13 @@ static bool fire_more(struct operator_instance *op, struct window_out *out)
     if (count == 0) {
         return false;
     }
+    struct window_results results = results_new(op, count);
     if (newer != NULL) {
-        fire_pairs(op, out, due, newer, count);
+        fire_pairs(op, &results, due, newer, count);
     } else {
-        fire_alone(op, out, due, count);
+        fire_alone(op, &results, due, count);
     }
+    window_emit_many(out, &results, op->firing.end - op->window->size_ms, op->firing.end);
     state_walk_settle(space);
     return true;
 }

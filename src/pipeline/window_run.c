@@ -158,7 +158,7 @@ static int32_t find_runs(struct window_piece *piece, const struct state_rows *ro
     return runs;
 }
 
-int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows)
+int32_t window_upsert_groups(struct operator_instance *op, struct state_rows rows)
 {
     struct window_piece *piece = op->piece;
     int32_t count = rows.count;
@@ -170,11 +170,25 @@ int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows)
     } else {
         memcpy(piece->first, rows.sel, (size_t)count * sizeof rows.sel[0]);
     }
+    piece->grouped = grouped;
     state_upsert_many(op->spaces[WINDOW_CELLS], &rows, piece->payload, piece->created);
-    for (int32_t i = count - 1; grouped && i >= 0; i--) { // a group's number is no larger than i
+    return rows.count;
+}
+
+void window_spread_groups(struct operator_instance *op, int32_t count)
+{
+    struct window_piece *piece = op->piece;
+    for (int32_t i = count - 1; piece->grouped && i >= 0;
+         i--) { // a group's number is no larger than i
         piece->payload[i] = piece->payload[piece->groups.of[i]];
     }
-    return rows.count;
+}
+
+int32_t window_upsert_rows(struct operator_instance *op, struct state_rows rows)
+{
+    int32_t found = window_upsert_groups(op, rows);
+    window_spread_groups(op, rows.count);
+    return found;
 }
 
 /* Adds rows of one cell. */

@@ -474,6 +474,41 @@ TEST(integers_are_read_up_to_their_limits)
     }
 }
 
+/* As read digit by digit. */
+static bool is_number(const char *text, int len, int64_t *ret_value)
+{
+    int at = text[0] == '-';
+    int64_t value = 0;
+    bool good = at < len;
+    for (; at < len; at++) {
+        good = good && text[at] >= '0' && text[at] <= '9';
+        value = value * 10 + (text[at] - '0');
+    }
+    *ret_value = text[0] == '-' ? -value : value;
+    return good;
+}
+
+TEST(short_numbers_are_read_as_digit_by_digit)
+{
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int round = 0; round < 100000; round++) {
+        char text[12] = "-";
+        int len = 1 + (int)rng_below(&rng, 9);
+        for (int i = (int)rng_below(&rng, 2); i < len; i++) {
+            text[i] = (char)('0' + rng_below(&rng, 10));
+        }
+        if (rng_below(&rng, 2) == 0) {
+            text[rng_below(&rng, (uint64_t)len)] = (char)rng_u64(&rng);
+        }
+        int64_t value = 0;
+        int64_t wanted;
+        bool good = i64_read((struct str){text, len}, &value);
+        bool wanted_good = is_number(text, len, &wanted);
+        EXPECT(good == wanted_good && (!good || value == wanted));
+    }
+}
+
 TEST(random_rows_survive_encoding_and_reading_back)
 {
     struct fixture f;

@@ -4,6 +4,7 @@
 #include "pipeline/row_groups.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "test.h"
@@ -64,6 +65,28 @@ TEST(rows_are_grouped_by_key_and_time)
     for (uint64_t seed = 1; seed <= 30; seed++) {
         struct state_rows rows = fill(&rig, seed, BATCH_ROWS_MAX - (int32_t)seed, 1 + seed / 3);
         rows.time = seed % 2 == 0 ? NULL : rig.time;
+        int32_t count = row_groups_find(&rig.groups, &rows, rig.first);
+        EXPECT(count > 0);
+        expect_groups(&rig, &rows, count);
+    }
+}
+
+/* Keys of one length from 4 to 8 are told apart by their hashes alone. */
+TEST(rows_of_one_time_with_short_keys_of_one_length_are_grouped_by_hash)
+{
+    static struct rig rig;
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    for (int32_t len = 3; len <= 9; len++) {
+        struct state_rows rows = fill(&rig, 1, BATCH_ROWS_MAX, 1);
+        rows.time = NULL;
+        rows.key_bytes = len;
+        for (int32_t row = 0; row < BATCH_ROWS_MAX; row++) {
+            memset(rig.text[row], '0', (size_t)len);
+            rig.text[row][rng_below(&rng, (uint64_t)len)] ^= (char)rng_below(&rng, 8);
+            rig.key[row] = (struct str){.ptr = rig.text[row], .len = len};
+            rig.hash[row] = hash64(rig.text[row], len);
+        }
         int32_t count = row_groups_find(&rig.groups, &rows, rig.first);
         EXPECT(count > 0);
         expect_groups(&rig, &rows, count);
