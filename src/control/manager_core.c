@@ -139,7 +139,8 @@ static void apply(struct control *control, const struct manager_action *action)
     CHECK_MSG(entry != NULL && shell->run == NULL,
               "plan %lld is not in the ledger, or another runs", (long long)id); /* M2 */
     shell->run = plan_run_new(entry, action->decision->who);
-    shell->plans_applied++;
+    /* What a person asked for is that person's. */
+    shell->plans_applied += str_is(str_of(action->decision->who), "manager");
     pend_event(shell, &(struct manager_event){.kind = MANAGER_EVENT_APPLYING, .applying = {id}});
     end_waiting(control, id, NULL);
 }

@@ -163,6 +163,17 @@ static bool comes_to(long long id, const char *state)
     return false;
 }
 
+/* Plans that the manager has applied by itself, as `manager show` tells it. */
+static long long applied_by_itself(void)
+{
+    json_t *root = get("/api/v1/manager");
+    json_t *all = json_array_get(json_object_get(root, "items"), 0);
+    json_t *count = json_object_get(all, "plans_applied");
+    long long n = json_is_integer(count) ? (long long)json_integer_value(count) : -1;
+    json_decref(root);
+    return n;
+}
+
 TEST(a_hot_partition_is_split_by_the_manager_and_the_decision_says_why)
 {
     char path[64];
@@ -180,6 +191,7 @@ TEST(a_hot_partition_is_split_by_the_manager_and_the_decision_says_why)
     EXPECT(count_of("/api/v1/partitions") >= 2);
     EXPECT(count_of("/api/v1/operations") >= 1);
     EXPECT(count_of("/api/v1/samples?kind=pipeline&subject=hot") >= 2);
+    EXPECT(applied_by_itself() >= 1);
     json_decref(plan);
     json_decref(decision);
     /* It dies: what was decided is known afterwards, and the layout is as it was changed. */
@@ -216,6 +228,7 @@ TEST(when_it_may_only_recommend_nothing_moves_until_the_plan_is_applied)
         plan = wait_plan("done measured", "");
         EXPECT(plan != NULL);
         EXPECT(count_of("/api/v1/operations") >= 1);
+        EXPECT_INT(applied_by_itself(), 0); /* a person has */
         json_decref(plan);
     }
     json_decref(call("PATCH", "/api/v1/manager", "", "{\"mode\":\"dance\"}"));
