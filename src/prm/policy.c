@@ -45,6 +45,15 @@ static bool is_late(const struct policy_input *in)
     return in->lag_s > in->objective_s;
 }
 
+/* Lanes that serve up to the view's lead `j` if there are to be `lanes`. */
+static double serving_at(const struct policy_input *in, int j, int lanes)
+{
+    if (lanes < in->serving + in->starting) {
+        return in->ready[j] < lanes ? in->ready[j] : lanes;
+    }
+    return in->view->lead_s[j] > in->startup_s ? lanes : in->ready[j];
+}
+
 /* Late seconds of one path under `lanes`. While records are late already, what is left of them at the window's end is
  * late until it has drained, for as long again at most: that they wait is known, and lanes that come near the window's
  * end are what drains them. What a path alone brings is not followed beyond it: paths at their worst would all end in a
@@ -52,39 +61,33 @@ static bool is_late(const struct policy_input *in)
 static double path_late(const struct policy_input *in, int path, int lanes)
 {
     const struct outlook_view *view = in->view;
-    int total = in->serving + in->starting;
     double work = in->work, late = 0, at = 0, rate = in->demand;
     for (int j = 0; j < view->lead_count; j++) {
         double load = view->load[(long)j * view->stride + path], dt = view->lead_s[j] - at;
-        double capacity = in->ready[j];
-        if (lanes < total) {
-            capacity = capacity < lanes ? capacity : lanes;
-        } else if (view->lead_s[j] > in->startup_s) {
-            capacity = lanes;
-        }
         struct queue_step step = {.rate_begin = rate,
                                   .rate_end = load,
-                                  .capacity = capacity,
+                                  .capacity = serving_at(in, j, lanes),
                                   .seconds = dt,
                                   .objective_s = in->objective_s};
-        late += queue_ramp(&work, &step);
         at = view->lead_s[j];
         rate = load;
+        if (work > 0 || step.rate_begin > step.capacity || load > step.capacity) {
+            late += queue_ramp(&work, &step); /* else nothing waits and nothing will */
+        }
     }
     return late + (is_late(in) ? queue_drain(work, rate, lanes, in->objective_s, at) : 0);
 }
 
-/* The price, or some price above `limit` as soon as it is known to be above. */
+/* The price, or some price above `limit` as soon as it is known to be above. A lane counts from when it serves, whether it is
+ * ordered now or has been: its start-up costs as much either way, now or when it is ordered again. If only lanes that start
+ * already were priced for their start-up, each would be given back right after its order, and ordered again, for ever. */
 static double price_below(const struct policy_input *in, int lanes, double risk, double limit)
 {
     const struct outlook_view *view = in->view;
     CHECK(view != NULL && view->path_count > 0);
-    int total = in->serving + in->starting;
     double reserved = 0, at = 0;
     for (int j = 0; j < view->lead_count; j++) {
-        double dt = view->lead_s[j] - at;
-        bool reached = lanes < total || view->lead_s[j] > in->startup_s;
-        reserved += (reached ? lanes : total) * dt;
+        reserved += serving_at(in, j, lanes) * (view->lead_s[j] - at);
         at = view->lead_s[j];
     }
     double least = lanes;
@@ -110,30 +113,51 @@ double policy_price(const struct policy_input *in, int lanes, double risk)
     return price_below(in, lanes, risk, 1e300);
 }
 
-/* The cheapest number of lanes that is not below the measured need, by descent from what is there: each lane more saves
- * less. Not so while records are late: it may take several to drain them at all. */
+/* The cheapest number of lanes from `from` up (step 1, at most `last`) or down (step -1, at least `last`); `*price` is that of
+ * `from`, and then of what is found. Each lane more saves less. Not so while records are late: it may take several to drain them at
+ * all. */
+static int descend(const struct policy_input *in, int from, int last, double risk, double *price)
+{
+    int step = last > from ? 1 : -1, best = from;
+    for (int n = from + step; (last - n) * step >= 0; n += step) {
+        double p = price_below(in, n, risk, *price);
+        if (p >= *price && !is_late(in)) {
+            break;
+        }
+        best = p < *price ? n : best;
+        *price = fmin(p, *price);
+    }
+    return best;
+}
+
+/* Lanes that would be ordered again at once if all but `least` were given back: what is given back comes again only after a
+ * start-up. So what the far end of the window wants is kept, though nothing wants it before. */
+static int ordered_again(const struct policy_input *in, int least, double risk)
+{
+    struct policy_input left = *in;
+    left.serving = least;
+    left.starting = 0;
+    for (int j = 0; j < in->view->lead_count; j++) {
+        left.ready[j] = fmin(in->ready[j], least);
+    }
+    double price = policy_price(&left, least, risk);
+    return descend(&left, least, in->serving + in->starting, risk, &price);
+}
+
+/* The cheapest number of lanes that is not below the measured need, from what is there. */
 static int cheapest(struct policy *policy, const struct policy_input *in, int need)
 {
     int total = in->serving + in->starting;
-    policy->price_now = policy_price(in, total, policy->params.risk);
-    double price = policy->price_now;
-    int least = total;
-    for (int step = 1; step >= -1; step -= 2) {
-        for (int n = total + step; n >= need && n <= in->lanes_max; n += step) {
-            double p = price_below(in, n, policy->params.risk, price);
-            if (p >= price && !is_late(in)) {
-                break;
-            }
-            least = p < price ? n : least;
-            price = fmin(p, price);
-        }
-        if (least != total) {
-            break;
-        }
+    double risk = policy->params.risk, price = policy_price(in, total, risk);
+    policy->price_now = price;
+    int wanted = total < in->lanes_max ? descend(in, total, in->lanes_max, risk, &price) : total;
+    if (wanted == total && need < total) {
+        wanted = descend(in, total, need, risk, &price);
+        wanted = wanted < total ? ordered_again(in, wanted, risk) : wanted;
     }
     policy->price_best = price;
-    double floor = policy->price_now * (1 - policy->params.margin);
-    return least > total || price < floor ? least : total;
+    bool better = price < policy->price_now * (1 - policy->params.margin);
+    return wanted > total || better ? wanted : total;
 }
 
 /* Way down: only what the whole of the last down_s agreed to, and not right after a change. */
