@@ -31,7 +31,7 @@ asan: setup build/asan/build.ninja
 
 tsan: setup build/tsan/build.ninja
 	$(NINJA) -C build/tsan
-	tools/run_tests build/tsan
+	tools/run_tests build/tsan races
 
 sim: all
 	$(RELEASE)/sim/sim --seeds $(SEEDS)
