@@ -446,6 +446,7 @@ static enum err add_csv_row(struct text_reader *reader, struct str line, const s
     if (count != name_count) {
         return csv_fail(reader, "the row has not as many fields as the first line");
     }
+    CHECK(key_index >= 0 && key_index < count);
     struct str row = csv_to_json(&reader->arena, names, fields, count);
     return lookup_builder_put(reader->builder, fields[key_index], row, reader->info);
 }
