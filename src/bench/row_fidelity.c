@@ -310,6 +310,7 @@ static enum err start_twins(struct fidelity *f, struct err_info *info)
             .sample = heavy ? f->heavy : f->by_hash,
             .flags = SHADOW_NO_PROBES,
             .feed = SHADOW_BACKLOG,
+            .batch_rows = half ? FIDELITY_BATCH / 2 : FIDELITY_BATCH,
             .backlog_wait_ns = FIDELITY_GATHER_NS,
             .warm_until = {0, 0},
             .warm_batches = 8,

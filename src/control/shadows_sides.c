@@ -60,6 +60,16 @@ static bool store_wants_payloads(const struct control *control, const char *stor
     return spec != NULL && spec->payloads;
 }
 
+/* Own rows that the primary's batches have in the mean; 0: it has had none. */
+static int32_t primary_batch_rows(const struct shadow_run *run)
+{
+    const struct partition_figures *figures = &run->report.figures;
+    if (!run->reported || figures->batches == 0) {
+        return 0;
+    }
+    return (int32_t)((figures->records_in + figures->batches - 1) / figures->batches);
+}
+
 void shadow_side_open(struct control *control, struct shadow_entry *entry, int index,
                       const struct shadow_sample *sample)
 {
@@ -90,6 +100,9 @@ void shadow_side_open(struct control *control, struct shadow_entry *entry, int i
     };
     if (order->feed == SHADOW_BACKLOG && !order->candidate && !subject) {
         spec->feed = SHADOW_FOLLOW; /* what it costs as records come */
+    }
+    if (order->candidate || burst) {
+        spec->batch_rows = primary_batch_rows(run);
     }
     double scale = control->config->manager.time_scale;
     double wait_ns = (double)(burst ? BURST_MAX_NS : entry->life.duration_ns) / WARM_PART;

@@ -199,13 +199,17 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
 
 /* --- figures --- */
 
-/* Rows that the next batch may have. A shadow's are as many as there may be, alike for twins; so are those of a lane that has
- * never measured what a row costs. */
+/* Rows that the next batch may have. A shadow's are what it was told, alike for twins; those of a lane that has never
+ * measured what a row costs are as many as there may be. */
 static int32_t rows_of_batch(const struct partition *part, const struct lane_tuning *tuning)
 {
     double rows = BATCH_ROWS_FIRST;
     bool unknown = tuning->figures_off && part->row_cost_ns <= 0;
-    if (unknown || part->shadow != NULL) {
+    if (part->shadow != NULL) {
+        int32_t most = shadow_batch_rows(part->shadow);
+        return most > 0 && most < tuning->batch_rows ? most : tuning->batch_rows;
+    }
+    if (unknown) {
         return tuning->batch_rows;
     }
     if (part->row_cost_ns > 0) {

@@ -61,6 +61,11 @@ static void answer_opening(struct shadow *shadow, enum err err, const struct err
 
 /* --- what partitions ask --- */
 
+int32_t shadow_batch_rows(const struct shadow *shadow)
+{
+    return shadow->spec.batch_rows;
+}
+
 const struct sampler *shadow_sampler(const struct shadow *shadow)
 {
     return &shadow->sampler;

@@ -81,6 +81,9 @@ struct shadow_spec {
     /* A candidate that had to drop state warms until its windows are full, if they need no more event time than this; a
      * longer one is measured as it is: cold. 0: as it is */
     int64_t warm_span_ms_max;
+    /* Own rows of a batch, at most: of a comparison as many as the primary's have in the mean, since what a batch costs by
+     * itself is shared by them. 0: as many as there may be */
+    int32_t batch_rows;
     int64_t records_max;     /* own records measured, then it ends as DONE: a burst. 0: no limit */
     int64_t backlog_records; /* BACKLOG: of the shard, gathered before each drain; 0: 65536 */
     int64_t backlog_wait_ns; /* BACKLOG: or when it has waited so long; 0: 2 s */

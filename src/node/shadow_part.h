@@ -16,6 +16,9 @@ const struct sampler *shadow_sampler(const struct shadow *shadow);
 /* NULL: operators are not timed. */
 struct probes *shadow_probes(struct shadow *shadow);
 
+/* Own rows of a batch, at most. 0: no limit of its own. */
+int32_t shadow_batch_rows(const struct shadow *shadow);
+
 /* Whether a state entry of the changelog belongs to the sample; counts it. */
 bool shadow_restores(struct shadow *shadow, struct str raw_key, struct str value);
 

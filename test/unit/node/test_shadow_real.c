@@ -308,6 +308,32 @@ TEST(candidate_without_state_is_measured_when_its_windows_are_full_and_its_basel
     real_end(&real);
 }
 
+TEST(batches_have_no_more_rows_than_it_was_told)
+{
+    static struct real real;
+    real_start(&real, CLICKS);
+    struct shadow_spec spec = spec_of(1, 0);
+    spec.batch_rows = 3;
+    open_shadow(&real, &spec);
+    spec.id = 2;
+    spec.batch_rows = 0;
+    open_shadow(&real, &spec);
+    produce(&real, "clicks", 2, 30);
+    EXPECT(rig_run_quiet(&real.rig));
+    bool more = false;
+    for (uint64_t id = 1; id <= 2; id++) {
+        look(&real, id);
+        EXPECT(measures.work.rows_in > 0);
+        for (int32_t g = 0; g < measures.groups.count; g++) {
+            const struct shadow_group *group = &measures.groups.group[g];
+            EXPECT(id == 2 || group->rows <= 3 * group->batches);
+            more = more || group->rows > 3 * group->batches;
+        }
+    }
+    EXPECT(more);
+    real_end(&real);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {a: {shards: 1, time: {out_of_order: 0s}}, b: {shards: 1, time: {out_of_order: 0s}}, "
