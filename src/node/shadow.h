@@ -190,7 +190,7 @@ struct shadow_measures {
         reached; /* shares of the primary's records: what the choice expected of; what came */
     double
         completeness; /* of the sample since the first generation: measured or warmed, over that and what was dropped or
-                       * still waits (following only: a backlog is meant to wait) */
+                       * still waits (following only: a backlog is meant to wait); NaN: it has had nothing */
 
     /* cost, CPU, over own records unless said otherwise */
     struct probe_moments read; /* rows_in: looked at; rows_out: own */

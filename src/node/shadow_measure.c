@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <math.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "node/shadow_priv.h"
@@ -379,7 +381,7 @@ static void fill_sample(const struct shadow *shadow, struct shadow_measures *m)
     double done = (double)(meter->own_before + m->warm_records + m->work.rows_in);
     int64_t waits = shadow->spec.feed == SHADOW_FOLLOW ? m->lag_records : 0;
     double missing = share * (double)(m->records_dropped + waits);
-    m->completeness = done + missing > 0 ? done / (done + missing) : 1;
+    m->completeness = done + missing > 0 ? done / (done + missing) : (double)NAN;
 }
 
 static void fill_rate(const struct shadow *shadow, struct shadow_measures *m)

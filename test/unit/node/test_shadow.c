@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <math.h>
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "fake_chain.h"
@@ -293,6 +295,28 @@ TEST(shadow_far_behind_skips_and_counts_what_it_passed_over)
     EXPECT_INT(measures.records_dropped, measures.begin_offset[0] - from);
     EXPECT(measures.completeness < 1);
     produce_rest(&set);
+    tear_down(&set);
+}
+
+TEST(completeness_of_nothing_is_not_known)
+{
+    static struct stage_set set;
+    set_up(&set, 0);
+    struct shadow_spec spec = spec_of(1, 2);
+    EXPECT_INT(open_shadow(&set.rig, &spec), ERR_OK);
+    EXPECT_INT(tell(&set.rig, SHADOW_PAUSE, 1), ERR_OK);
+    EXPECT_INT(look(&set.rig, 1), ERR_OK);
+    EXPECT_INT(measures.work.rows_in + measures.warm_records, 0);
+    EXPECT(isnan(measures.completeness));
+    scene_produce(&set.scene, &set.rig, 1000); /* and these wait for it */
+    EXPECT(rig_run_quiet(&set.rig));
+    EXPECT_INT(look(&set.rig, 1), ERR_OK);
+    EXPECT(measures.lag_records > 0);
+    EXPECT_NEAR(measures.completeness, 0, 0);
+    EXPECT_INT(tell(&set.rig, SHADOW_RESUME, 1), ERR_OK);
+    produce_rest(&set);
+    run_to_end(&set.rig, 1);
+    EXPECT_NEAR(measures.completeness, 1, 0);
     tear_down(&set);
 }
 
