@@ -79,9 +79,24 @@ static bool stretch_of(const struct shadow_groups *groups, int64_t at, int32_t s
         const struct shadow_group *group = &groups->group[g];
         ret_sum->rows += group->rows;
         ret_sum->work_ns += group->work_ns;
+        ret_sum->close_ns += group->close_ns;
+        ret_sum->closed_ms += group->closed_ms;
+        ret_sum->time_ms += group->time_ms;
         ret_sum->heavy_rows += group->heavy_rows;
     }
     return true;
+}
+
+/* Without its heavy rows, if what one of them costs is known: `heavy_ns`, otherwise NULL. */
+static struct twin_side side_of(const struct shadow_group *group, const double *heavy_ns)
+{
+    double heavy = heavy_ns != NULL ? (double)group->heavy_rows : 0;
+    return (struct twin_side){.rows = (double)group->rows - heavy,
+                              .cpu_ns = (double)group->work_ns -
+                                        (heavy_ns != NULL ? heavy * *heavy_ns : 0),
+                              .close_ns = (double)group->close_ns,
+                              .closed_ms = (double)group->closed_ms,
+                              .time_ms = (double)group->time_ms};
 }
 
 void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *baseline,
@@ -95,12 +110,9 @@ void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *b
         if (!stretch_of(own, at, shift, &a) || !stretch_of(baseline, at, shift, &b)) {
             continue;
         }
-        double heavy = heavy_ns != NULL ? (double)a.heavy_rows : 0;
-        double base_heavy = heavy_ns != NULL ? (double)b.heavy_rows : 0;
-        double heavy_cpu = heavy_ns != NULL ? heavy * heavy_ns[0] : 0;
-        double base_heavy_cpu = heavy_ns != NULL ? base_heavy * heavy_ns[1] : 0;
-        twin_add(twins, (double)a.rows - heavy, (double)a.work_ns - heavy_cpu,
-                 (double)b.rows - base_heavy, (double)b.work_ns - base_heavy_cpu);
+        struct twin_side subject = side_of(&a, heavy_ns);
+        struct twin_side base = side_of(&b, heavy_ns != NULL ? &heavy_ns[1] : NULL);
+        twin_add(twins, &subject, &base);
     }
 }
 
@@ -108,13 +120,13 @@ void shadow_pairs(const struct shadow_groups *own, const struct shadow_groups *b
 static bool heavy_costs(const struct shadow_run *run, double ret_ns[2])
 {
     const struct looks *looks = &run->burst.twins->looks;
-    double rows = looks_sum(looks, TWIN_ROWS), base_rows = looks_sum(looks, TWIN_BASE_ROWS);
-    if (!(rows > 0) || !(base_rows > 0)) {
-        return false;
+    double sums[TWIN_COLUMNS];
+    for (int32_t c = 0; c < TWIN_COLUMNS; c++) {
+        sums[c] = looks_sum(looks, c);
     }
-    ret_ns[0] = looks_sum(looks, TWIN_CPU) / rows;
-    ret_ns[1] = looks_sum(looks, TWIN_BASE_CPU) / base_rows;
-    return true;
+    ret_ns[0] = twin_cost_of(sums);
+    ret_ns[1] = twin_cost_of(sums + TWIN_BASELINE);
+    return isfinite(ret_ns[0]) && isfinite(ret_ns[1]);
 }
 
 /* Once heavy keys have been measured by themselves, the others' pairs are of the others alone. */
@@ -298,8 +310,7 @@ static void add_strata(struct page *page)
         rows += (double)(group->rows - group->heavy_rows);
         cpu_ns += (double)group->work_ns - heavy_ns[0] * (double)group->heavy_rows;
     }
-    struct estimate heavy =
-        looks_ratio(&run->burst.twins->looks, TWIN_CPU, TWIN_ROWS, LOOKS_CONFIDENCE);
+    struct estimate heavy = twin_cost(run->burst.twins, TWIN_ROWS, LOOKS_CONFIDENCE);
     double share = profile_heavy_share(run);
     add_figure(page, "heavy keys, of the primary's records", "%",
                exactly(100 * share, (double)run->primary.detail.heavy_sampled));

@@ -142,6 +142,9 @@ struct shadow_groups {
         int64_t batches; /* in which they came */
         int64_t read_ns; /* fetch, check, inflate, decode, choose; CPU */
         int64_t work_ns; /* chain, timers, probes taken off; CPU */
+        /* Windows that close together: what that took of work_ns, event time that they stand for (as many hops as closed) and
+         * that passed meanwhile. Few closings fall into a stretch: what they cost a record is told by time. 0: none do. */
+        int64_t close_ns, closed_ms, time_ms;
         int64_t rows_out;
         int64_t heavy_rows; /* of rows: of the heavy stratum */
     } group[SHADOW_GROUPS];

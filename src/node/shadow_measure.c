@@ -88,6 +88,8 @@ void shadow_meter_start(struct shadow *shadow, int64_t now_ns)
     meter->counts = source_half(shadow)->views[0].counts;
     meter->retries = shadow->part->figures.retries;
     meter->throttled_ns = throttled_ns(shadow);
+    meter->low_ms = TIME_NONE;
+    meter->batch_offset = -1;
     probes_clear(&meter->probes);
     take_operators(shadow);
 }
@@ -109,6 +111,9 @@ static void make_room(struct shadow_groups *groups, struct meter_operator *opera
             to->batches += from->batches;
             to->read_ns += from->read_ns;
             to->work_ns += from->work_ns;
+            to->close_ns += from->close_ns;
+            to->closed_ms += from->closed_ms;
+            to->time_ms += from->time_ms;
             to->rows_out += from->rows_out;
             to->heavy_rows += from->heavy_rows;
         }
@@ -165,7 +170,9 @@ void shadow_step_begin(struct shadow *shadow, const struct partition *part,
         .before = part->figures,
         .counts = part->views[0].counts,
         .offset = {part->views[0].position.next_offset, part->views[1].position.next_offset},
-        .spent_ns = shadow->meter->result_ns + shadow->meter->probes.spent_ns};
+        .spent_ns = shadow->meter->result_ns + shadow->meter->probes.spent_ns,
+        .advanced_ms = part->advanced_ms,
+        .advancing = part->advancing};
 }
 
 /* What the step took and made. */
@@ -228,7 +235,50 @@ static void measure_full(struct shadow *shadow, const struct partition *part,
     }
 }
 
-static void measure_step(struct shadow *shadow, const struct partition *part, int64_t now_ns,
+/* Event time of the closings that a watermark brings that goes from `before_ms` to `after_ms`. */
+static int64_t closed_ms(const struct operator_plan *closing, int64_t before_ms, int64_t after_ms)
+{
+    int64_t hop_ms = closing->hop_ms;
+    if (before_ms == TIME_NONE || after_ms == TIME_END || after_ms <= before_ms) {
+        return 0;
+    }
+    int64_t before = before_ms - closing->hop_from_ms, after = after_ms - closing->hop_from_ms;
+    int64_t hops = after / hop_ms - (after % hop_ms < 0);
+    return (hops - (before / hop_ms - (before % hop_ms < 0))) * hop_ms;
+}
+
+/* What closes windows, and what event time passes, apart from records. */
+static void measure_closing(struct shadow *shadow, struct partition *part,
+                            const struct shadow_step *step, const struct gain *gain,
+                            struct shadow_group *group)
+{
+    struct shadow_meter *meter = shadow->meter;
+    const struct operator_plan *closing = stage_plan_closing(shadow->stage->plan);
+    bool idle;
+    int64_t low_ms = partition_watermark(part, &idle);
+    if (closing == NULL) {
+        return;
+    }
+    if (step->advancing) {
+        group->close_ns += gain->work_ns;
+        group->closed_ms += closed_ms(closing, step->advanced_ms, part->advanced_ms);
+    } else if (low_ms != TIME_NONE && low_ms != TIME_END) {
+        int64_t from_ms = meter->low_ms == TIME_NONE ? part->advanced_ms : meter->low_ms;
+        group->time_ms += from_ms != TIME_NONE && low_ms > from_ms ? low_ms - from_ms : 0;
+        meter->low_ms = low_ms;
+    }
+}
+
+/* A batch's own place is where it began; what it closes comes after it, and belongs to it. */
+static int64_t place_of(struct shadow_meter *meter, const struct shadow_step *step)
+{
+    if (!step->advancing) {
+        meter->batch_offset = step->offset[0];
+    }
+    return meter->batch_offset >= 0 ? meter->batch_offset : step->offset[0];
+}
+
+static void measure_step(struct shadow *shadow, struct partition *part, int64_t now_ns,
                          const struct shadow_step *step, const struct gain *gain)
 {
     struct shadow_meter *meter = shadow->meter;
@@ -239,13 +289,14 @@ static void measure_step(struct shadow *shadow, const struct partition *part, in
     m->work.rows_out += gain->rows_out;
     m->work.bytes_in += gain->bytes_in;
     m->overhead_ns += meter->result_ns + meter->probes.spent_ns - step->spent_ns;
-    struct shadow_group *group = &m->groups.group[group_of(shadow, step->offset[0])];
+    struct shadow_group *group = &m->groups.group[group_of(shadow, place_of(meter, step))];
     group->rows += gain->rows;
     group->batches += gain->rows > 0;
     group->read_ns += gain->read_ns;
     group->work_ns += gain->work_ns;
     group->rows_out += gain->rows_out;
     group->heavy_rows += gain->heavy;
+    measure_closing(shadow, part, step, gain, group);
     add_operators(shadow, (int32_t)(group - m->groups.group));
     measure_full(shadow, part, gain);
     if (gain->rows > 0) {

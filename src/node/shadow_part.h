@@ -45,6 +45,8 @@ struct shadow_step {
     struct view_counts counts;
     int64_t offset[2];
     int64_t spent_ns; /* on measuring, before */
+    int64_t advanced_ms;
+    bool advancing;
 };
 void shadow_step_begin(struct shadow *shadow, const struct partition *part,
                        struct shadow_step *ret_step);

@@ -176,6 +176,8 @@ struct shadow_meter {
     struct meter_full {
         int64_t batches, looked, rows, read_ns, work_ns;
     } full;
+    int64_t low_ms;       /* watermark up to which event time is counted; TIME_NONE: none yet */
+    int64_t batch_offset; /* of the last batch measured: what it closes is its; -1: none yet */
     int64_t paused_since_ns;
     int64_t begun_ns; /* when the generation was asked for */
 };

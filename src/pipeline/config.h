@@ -87,6 +87,9 @@ struct stage_plan {
  * reach back over. 0: none of them says. */
 int64_t stage_plan_span_ms(const struct stage_plan *plan);
 
+/* Of its windows that close together those that do so most seldom; NULL: it has none. Their hop_ms is > 0. */
+const struct operator_plan *stage_plan_closing(const struct stage_plan *plan);
+
 enum shadow_store_kind { SHADOW_STORE_MEMORY, SHADOW_STORE_REDIS, SHADOW_STORE_MEMCACHED };
 
 /* One `shadow_stores:` entry; "memory" is there without being configured. Texts but the name end with 0; those that are

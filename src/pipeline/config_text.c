@@ -108,6 +108,17 @@ int64_t stage_plan_span_ms(const struct stage_plan *plan)
     return span_ms;
 }
 
+const struct operator_plan *stage_plan_closing(const struct stage_plan *plan)
+{
+    const struct operator_plan *closing = NULL;
+    for (int32_t i = 0; i < plan->operator_count; i++) {
+        const struct operator_plan *op = plan->operators[i];
+        bool longer = closing == NULL || op->hop_ms > closing->hop_ms;
+        closing = op->hop_ms > 0 && longer ? op : closing;
+    }
+    return closing;
+}
+
 static int32_t find_space(const struct stage_shape *shape, struct str name)
 {
     for (int32_t i = 0; i < shape->space_count; i++) {

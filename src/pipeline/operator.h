@@ -66,6 +66,9 @@ struct operator_plan {
     /* Event time that a window, a gap between records of one session, or a match reaches back over; 0: it keeps no state, or
      * state without such an end. */
     int64_t span_ms;
+    /* Windows of all keys close together whenever the watermark reaches hop_from_ms + n x hop_ms. 0: they close each in its
+     * time (sessions), or there are none. */
+    int64_t hop_ms, hop_from_ms;
     struct state_space_options spaces[OPERATOR_STATE_SPACES_MAX];
     void *compiled; /* the type's own, in the arena */
 };

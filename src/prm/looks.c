@@ -151,28 +151,6 @@ struct estimate looks_ratio(const struct looks *looks, int32_t y, int32_t x, dou
     return estimate;
 }
 
-struct twin_columns {
-    const int32_t *top, *bottom;
-};
-
-static double ratio_of_ratios(const void *ctx, const double *sums)
-{
-    const struct twin_columns *of = ctx;
-    double top = sums[of->top[1]] > 0 ? sums[of->top[0]] / sums[of->top[1]] : NUM_NAN;
-    double bottom = sums[of->bottom[1]] > 0 ? sums[of->bottom[0]] / sums[of->bottom[1]] : NUM_NAN;
-    return bottom > 0 ? top / bottom : NUM_NAN;
-}
-
-struct estimate looks_ratio_of_ratios(const struct looks *looks, const int32_t top[2],
-                                      const int32_t bottom[2], double confidence)
-{
-    struct twin_columns of = {top, bottom};
-    struct estimate estimate = looks_estimate(looks, ratio_of_ratios, &of, true, confidence);
-    double a = looks_sum(looks, top[1]), b = looks_sum(looks, bottom[1]);
-    estimate.n = a < b ? a : b;
-    return estimate;
-}
-
 /* One end of Wilson's interval: sign -1 or 1. */
 static double wilson(double share, double n, double z, double sign)
 {

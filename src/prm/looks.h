@@ -64,10 +64,6 @@ struct estimate looks_estimate(const struct looks *looks, looks_fn fn, const voi
 /* sum(y) / sum(x); n is sum(x). */
 struct estimate looks_ratio(const struct looks *looks, int32_t y, int32_t x, double confidence);
 
-/* (sum(y1) / sum(x1)) / (sum(y2) / sum(x2)): twins that were looked at together; n is the lesser sum(x). */
-struct estimate looks_ratio_of_ratios(const struct looks *looks, const int32_t top[2],
-                                      const int32_t bottom[2], double confidence);
-
 /* A share of `count` among `n` independent draws, whose count may be too high by `error`: Wilson's score interval, from that
  * of count - error up to that of count. Source: Wilson 1927. */
 struct estimate share_estimate(double count, double error, double n, double confidence);

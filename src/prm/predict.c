@@ -8,25 +8,17 @@
 
 static const struct estimate unknown = {.value = NUM_NAN, .low = NUM_NAN, .high = NUM_NAN, .n = 0};
 
-/* Sums of twins' columns, those of one batch taken away. */
-struct twin_sums {
-    double rows, cpu_ns, base_rows, base_cpu_ns;
-};
-
-/* Of whole batches, as their intervals are, and of the open one where there is no whole one yet. */
-static struct twin_sums sums_of(const struct looks *looks, int32_t without)
+/* Sums of twins' columns, those of one batch taken away: of whole batches, as their intervals are, and of the open one where
+ * there is no whole one yet. */
+static void add_up(const struct looks *looks, int32_t without, double sums[TWIN_COLUMNS])
 {
-    struct twin_sums sums = {0};
     int32_t count = looks->count > 0 ? looks->count : 1;
-    for (int32_t b = 0; b < count; b++) {
-        const double *batch = &looks->sums[(ptrdiff_t)b * looks->columns];
-        double keep = b == without ? 0 : 1;
-        sums.rows += keep * batch[TWIN_ROWS];
-        sums.cpu_ns += keep * batch[TWIN_CPU];
-        sums.base_rows += keep * batch[TWIN_BASE_ROWS];
-        sums.base_cpu_ns += keep * batch[TWIN_BASE_CPU];
+    for (int32_t c = 0; c < TWIN_COLUMNS; c++) {
+        sums[c] = 0;
+        for (int32_t b = 0; b < count; b++) {
+            sums[c] += b == without ? 0 : looks->sums[(ptrdiff_t)b * looks->columns + c];
+        }
     }
-    return sums;
 }
 
 /* Logarithm of the ratio with batch `without` of stratum `left` taken away; -1: with all. */
@@ -38,12 +30,10 @@ static double log_ratio(const struct predict_stratum *strata, int32_t count, int
         if (!(strata[s].share_now > 0) && !(strata[s].share_then > 0)) {
             continue;
         }
-        struct twin_sums sums = sums_of(&strata[s].twins->looks, s == left ? without : -1);
-        if (!(sums.rows > 0) || !(sums.base_rows > 0)) {
-            return NUM_NAN;
-        }
-        top += strata[s].share_then * sums.cpu_ns / sums.rows;
-        bottom += strata[s].share_now * sums.base_cpu_ns / sums.base_rows;
+        double sums[TWIN_COLUMNS];
+        add_up(&strata[s].twins->looks, s == left ? without : -1, sums);
+        top += strata[s].share_then * twin_cost_of(sums);
+        bottom += strata[s].share_now * twin_cost_of(sums + TWIN_BASELINE);
     }
     return top > 0 && bottom > 0 ? log(top / bottom) : NUM_NAN;
 }

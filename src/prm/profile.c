@@ -278,15 +278,57 @@ void twin_keep(struct twin_looks *looks)
     looks_copy(&looks->kept, &looks->looks);
 }
 
-void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,
-              double baseline_cpu_ns)
+static void put_side(const struct twin_side *side, double *columns)
 {
-    looks_add(&looks->looks, (double[]){rows, cpu_ns, baseline_rows, baseline_cpu_ns});
+    columns[TWIN_ROWS] = side->rows;
+    columns[TWIN_CPU] = side->cpu_ns;
+    columns[TWIN_CLOSE] = side->close_ns;
+    columns[TWIN_CLOSED] = side->closed_ms;
+    columns[TWIN_TIME] = side->time_ms;
+}
+
+void twin_add(struct twin_looks *looks, const struct twin_side *subject,
+              const struct twin_side *baseline)
+{
+    double columns[TWIN_COLUMNS];
+    put_side(subject, columns);
+    put_side(baseline, columns + TWIN_BASELINE);
+    looks_add(&looks->looks, columns);
+}
+
+double twin_cost_of(const double *sums)
+{
+    double cpu_ns = sums[TWIN_CPU];
+    if (sums[TWIN_CLOSED] > 0 && sums[TWIN_TIME] > 0) {
+        cpu_ns += sums[TWIN_CLOSE] * (sums[TWIN_TIME] / sums[TWIN_CLOSED] - 1);
+    }
+    return sums[TWIN_ROWS] > 0 ? cpu_ns / sums[TWIN_ROWS] : NUM_NAN;
+}
+
+static double cost_of_side(const void *ctx, const double *sums)
+{
+    return twin_cost_of(sums + *(const enum twin_column *)ctx);
+}
+
+struct estimate twin_cost(const struct twin_looks *looks, enum twin_column side, double confidence)
+{
+    struct estimate cost = looks_estimate(&looks->looks, cost_of_side, &side, true, confidence);
+    cost.n = looks_sum(&looks->looks, (int32_t)side + TWIN_ROWS);
+    return cost;
+}
+
+static double ratio_of_costs(const void *ctx, const double *sums)
+{
+    (void)ctx;
+    double baseline = twin_cost_of(sums + TWIN_BASELINE);
+    return baseline > 0 ? twin_cost_of(sums) / baseline : NUM_NAN;
 }
 
 struct estimate twin_ratio(const struct twin_looks *looks, double confidence)
 {
-    static const int32_t top[2] = {TWIN_CPU, TWIN_ROWS};
-    static const int32_t bottom[2] = {TWIN_BASE_CPU, TWIN_BASE_ROWS};
-    return looks_ratio_of_ratios(&looks->looks, top, bottom, confidence);
+    struct estimate ratio = looks_estimate(&looks->looks, ratio_of_costs, NULL, true, confidence);
+    double own = looks_sum(&looks->looks, TWIN_ROWS);
+    double base = looks_sum(&looks->looks, TWIN_BASELINE + TWIN_ROWS);
+    ratio.n = own < base ? own : base;
+    return ratio;
 }

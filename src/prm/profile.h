@@ -97,8 +97,27 @@ struct profile {
 void profile_of(const struct profile_looks *looks, const struct profile_counters *counters,
                 double capacity, struct profile *ret_profile);
 
-/* Columns of twins' looks. */
-enum twin_column { TWIN_ROWS, TWIN_CPU, TWIN_BASE_ROWS, TWIN_BASE_CPU, TWIN_COLUMNS };
+/* What one of two twins took for a stretch of input. Where windows of all keys close together, as many closings fall into a
+ * stretch as chance has it (of a window of a minute in five: four to six), so they are told apart: what they cost a record is
+ * what one of them took, times as many as belong to the event time that passed. */
+struct twin_side {
+    double rows, cpu_ns;
+    double close_ns; /* of cpu_ns: closing such windows */
+    double
+        closed_ms; /* event time that these closings stand for: their number times a hop; 0: there are none */
+    double time_ms; /* event time that passed */
+};
+
+/* Columns of twins' looks: the subject's, then the baseline's. */
+enum twin_column {
+    TWIN_ROWS,
+    TWIN_CPU,
+    TWIN_CLOSE,
+    TWIN_CLOSED,
+    TWIN_TIME,
+    TWIN_BASELINE,
+    TWIN_COLUMNS = 2 * TWIN_BASELINE
+};
 
 /* The same sample through two chains, in pairs of groups. Not to be copied: its looks point into it. */
 struct twin_looks {
@@ -111,8 +130,14 @@ void twin_init(struct twin_looks *looks);
 /* The pairs of the present sample come anew, all of them, as those of profile_begin_sample() do; keep() makes them stay. */
 void twin_begin(struct twin_looks *looks);
 void twin_keep(struct twin_looks *looks);
-void twin_add(struct twin_looks *looks, double rows, double cpu_ns, double baseline_rows,
-              double baseline_cpu_ns);
+void twin_add(struct twin_looks *looks, const struct twin_side *subject,
+              const struct twin_side *baseline);
+
+/* CPU of a record of one side, from sums of its columns [TWIN_BASELINE]; NaN: it has had none. */
+double twin_cost_of(const double *sums);
+
+/* The same with its interval. */
+struct estimate twin_cost(const struct twin_looks *looks, enum twin_column side, double confidence);
 
 /* CPU of a record against the baseline's: 1 is the same, 0.8 a fifth less. */
 struct estimate twin_ratio(const struct twin_looks *looks, double confidence);

@@ -220,6 +220,12 @@ void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape
     }
 }
 
+const struct operator_plan *stage_plan_closing(const struct stage_plan *plan)
+{
+    (void)plan;
+    return NULL;
+}
+
 int64_t stage_plan_span_ms(const struct stage_plan *plan)
 {
     (void)plan;

@@ -334,6 +334,40 @@ TEST(batches_have_no_more_rows_than_it_was_told)
     real_end(&real);
 }
 
+/* The input's event time and what closed of it, as the first and the last group say. */
+TEST(closings_are_measured_apart_with_the_event_time_that_they_stand_for)
+{
+    static struct real real;
+    real_start(&real, CLICKS);
+    struct shadow_spec spec = spec_of(1, 0);
+    open_shadow(&real, &spec);
+    produce(&real, "clicks", 2, 5);
+    EXPECT(rig_run_quiet(&real.rig));
+    look(&real, 1);
+    EXPECT_INT(measures.state, SHADOW_MEASURING);
+    int64_t from_ms = real.time_ms;
+    produce(&real, "clicks", 2, 200);
+    EXPECT(rig_run_quiet(&real.rig));
+    look(&real, 1);
+    int64_t close_ns = 0, closed_ms = 0, time_ms = 0, work_ns = 0;
+    for (int32_t g = 0; g < measures.groups.count; g++) {
+        const struct shadow_group *group = &measures.groups.group[g];
+        EXPECT(group->close_ns <= group->work_ns);
+        close_ns += group->close_ns;
+        closed_ms += group->closed_ms;
+        time_ms += group->time_ms;
+        work_ns += group->work_ns;
+    }
+    int64_t span_ms = real.time_ms - from_ms;
+    EXPECT(close_ns > 0 && close_ns < work_ns);
+    EXPECT_MSG(time_ms > span_ms * 8 / 10 && time_ms < span_ms * 12 / 10, "%lld of %lld",
+               (long long)time_ms, (long long)span_ms);
+    EXPECT_INT(closed_ms % 1000, 0);
+    EXPECT_MSG(closed_ms > time_ms - 1000 && closed_ms < time_ms + 1000, "%lld of %lld",
+               (long long)closed_ms, (long long)time_ms);
+    real_end(&real);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {a: {shards: 1, time: {out_of_order: 0s}}, b: {shards: 1, time: {out_of_order: 0s}}, "

@@ -167,6 +167,20 @@ TEST(a_chain_says_after_how_much_event_time_it_is_as_one_that_has_run_for_long)
     arena_release(&arena);
 }
 
+TEST(a_chain_says_which_of_its_windows_close_together_most_seldom)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 26);
+    EXPECT(stage_plan_closing(stage_of(&arena, "[{filter: {where: \"true\"}}]")) == NULL);
+    EXPECT(stage_plan_closing(
+               stage_of(&arena, "[{window: {session: {gap: 5s}, out: {n: count}}}]")) == NULL);
+    const struct operator_plan *op = stage_plan_closing(
+        stage_of(&arena, "[{window: {name: a, tumbling: 1s, out: {n: count}}}, "
+                         "{window: {name: b, hopping: {size: 10s, slide: 4s}, out: {m: count}}}]"));
+    EXPECT(op != NULL && op->hop_ms == 4000 && op->hop_from_ms == 2000);
+    arena_release(&arena);
+}
+
 TEST(the_second_day_keeps_state_of_the_same_name_and_schema)
 {
     struct arena arena;

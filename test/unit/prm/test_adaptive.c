@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/rng.h"
+#include "prm/profile.h"
 #include "test.h"
 
 #define S 1000000000LL
@@ -113,21 +114,19 @@ static bool answers_falsely(struct rng *rng, bool spends)
 {
     struct adaptive adaptive;
     struct adaptive_settings settings = adaptive_settings_default(ADAPTIVE_ASK_COMPARE, 10);
-    double memory[(LOOKS_BATCHES_MAX + 1) * 4];
-    const int32_t top[2] = {1, 0}, bottom[2] = {3, 2};
-    struct looks looks;
+    static struct twin_looks looks;
     bool stop = false;
     adaptive_init(&adaptive, &settings, 10, 0);
-    looks_init(&looks, memory, 4);
+    twin_init(&looks);
     for (int i = 1; i <= 600 && !stop; i++) {
         double rows = 100;
         double confidence = 0.95;
-        looks_add(&looks, (double[]){rows, rows * 95 * (1 + 0.2 * rng_normal(rng)), rows,
-                                     rows * 100 * (1 + 0.2 * rng_normal(rng))});
+        struct twin_side own = {.rows = rows, .cpu_ns = rows * 95 * (1 + 0.2 * rng_normal(rng))};
+        struct twin_side base = {.rows = rows, .cpu_ns = rows * 100 * (1 + 0.2 * rng_normal(rng))};
+        twin_add(&looks, &own, &base);
         bool due = adaptive_due(&adaptive, rows * i, &confidence);
         if (spends ? due : i >= 10) {
-            struct estimate e =
-                looks_ratio_of_ratios(&looks, top, bottom, spends ? confidence : 0.95);
+            struct estimate e = twin_ratio(&looks, spends ? confidence : 0.95);
             adaptive_judge(&adaptive, &e, true, 600 * S, i * S, &stop);
         }
     }

@@ -94,34 +94,6 @@ TEST(looks_intervals_of_a_ratio_hold_in_95_of_100_runs)
     }
 }
 
-/* Twins see the same records: what is common to both falls out of their ratio. */
-TEST(looks_intervals_of_twins_hold_and_are_narrower_than_apart)
-{
-    struct rng rng;
-    const int32_t top[2] = {1, 0}, bottom[2] = {3, 2};
-    int held = 0;
-    double width = 0, width_apart = 0;
-    rng_init(&rng, 23);
-    for (int run = 0; run < 1000; run++) {
-        struct looks looks;
-        looks_init(&looks, memory, COLUMNS);
-        for (int i = 0; i < 200; i++) {
-            double rows = 1000 * (1 + 0.5 * rng_unit(&rng));
-            double weather = 1 + 0.3 * rng_normal(&rng) * rng_unit(&rng);
-            looks_add(&looks,
-                      (double[]){rows, rows * 400 * weather * (1 + 0.05 * rng_normal(&rng)), rows,
-                                 rows * 500 * weather * (1 + 0.05 * rng_normal(&rng))});
-        }
-        struct estimate e = looks_ratio_of_ratios(&looks, top, bottom, 0.95);
-        struct estimate apart = looks_ratio(&looks, 1, 0, 0.95);
-        held += e.low <= 0.8 && 0.8 <= e.high;
-        width += (e.high - e.low) / e.value;
-        width_apart += (apart.high - apart.low) / apart.value;
-    }
-    EXPECT_MSG(held >= 920 && held <= 985, "%d of 1000", held);
-    EXPECT(width < width_apart / 1.5);
-}
-
 TEST(shares_hold_within_sampling_and_the_sketchs_error)
 {
     struct rng rng;

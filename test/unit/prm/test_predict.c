@@ -10,6 +10,14 @@ enum { RUNS = 400, PAIRS = 60 };
 
 static struct twin_looks named, hashed;
 
+/* A stretch of as many rows of both, at a cost each. */
+static void add_pair(struct twin_looks *twins, double rows, double cost_ns, double base_ns)
+{
+    struct twin_side own = {.rows = rows, .cpu_ns = rows * cost_ns};
+    struct twin_side base = {.rows = rows, .cpu_ns = rows * base_ns};
+    twin_add(twins, &own, &base);
+}
+
 /* Heavy keys cost 100 and hardly change (110), the others 900 and double; they are 0.8 of the partition's records and none of
  * the twins'. */
 static void measure(struct rng *rng)
@@ -18,10 +26,10 @@ static void measure(struct rng *rng)
     twin_init(&hashed);
     for (int i = 0; i < PAIRS; i++) {
         double weather = 1 + 0.4 * rng_unit(rng);
-        twin_add(&named, 500, 500 * 110 * weather * (1 + 0.03 * rng_normal(rng)), 500,
-                 500 * 100 * weather * (1 + 0.03 * rng_normal(rng)));
-        twin_add(&hashed, 300, 300 * 1800 * weather * (1 + 0.03 * rng_normal(rng)), 300,
-                 300 * 900 * weather * (1 + 0.03 * rng_normal(rng)));
+        add_pair(&named, 500, 110 * weather * (1 + 0.03 * rng_normal(rng)),
+                 100 * weather * (1 + 0.03 * rng_normal(rng)));
+        add_pair(&hashed, 300, 1800 * weather * (1 + 0.03 * rng_normal(rng)),
+                 900 * weather * (1 + 0.03 * rng_normal(rng)));
     }
 }
 
@@ -61,7 +69,7 @@ TEST(ratio_is_not_known_before_all_strata_are_measured)
     EXPECT_NEAR(predict_ratio(strata, 2, 0.95).value, 2, 0.05);
     twin_init(&hashed);
     for (int i = 0; i < LOOKS_BATCHES_MIN - 1; i++) {
-        twin_add(&hashed, 100, 200, 100, 100);
+        add_pair(&hashed, 100, 2, 1);
     }
     struct estimate few = predict_ratio(strata, 1, 0.95);
     EXPECT_NEAR(few.value, 2, 1e-9);

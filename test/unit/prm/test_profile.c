@@ -155,13 +155,81 @@ TEST(twins_cancel_what_is_common_to_both)
     twin_init(&twins);
     for (int i = 0; i < 100; i++) {
         double weather = 1 + 0.4 * rng_unit(&rng);
-        twin_add(&twins, 1000, 1000 * 300 * weather * (1 + 0.01 * rng_normal(&rng)), 1000,
-                 1000 * 400 * weather * (1 + 0.01 * rng_normal(&rng)));
+        struct twin_side own = {.rows = 1000,
+                                .cpu_ns = 1000 * 300 * weather * (1 + 0.01 * rng_normal(&rng))};
+        struct twin_side base = {.rows = 1000,
+                                 .cpu_ns = 1000 * 400 * weather * (1 + 0.01 * rng_normal(&rng))};
+        twin_add(&twins, &own, &base);
     }
     struct estimate ratio = twin_ratio(&twins, 0.95);
     EXPECT_NEAR(ratio.value, 0.75, 0.01);
     EXPECT(ratio.high - ratio.low < 0.02);
     EXPECT_NEAR(ratio.n, 100000, 0.5);
+    EXPECT_NEAR(twin_cost(&twins, TWIN_BASELINE, 0.95).value, 400 * 1.2, 25);
     twin_begin(&twins);
     EXPECT(isnan(twin_ratio(&twins, 0.95).value));
+    EXPECT(isnan(twin_cost(&twins, TWIN_ROWS, 0.95).value));
+}
+
+/* Ten seconds of event time in each of `stretches`, a record a millisecond at 100 ns, and closings each `hop_ms` at 1 ms from
+ * `from_ms` on. */
+static void add_closings(struct twin_looks *twins, int stretches, int64_t hop_ms, int64_t from_ms)
+{
+    for (int i = 0; i < stretches; i++) {
+        int64_t begin = from_ms + (int64_t)i * 10000;
+        double closings = (double)((begin + 10000) / hop_ms - begin / hop_ms);
+        struct twin_side own = {.rows = 10000,
+                                .cpu_ns = 1e6 + 1e6 * closings,
+                                .close_ns = 1e6 * closings,
+                                .closed_ms = closings * (double)hop_ms,
+                                .time_ms = 10000};
+        struct twin_side base = {
+            .rows = 10000, .cpu_ns = 2e6, .close_ns = 1e6, .closed_ms = 10000, .time_ms = 10000};
+        twin_add(twins, &own, &base);
+    }
+}
+
+TEST(closings_count_by_event_time_and_not_as_many_as_chance_has_put_into_a_stretch)
+{
+    static struct twin_looks twins;
+    const int64_t hop_ms = 60000;
+    double truth = (1e6 + 1e6 / 6) / 2e6;
+    /* of 90 s: one closing or two, by where they begin; plain sums are off by a tenth or two */
+    for (int64_t from_ms = 0; from_ms < hop_ms; from_ms += 10000) {
+        twin_init(&twins);
+        add_closings(&twins, 9, hop_ms, from_ms);
+        EXPECT_NEAR(twin_ratio(&twins, 0.95).value, truth, 1e-9);
+    }
+    twin_init(&twins); /* none has come: nothing is known of them, and nothing made up */
+    add_closings(&twins, 4, hop_ms, 0);
+    EXPECT_NEAR(twin_ratio(&twins, 0.95).value, 0.5, 1e-9);
+    EXPECT(isnan(twin_ratio(&twins, 0.95).low));
+}
+
+/* Twins see the same records: what is common to both falls out of their ratio. */
+TEST(intervals_of_twins_hold_and_are_narrower_than_apart)
+{
+    struct rng rng;
+    int held = 0;
+    double width = 0, width_apart = 0;
+    rng_init(&rng, 23);
+    for (int r = 0; r < 1000; r++) {
+        static struct twin_looks twins;
+        twin_init(&twins);
+        for (int i = 0; i < 200; i++) {
+            double rows = 1000 * (1 + 0.5 * rng_unit(&rng));
+            double weather = 1 + 0.3 * rng_normal(&rng) * rng_unit(&rng);
+            double noise = 1 + 0.05 * rng_normal(&rng), base_noise = 1 + 0.05 * rng_normal(&rng);
+            struct twin_side own = {.rows = rows, .cpu_ns = rows * 400 * weather * noise};
+            struct twin_side base = {.rows = rows, .cpu_ns = rows * 500 * weather * base_noise};
+            twin_add(&twins, &own, &base);
+        }
+        struct estimate e = twin_ratio(&twins, 0.95);
+        struct estimate apart = twin_cost(&twins, TWIN_ROWS, 0.95);
+        held += e.low <= 0.8 && 0.8 <= e.high;
+        width += (e.high - e.low) / e.value;
+        width_apart += (apart.high - apart.low) / apart.value;
+    }
+    EXPECT_MSG(held >= 920 && held <= 985, "%d of 1000", held);
+    EXPECT(width < width_apart / 1.5);
 }
