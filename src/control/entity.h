@@ -258,6 +258,8 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, choice, NONE, TABLE, "what was chosen") \
     X(TEXT, state, NONE, TABLE, "what became of it") \
     X(TEXT, who, NONE, TABLE, "manager, or who approved it") \
+    X(F64, benefit, NONE, TABLE, \
+      "cost that it saved, on the arrivals that came; null: not known yet") \
     X(TEXT, sentence, NONE, TABLE, "all of it in words") \
     X(I64, parent, NONE, WIDE, "the decision that it undoes; 0: none") \
     X(TEXT, changed, NONE, WIDE, "when its state last changed") \
@@ -284,8 +286,6 @@ enum field_shown { SHOWN_TABLE, SHOWN_WIDE };
     X(TEXT, limit, NONE, WIDE, "none, reading, key or range: what no layout cures") \
     X(TEXT, answer, NONE, WIDE, "that in words") \
     X(F64, benefit_predicted, NONE, WIDE, "cost that the change was to save") \
-    X(F64, benefit, NONE, TABLE, \
-      "cost that it saved, on the arrivals that came; null: not known yet") \
     X(F64, cost_new, NONE, WIDE, "cost on those arrivals, new layout") \
     X(F64, cost_old, NONE, WIDE, "cost on those arrivals, layout of before") \
     X(F64, pause_seconds, NONE, WIDE, "longest pause of a partition, measured") \
