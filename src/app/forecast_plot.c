@@ -23,12 +23,18 @@ enum {
 
 static const struct chart_style seen_style = {"#223", 1.3, 1, NULL};
 static const struct chart_style middle_style = {"#0a58ca", 1.8, 1, NULL};
-static const struct chart_style alone_style = {"#c2410c", 1.4, 1, "5 3"};
 
 /* Levels far out are pale, near ones strong. */
 static struct chart_style band_style(double low)
 {
     return (struct chart_style){"#0a58ca", 0, 0.12 + 0.3 * low, NULL};
+}
+
+/* A level without a partner, the `index`-th of them. */
+static struct chart_style alone_style(int index)
+{
+    static const char *const dashes[] = {"7 3", "2 3", "10 3 2 3"};
+    return (struct chart_style){"#c2410c", 1.4, 1, dashes[index % 3]};
 }
 
 /* Index of the level 1 - q[j], -1 if there is none. */
@@ -81,6 +87,7 @@ static void draw_fan(struct chart *chart, struct chart_panel *panel, const struc
     chart_panel(chart, panel);
     chart_caption(chart, fan->caption);
     chart_mark(chart, time_of(s, s->n - 1), "");
+    int alone = 0;
     for (int j = 0; j < fan->count; j++) {
         int other = partner_of(fan->q, fan->count, j);
         struct chart_values row = {fan->out + j, fan->h, fan->count, time_of(s, s->n), step_ms};
@@ -88,7 +95,8 @@ static void draw_fan(struct chart *chart, struct chart_panel *panel, const struc
             struct chart_style style = band_style(fan->q[j]);
             chart_band(chart, &row, fan->out + other, &style);
         } else if (other < 0 && j != middle) {
-            chart_line(chart, &row, &alone_style);
+            struct chart_style style = alone_style(alone++);
+            chart_line(chart, &row, &style);
         }
     }
     struct chart_values line = {fan->out + middle, fan->h, fan->count, time_of(s, s->n), step_ms};
@@ -100,7 +108,9 @@ static void draw_fan(struct chart *chart, struct chart_panel *panel, const struc
 static void draw_legend(struct chart *chart, const struct fan *fan)
 {
     char text[TEXT_MAX];
-    int middle = model_middle(fan->q, fan->count);
+    int middle = model_middle(fan->q, fan->count), alone = 0;
+    double through =
+        1; /* what the bands drawn so far leave to be seen: each lies on those before */
     chart_legend(chart, "seen", &seen_style, 0);
     IGNORE_RESULT(snprintf(text, sizeof text, "forecast, q%g", fan->q[middle])); /* fits */
     chart_legend(chart, text, &middle_style, 0);
@@ -108,12 +118,15 @@ static void draw_legend(struct chart *chart, const struct fan *fan)
         int other = partner_of(fan->q, fan->count, j);
         if (other > j) {
             struct chart_style style = band_style(fan->q[j]);
+            through *= 1 - style.opacity;
+            style.opacity = 1 - through;
             IGNORE_RESULT(
                 snprintf(text, sizeof text, "q%g to q%g", fan->q[j], fan->q[other])); /* fits */
             chart_legend(chart, text, &style, 1);
         } else if (other < 0 && j != middle) {
             IGNORE_RESULT(snprintf(text, sizeof text, "q%g", fan->q[j])); /* fits */
-            chart_legend(chart, text, &alone_style, 0);
+            struct chart_style style = alone_style(alone++);
+            chart_legend(chart, text, &style, 0);
         }
     }
 }

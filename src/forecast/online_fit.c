@@ -449,6 +449,19 @@ static double shrink_narrowing(double beyond, double independent)
     return independent * beyond / (2 + independent * beyond);
 }
 
+enum { UNSEEN = 4 };
+
+/* Where a level above the middle starts, by its errors e[count] (they are sorted): at the quantile of a level farther out, as if UNSEEN more of the misses that it is allowed among so few independent errors were still to be seen, but
+ * no farther for that than WIDE usual errors. A bound too low costs most where nothing was learned yet; from there it
+ * comes in as errors mature. */
+static double careful_start(const struct point *point, double *e, int count, double q,
+                            double middle, double independent)
+{
+    double misses = independent * (1 - q), outer = 1 - (1 - q) * misses / (UNSEEN + misses);
+    double far = middle + WIDE * point->spread.mean;
+    return fmax(num_quantile(e, count, q), fmin(num_quantile(e, count, outer), far));
+}
+
 /* Sets a point's moves from the rehearsal's errors, err[count][levels]: those that would have made the levels hold, as far
  * as so many errors can tell. */
 static void settle_moves(const struct online *online, struct point *point, struct arena *scratch)
@@ -457,17 +470,19 @@ static void settle_moves(const struct online *online, struct point *point, struc
     int middle = model_middle(online->spec.level, levels);
     struct arena_mark mark = arena_mark(scratch);
     double *e = ARENA_NEW_ARRAY(scratch, double, count), wanted[ONLINE_LEVELS_MAX], spread = 0;
+    double independent = fmax(1, (double)count * point->stride / point->steps);
     for (int j = 0; j < levels; j++) {
         for (int i = 0; i < count; i++) {
             e[i] = point->error_at[i * levels + j];
         }
-        wanted[j] = num_quantile(e, count, online->spec.level[j]);
+        double q = online->spec.level[j];
+        wanted[j] = j > middle ? careful_start(point, e, count, q, wanted[middle], independent)
+                               : num_quantile(e, count, q);
     }
     for (int i = 0; i < count; i++) {
         e[i] = fabs(point->error_at[i * levels + middle] - wanted[middle]);
     }
     spread = 1.4826 * num_quantile(e, count, 0.5);
-    double independent = fmax(1, (double)count * point->stride / point->steps);
     double center = wanted[middle] * shrink_middle(wanted[middle], spread, independent);
     for (int j = 0; j < levels; j++) {
         double q = online->spec.level[j], rest = wanted[j] - wanted[middle];

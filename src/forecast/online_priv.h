@@ -9,7 +9,8 @@ enum {
     MEMBERS_MAX = 18,   /* models on both scales, during the rehearsal */
     MATURED_MIN = 20,   /* scores below which nothing is chosen by them */
     SCORE_WINDOW = 400, /* matured forecasts that recent means look back over */
-    SHIFT_WAIT = 12,    /* samples from its start after which a suspected shift is judged */
+    WIDE = 7, /* usual errors off the middle beyond which a level moves by its own distance */
+    SHIFT_WAIT = 12, /* samples from its start after which a suspected shift is judged */
     BEGUN_LEAST =
         96, /* samples since a series began to live that are enough without those before */
 };

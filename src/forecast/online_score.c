@@ -15,8 +15,6 @@ static const double MOVE_MIDDLE =
     0.02; /* step of a level's move, in units of the usual error, at the median */
 static const double MOVE_TAIL = 0.15; /* and how much more towards 0 and 1 */
 static const double MOVE_MOST = 20;   /* usual errors that a level is moved by at most */
-static const double WIDE =
-    7; /* usual errors off the middle beyond which a level moves by its own */
 
 static void recent_add(struct recent *recent, double value)
 {

@@ -151,6 +151,30 @@ TEST(history_counts_from_the_beginning_when_it_comes_live)
     rig_close(&rig);
 }
 
+/* A level that wanders with a memory of thirty steps: the errors of the rehearsal are worth three or four independent ones at the
+ * horizon. The truth exceeds the upper level seldom from the first forecast on. */
+TEST(history_of_few_errors_leaves_room_above)
+{
+    enum { SERIES = 16, N = 360 };
+    double over = 0;
+    for (int s = 0; s < SERIES; s++) {
+        static struct rig rig;
+        rig_open(&rig);
+        rng_init(&rig.rng, (uint64_t)s + 1);
+        double wander = 0;
+        for (int t = 0; t < N + H; t++) {
+            wander = 0.967 * wander + rng_normal(&rig.rng);
+            rig.y[t] = 100 + 2 * wander + rng_normal(&rig.rng);
+        }
+        rig_load(&rig, rig.y, N);
+        for (int i = 0; i < H; i++) {
+            over += (double)(rig.y[N + i] > rig.out[i * 4 + 3]) / (SERIES * H);
+        }
+        rig_close(&rig);
+    }
+    EXPECT_MSG(over < 0.04, "%g of the truth is above the 0.95 level", over);
+}
+
 TEST(history_fits_without_a_spike_that_is_over)
 {
     static struct rig rig;
