@@ -335,12 +335,35 @@ static void add_prediction(struct page *page)
     }
 }
 
+/* What has come of the sample. Before it is open there is none, and no zeros are told of it. */
+static void add_sample(struct page *page)
+{
+    const struct shadow_measures *m = page->run->sides[SHADOW_SUBJECT].measures;
+    double rows = (double)(m->records_heavy + m->records_hashed), seen = (double)m->records_seen;
+    if (page->entry->starved > STARVED_TOLD) {
+        add_figure(page, "time without a processor", "%",
+                   exactly(100 * page->entry->starved, rows));
+    }
+    if (m->opened_ns == 0) {
+        return;
+    }
+    add_figure(page, "records wanted", "%", exactly(100 * m->requested, seen));
+    if (seen > 0) {
+        add_figure(page, "records reached", "%", exactly(100 * m->reached, seen));
+    }
+    if (rows > 0) {
+        add_figure(page, "of them, of heavy keys", "%",
+                   exactly(100 * (double)m->records_heavy / rows, rows));
+    }
+    add_figure(page, "completeness", "%", exactly(100 * m->completeness, rows));
+    add_figure(page, "state in the sample", "bytes", exactly((double)m->state_bytes, rows));
+}
+
 static void add_figures(struct page *page)
 {
     const struct shadow_run *run = page->run;
     const struct profile *p = run->profile;
     const struct shadow_measures *m = run->sides[SHADOW_SUBJECT].measures;
-    double rows = (double)(m->records_heavy + m->records_hashed);
     double wait_n = (double)m->wait_ns.count;
     const struct partition_figures *f = &run->report.figures;
     bool idle = isnan(p->primary_work_ns.value) && f->records_in > 0;
@@ -371,18 +394,7 @@ static void add_figures(struct page *page)
         add_figure(page, "waiting of a record, p99", "ms",
                    exactly((double)histogram_quantile(&m->wait_ns, 0.99) / 1e6, wait_n));
     }
-    add_figure(page, "records wanted", "%", exactly(100 * m->requested, (double)m->records_seen));
-    add_figure(page, "records reached", "%", exactly(100 * m->reached, (double)m->records_seen));
-    if (rows > 0) {
-        add_figure(page, "of them, of heavy keys", "%",
-                   exactly(100 * (double)m->records_heavy / rows, rows));
-    }
-    add_figure(page, "completeness", "%", exactly(100 * m->completeness, rows));
-    if (page->entry->starved > STARVED_TOLD) {
-        add_figure(page, "time without a processor", "%",
-                   exactly(100 * page->entry->starved, rows));
-    }
-    add_figure(page, "state in the sample", "bytes", exactly((double)m->state_bytes, rows));
+    add_sample(page);
     if (page->entry->order.twin) {
         add_figure(page,
                    page->entry->order.candidate ? "cost against the baseline"
@@ -391,7 +403,7 @@ static void add_figures(struct page *page)
                        : "noise floor",
                    "ratio", page->entry->ratio);
     }
-    if (run->primary.known) {
+    if (run->primary.known && run->skew.records > 0) {
         const struct skew *s = &run->skew;
         add_figure(page, "share of the heaviest key", "%", scaled(s->top_share, 100));
         add_figure(page, "fullest key group / mean", "ratio", exactly(s->peak_ratio, s->records));

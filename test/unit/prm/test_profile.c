@@ -177,7 +177,8 @@ static void add_closings(struct twin_looks *twins, int stretches, int64_t hop_ms
 {
     for (int i = 0; i < stretches; i++) {
         int64_t begin = from_ms + (int64_t)i * 10000;
-        double closings = (double)((begin + 10000) / hop_ms - begin / hop_ms);
+        int64_t count = (begin + 10000) / hop_ms - begin / hop_ms;
+        double closings = (double)count;
         struct twin_side own = {.rows = 10000,
                                 .cpu_ns = 1e6 + 1e6 * closings,
                                 .close_ns = 1e6 * closings,
