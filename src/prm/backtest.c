@@ -378,19 +378,29 @@ static double lag_quantile(const struct run *r, double q)
     return 0;
 }
 
+/* The run of a policy whose setting the history has chosen. */
+static const struct run *chosen_run(const struct backtest *b, enum policy_kind kind)
+{
+    double least = HUGE_VAL;
+    for (int i = 0; i < b->run_count; i++) {
+        const struct run *r = &b->runs[i];
+        least = r->policy.kind == kind ? fmin(r->tally[0].cost, least) : least;
+    }
+    const struct run *chosen = NULL;
+    for (int i = 0; i < b->run_count && chosen == NULL; i++) {
+        const struct run *r = &b->runs[i];
+        bool good = r->tally[0].cost <= least * (1 + policy_grid_slack(kind));
+        chosen = r->policy.kind == kind && good ? r : NULL;
+    }
+    CHECK(chosen != NULL);
+    return chosen;
+}
+
 const struct backtest_result *backtest_results(struct backtest *b)
 {
     CHECK(b->at == b->ticks);
     for (int k = 0; k < b->kind_count; k++) {
-        const struct run *best = NULL;
-        for (int i = 0; i < b->run_count; i++) {
-            const struct run *r = &b->runs[i];
-            if (r->policy.kind == b->kinds[k] &&
-                (best == NULL || r->tally[0].cost < best->tally[0].cost)) {
-                best = r;
-            }
-        }
-        CHECK(best != NULL);
+        const struct run *best = chosen_run(b, b->kinds[k]);
         const struct tally *t = &best->tally[1];
         b->results[k] = (struct backtest_result){.kind = b->kinds[k],
                                                  .params = best->policy.params,

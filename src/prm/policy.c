@@ -8,6 +8,9 @@
 
 enum { SHADOW_S = 600, PROFILE_AGE_S = 86400 };
 
+#define MARGIN 0.02 /* of the price: what a change that is not urgent has to save */
+#define SLACK  0.05 /* of the least cost on the history: settings within it are as good */
+
 static int clamp_lanes(const struct policy_input *in, double lanes)
 {
     return lanes < 1 ? 1 : (lanes > in->lanes_max ? in->lanes_max : (int)lanes);
@@ -153,11 +156,13 @@ static int cheapest(struct policy *policy, const struct policy_input *in, int ne
     int wanted = total < in->lanes_max ? descend(in, total, in->lanes_max, risk, &price) : total;
     if (wanted == total && need < total) {
         wanted = descend(in, total, need, risk, &price);
-        wanted = wanted < total ? ordered_again(in, wanted, risk) : wanted;
+        int kept = wanted < total ? ordered_again(in, wanted, risk) : wanted;
+        price = kept != wanted ? policy_price(in, kept, risk) : price;
+        wanted = kept;
     }
     policy->price_best = price;
-    bool better = price < policy->price_now * (1 - policy->params.margin);
-    return wanted > total || better ? wanted : total;
+    /* A change must be worth the margin, up or down: what is nearly as cheap would be another choice at each decision. */
+    return price < policy->price_now * (1 - policy->params.margin) ? wanted : total;
 }
 
 /* Way down: only what the whole of the last down_s agreed to, and not right after a change. */
@@ -360,18 +365,23 @@ int policy_grid_count(enum policy_kind kind)
     return counts[kind];
 }
 
+double policy_grid_slack(enum policy_kind kind)
+{
+    return kind == POLICY_SHADOWCAST || kind == POLICY_PREDICTIVE ? SLACK : 0;
+}
+
 struct policy_params policy_grid(enum policy_kind kind, int index)
 {
     static const double targets[] = {1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3};
     static const double ups[] = {10, 60, 300}, downs[] = {0, 60, 300, 900, 3600};
     static const double slopes[] = {60, 180, 300, 600}, cools[] = {0, 60, 300, 900};
-    static const double risks[] = {0.5, 1.5, 5, 15}, waits[] = {120, 600};
-    struct policy_params p = {.target = 1, .slope_s = 60, .up_s = 10, .risk = 1};
+    static const double risks[] = {1.5, 0.5, 5, 15}, waits[] = {120, 600};
+    struct policy_params p = {.target = 1, .slope_s = 60, .up_s = 10, .risk = 1, .margin = MARGIN};
     switch (kind) {
     case POLICY_SHADOWCAST:
     case POLICY_PREDICTIVE:
-        p.risk = risks[pick(&index, 4)];
         p.down_s = waits[pick(&index, 2)];
+        p.risk = risks[pick(&index, 4)];
         break;
     case POLICY_TREND:
         p.target = targets[pick(&index, 7)];

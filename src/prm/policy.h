@@ -100,8 +100,12 @@ double policy_shadow_lanes(const struct policy *policy, double now_s, double dem
 /* Price of having `lanes` after the earliest moment it can be reached, over the view's window: the mean over paths. */
 double policy_price(const struct policy_input *input, int lanes, double risk);
 
-/* The grid of a policy's settings from which history chooses; index 0..count-1. */
+/* The grid of a policy's settings from which history chooses; index 0..count-1. Of settings whose cost on the history is within
+ * the policy's slack of the least, as a share of that, the first is taken. The rivals' slack is 0. Shadowcast's settings stand in the
+ * order in which they are believed without any history: history is one draw, and has too few late seconds for small differences
+ * to mean anything (the one-standard-error rule's idea, Breiman et al. 1984, section 3.4.3). */
 int policy_grid_count(enum policy_kind kind);
 struct policy_params policy_grid(enum policy_kind kind, int index);
+double policy_grid_slack(enum policy_kind kind);
 
 #endif

@@ -58,6 +58,27 @@ TEST(policy_weighs_what_may_come_against_its_price)
     EXPECT_INT(decide(1, 3, 0.001), 3); /* a risk that is worth nothing is taken */
 }
 
+/* A lane more saves `saves` of the price: whether it is ordered. */
+static bool orders(double saves, double margin)
+{
+    struct policy policy;
+    struct outlook_view view = view_of(5);
+    struct policy_input in = input_of(&view, 3);
+    double staying = policy_price(&in, 3, 0), more = policy_price(&in, 4, 1);
+    double late = policy_price(&in, 3, 1) - staying; /* at a weight of 1; with four there is none */
+    struct policy_params params = {.risk = (more / (1 - saves) - staying) / late, .margin = margin};
+    policy_init(&policy, POLICY_PREDICTIVE, &params);
+    return policy_step(&policy, &in) == 4;
+}
+
+TEST(policy_changes_only_for_what_beats_doing_nothing_by_the_margin)
+{
+    EXPECT(!orders(0.01, 0.02));
+    EXPECT(orders(0.01, 0));
+    EXPECT(orders(0.03, 0.02));
+    EXPECT(!orders(-0.01, 0));
+}
+
 /* What was worth its order is worth being kept while it starts: the future is the same, and its start-up is paid either way. */
 TEST(policy_keeps_a_lane_that_starts_for_what_it_was_ordered_for)
 {
@@ -83,7 +104,7 @@ TEST(policy_does_not_order_and_give_back_for_ever)
     enum { DECISIONS = 2000, STARTUP = 6 };
     int arriving[STARTUP] = {0}, changes = 0, serving = 3, starting = 0;
     struct policy policy;
-    struct policy_params params = policy_grid(POLICY_PREDICTIVE, 1);
+    struct policy_params params = policy_grid(POLICY_PREDICTIVE, 0);
     policy_init(&policy, POLICY_PREDICTIVE, &params);
     for (int t = 0; t < DECISIONS; t++) {
         serving += arriving[t % STARTUP];
