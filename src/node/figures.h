@@ -82,7 +82,10 @@ struct figure_field {
 extern const struct figure_field PARTITION_FIELDS[];
 extern const struct figure_field LANE_FIELDS[];
 
-/* Heavy keys are counted over one record of each span of so many offsets; the counts of sampled records, times it, estimate. */
-enum { HEAVY_SAMPLE_SHIFT = 5, HEAVY_SAMPLE_EVERY = 1 << HEAVY_SAMPLE_SHIFT, HEAVY_TOP = 32 };
+/* Heavy keys are counted over one record of each span of 32 offsets; once the counts have come to HEAVY_LOOKS, which tells the share
+ * of a key of one percent to a sixth of it, over one of each span of 256, and what was counted before is worth an eighth. Each time
+ * they come to that again they are halved: they tell of the last million records, so that a key which becomes hot is seen. No record
+ * weighs more than one, so a share is at least as sure as one of so many looks. */
+enum { HEAVY_OFTEN_SHIFT = 5, HEAVY_SELDOM_SHIFT = 8, HEAVY_LOOKS = 4096, HEAVY_TOP = 32 };
 
 #endif

@@ -23,6 +23,7 @@ struct handover {
         *groups; /* [hi - lo], NULL where a group has no entries; NULL: no state at all */
     uint32_t *group_counts;           /* [hi - lo]; NULL: no records yet */
     struct heavy *heavy;              /* NULL: none, or lost by a split */
+    bool heavy_seldom;                /* as in the partition */
     struct partition_figures figures; /* zero behind a split or merge */
     int64_t state_bytes;
     int64_t changelog_since; /* bytes since the last checkpoint round began */

@@ -129,10 +129,11 @@ struct partition_report {
 
 /* Selected detail of one partition. */
 struct partition_detail {
-    uint32_t *group_counts;              /* [4096], by key group; zero outside its range */
-    struct heavy_entry heavy[HEAVY_TOP]; /* heaviest first; counts are of sampled records */
+    uint32_t *group_counts; /* [4096], by key group; zero outside its range */
+    struct heavy_entry
+        heavy[HEAVY_TOP]; /* heaviest first; counts are of sampled records, old ones by parts */
     int32_t heavy_count;
-    uint64_t heavy_sampled; /* records sampled */
+    uint64_t heavy_sampled; /* all counts */
 };
 
 struct lane_snapshot {

@@ -136,6 +136,7 @@ struct partition {
     uint32_t *group_counts;
     uint8_t *group_rest;
     struct heavy *heavy;
+    bool heavy_seldom; /* it has come to HEAVY_LOOKS before */
     char problem[ERR_TEXT_MAX];
 };
 

@@ -40,11 +40,47 @@ static void count_groups(const struct partition *part, const struct batch *batch
     }
 }
 
-/* Of the span's HEAVY_SAMPLE_EVERY offsets, that one: Fibonacci hashing, Knuth 6.4. */
-static int64_t sampled_offset(int64_t span)
+/* Of the span's 2^shift offsets, that one: Fibonacci hashing, Knuth 6.4. */
+static int64_t sampled_offset(int64_t span, int shift)
 {
     uint64_t mixed = (uint64_t)span * UINT64_C(0x9e3779b97f4a7c15);
-    return span * HEAVY_SAMPLE_EVERY + (int64_t)(mixed >> (64 - HEAVY_SAMPLE_SHIFT));
+    return (span << shift) + (int64_t)(mixed >> (64 - shift));
+}
+
+static void look_at(struct partition *part, uint64_t hash, struct str key)
+{
+    heavy_add(part->heavy, hash, key, 1);
+    if (heavy_total(part->heavy) < HEAVY_LOOKS) {
+        return;
+    }
+    const int halvings = part->heavy_seldom ? 1 : HEAVY_SELDOM_SHIFT - HEAVY_OFTEN_SHIFT;
+    for (int i = 0; i < halvings; i++) {
+        heavy_halve(part->heavy);
+    }
+    part->heavy_seldom = true;
+}
+
+/* Sampled by offset, not by key: one row of every span of so many offsets, each time another, or a stream whose keys take
+ * turns would show only some of them. */
+static void sample_heavy(struct partition *part, const struct rows *rows, int64_t first_offset,
+                         int64_t next_offset)
+{
+    const int shift = part->heavy_seldom ? HEAVY_SELDOM_SHIFT : HEAVY_OFTEN_SHIFT;
+    for (int64_t span = first_offset >> shift; span << shift < next_offset; span++) {
+        int64_t offset = sampled_offset(span, shift);
+        if (offset < first_offset || offset >= next_offset) {
+            continue;
+        }
+        int32_t row = rows_from(rows, offset);
+        if (row >= rows->count) {
+            break;
+        }
+        uint32_t group = key_group_of(rows->hash[row]);
+        if (rows->offset[row] == offset && group >= part->place.group_lo &&
+            group < part->place.group_hi && (rows->kind == NULL || rows->kind[row] == ROW_DATA)) {
+            look_at(part, rows->hash[row], rows->key[row]);
+        }
+    }
 }
 
 void partition_count_rows(struct partition *part, const struct batch *batch,
@@ -59,26 +95,10 @@ void partition_count_rows(struct partition *part, const struct batch *batch,
     }
     if (part->heavy == NULL) { /* a split or merge begins it anew */
         part->heavy = heavy_new(64);
+        part->heavy_seldom = false;
     }
     count_groups(part, batch);
-    /* Sampled by offset, not by key: one row of every span of so many offsets, each time another, or a stream whose keys take
-     * turns would show only some of them. */
-    for (int64_t span = first_offset / HEAVY_SAMPLE_EVERY;
-         span * HEAVY_SAMPLE_EVERY < part->views[0].position.next_offset; span++) {
-        int64_t offset = sampled_offset(span);
-        if (offset < first_offset || offset >= part->views[0].position.next_offset) {
-            continue;
-        }
-        int32_t row = rows_from(rows, offset);
-        if (row >= rows->count) {
-            break;
-        }
-        uint32_t group = key_group_of(rows->hash[row]);
-        if (rows->offset[row] == offset && group >= part->place.group_lo &&
-            group < part->place.group_hi && (rows->kind == NULL || rows->kind[row] == ROW_DATA)) {
-            heavy_add(part->heavy, rows->hash[row], rows->key[row], 1);
-        }
-    }
+    sample_heavy(part, rows, first_offset, part->views[0].position.next_offset);
 }
 
 void partition_put_group_counts(const struct partition *part, uint32_t *ret_counts)

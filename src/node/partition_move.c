@@ -26,6 +26,7 @@ struct handover *partition_export(struct partition *part)
     hand->figures = part->figures;
     hand->group_counts = partition_take_group_counts(part);
     hand->heavy = part->heavy;
+    hand->heavy_seldom = part->heavy_seldom;
     part->heavy = NULL;
     if (part->state_kept != NULL) {
         hand->groups = MEM_NEW_ARRAY(struct state_group *, (ptrdiff_t)(hi - lo));
@@ -62,6 +63,7 @@ enum err partition_adopt(struct partition *part, struct handover *hand, struct e
     heavy_free(part->heavy);
     part->group_counts = hand->group_counts;
     part->heavy = hand->heavy;
+    part->heavy_seldom = hand->heavy_seldom;
     hand->group_counts = NULL;
     hand->heavy = NULL;
     return ERR_OK;

@@ -251,6 +251,9 @@ static enum step_result after_chain(struct partition *part, struct work *work, e
     part->figures.work_cpu_ns += cpu_ns;
     if (slice != NULL && slice->taken > 0 && !work->tuning->figures_off) {
         learn_row(part, work, cpu_ns, slice->taken);
+    } else if (slice != NULL &&
+               work->tuning->figures_off) { /* a turn ends by what its rows used to cost */
+        work->lap.cpu_ns += (int64_t)(part->row_cost_ns * slice->taken);
     }
     if (err != ERR_OK) {
         work->info.code = err;
