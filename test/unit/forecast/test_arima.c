@@ -221,7 +221,7 @@ TEST(arima_fit_of_a_long_series_ends_at_its_maximum)
         y[t] = level;
     }
     struct arima_data data = {.y = y, .n = N};
-    const double far[4] = {-0.5, 0.1, 0.1, 0.1};
+    const double far[5] = {-0.5, 0.1, 0.1, 0.1, 0.1}; /* for as many coefficients as any has */
     struct arena arena;
     arena_init(&arena, 1L << 28);
     for (int i = 0; i < 4; i++) {
