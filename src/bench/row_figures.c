@@ -18,11 +18,10 @@ enum {
     FIGURES_JSON_RECORDS = 1 << 20,
     FIGURES_COUNT_RECORDS = 1 << 22,
     FIGURES_KEYS = 100000,
-    FIGURES_JSON_STRETCH =
-        1 << 14, /* records: several reads of the log, or who reads would pay for the other */
+    /* Records of a stretch: several reads of the log, or who reads would pay for the other. */
+    FIGURES_JSON_STRETCH = 1 << 14,
     FIGURES_COUNT_STRETCH = 1 << 16,
-    FIGURES_JSON_PASSES = 8, /* in a slice */
-    FIGURES_COUNT_PASSES = 8
+    FIGURES_SLICE_MS = 2000 /* of CPU time, or some more: a slice is whole passes */
 };
 
 struct figures_side {
@@ -38,7 +37,6 @@ struct figures_row {
     bool second;     /* the stretch is the second one of a pair */
     int64_t read;    /* records of it so far */
     int64_t stretch; /* how many it is to have */
-    int32_t passes;  /* in a slice */
     bool passed;     /* one of the two has been told of the slice that there was last */
 };
 
@@ -91,7 +89,8 @@ static enum err pass(struct figures_row *row, struct err_info *info)
     }
     memset(row->sides, 0, sizeof row->sides);
     stepped = row;
-    for (int32_t i = 0; i < row->passes && err == ERR_OK; i++) {
+    while (err == ERR_OK &&
+           row->sides[0].cpu_ns + row->sides[1].cpu_ns < FIGURES_SLICE_MS * INT64_C(1000000)) {
         err = node_run_slice(&row->run, &all_per_s, info);
     }
     return err;
@@ -137,7 +136,6 @@ static enum err open_run(struct figures_row *row, const char *chain, const char 
 static enum err open_json(uint64_t seed, void **ret_self, struct err_info *info)
 {
     struct figures_row *row = MEM_NEW(struct figures_row);
-    row->passes = FIGURES_JSON_PASSES;
     row->stretch = FIGURES_JSON_STRETCH;
     feed_init(&row->feed, FIGURES_JSON_RECORDS);
     feed_add_clicks(&row->feed, seed, FIGURES_JSON_RECORDS);
@@ -149,7 +147,6 @@ static enum err open_count(uint64_t seed, void **ret_self, struct err_info *info
     struct figures_row *row = MEM_NEW(struct figures_row);
     struct rng rng;
     rng_init(&rng, seed);
-    row->passes = FIGURES_COUNT_PASSES;
     row->stretch = FIGURES_COUNT_STRETCH;
     feed_init(&row->feed, FIGURES_COUNT_RECORDS);
     for (int32_t i = 0; i < FIGURES_COUNT_RECORDS; i++) {
