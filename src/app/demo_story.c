@@ -62,6 +62,19 @@ static void print_decisions(const struct replay_result *r)
            (long long)r->decisions, (long long)r->plans, (long long)r->came_true);
 }
 
+/* What was measured beside what is told: the order of the policies is worth nothing if only one of them was disturbed. */
+static void print_disturbance(const char *policy, const struct replay_result *r,
+                              const struct replay_options *options, double yardstick_us)
+{
+    const char *spoilt = machine_spoilt(&r->machine, replay_objective_ms(options), yardstick_us);
+    if (spoilt != NULL) {
+        printf(
+            "The run of %s was disturbed (%s): once more on a quieter machine, before anything is "
+            "concluded.\n",
+            policy, spoilt);
+    }
+}
+
 enum err demo_story(const struct trace *trace, double scale, bool terminal, struct err_info *info)
 {
     struct replay_options options = {.trace = trace,
@@ -104,6 +117,8 @@ enum err demo_story(const struct trace *trace, double scale, bool terminal, stru
             "up to %.1f and %.1f ms (99 %%)\nin the two runs: where that is near the objective, the "
             "machine was too busy to tell them apart.\n",
             fmax(10, 1000 / scale), manager->machine.hiccup_ms, reactive->machine.hiccup_ms);
+        print_disturbance("shadowcast", manager, &options, calibration.yardstick_us);
+        print_disturbance("reactive", reactive, &options, calibration.yardstick_us);
     }
     mem_free(manager);
     mem_free(reactive);
