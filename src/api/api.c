@@ -117,17 +117,19 @@ static bool authorize(struct conn *conn, enum MHD_Result *ret_result)
         return true;
     }
     /* Failures are counted by address, but never stand in the way of a good token from the same one. */
-    const struct auth_token *token = auth_find(&api->auth, header_of(conn, "Authorization"));
+    struct str given = header_of(conn, "Authorization");
+    const struct auth_token *token = auth_find(&api->auth, given);
     if (token == NULL && !limiter_take(&api->by_failure, conn->peer_hash, now_ns, &wait_ns)) {
         *ret_result = refuse_rate(conn, wait_ns);
         return false;
     }
     if (token == NULL) {
-        *ret_result =
-            reply_error(conn, ERR_UNAUTHENTICATED,
-                        "this needs 'Authorization: Bearer TOKEN'; the first start wrote one to "
-                        "DATA/token",
-                        NULL);
+        const char *detail =
+            given.len == 0 ? "this needs 'Authorization: Bearer TOKEN'; the first start wrote "
+                             "one to DATA/token"
+                           : "no token that is known is in 'Authorization: Bearer TOKEN'; the "
+                             "first start wrote one to DATA/token";
+        *ret_result = reply_error(conn, ERR_UNAUTHENTICATED, detail, NULL);
         return false;
     }
     if (!limiter_take(&api->by_token, hash64(token->hash, AUTH_HASH_BYTES) | 1, now_ns, &wait_ns)) {
@@ -415,8 +417,8 @@ static enum err read_address(const struct api_options *options, struct sockaddr_
     return ERR_OK;
 }
 
-static enum err start_daemon(struct api *api, const struct sockaddr_storage *addr,
-                             struct err_info *info)
+static enum err start_daemon(struct api *api, const struct api_options *options,
+                             const struct sockaddr_storage *addr, struct err_info *info)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
                      (addr->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
@@ -433,7 +435,9 @@ static enum err start_daemon(struct api *api, const struct sockaddr_storage *add
     if (api->daemon == NULL) {
         int sys_errno = errno;
         return err_set_sys(info, sys_errno == EADDRINUSE ? ERR_CONFLICT : ERR_IO, sys_errno,
-                           "cannot listen for HTTP");
+                           "cannot listen on %s, port %d (--listen names another; port 0: any "
+                           "free one)",
+                           options->address, options->port);
     }
     const union MHD_DaemonInfo *bound = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_BIND_PORT);
     CHECK(bound != NULL);
@@ -493,7 +497,7 @@ enum err api_start(const struct api_options *options, struct api **ret_api, stru
         return err;
     }
     struct api *api = api_new(options);
-    err = start_daemon(api, &addr, info);
+    err = start_daemon(api, options, &addr, info);
     if (err != ERR_OK) {
         api_free(api);
         return err;

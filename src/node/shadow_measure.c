@@ -254,15 +254,17 @@ static void measure_closing(struct shadow *shadow, struct partition *part,
 {
     struct shadow_meter *meter = shadow->meter;
     const struct operator_plan *closing = stage_plan_closing(shadow->stage->plan);
-    bool idle;
-    int64_t low_ms = partition_watermark(part, &idle);
     if (closing == NULL) {
         return;
     }
     if (step->advancing) {
         group->close_ns += gain->work_ns;
         group->closed_ms += closed_ms(closing, step->advanced_ms, part->advanced_ms);
-    } else if (low_ms != TIME_NONE && low_ms != TIME_END) {
+        return;
+    }
+    bool idle;
+    int64_t low_ms = partition_watermark(part, &idle);
+    if (low_ms != TIME_NONE && low_ms != TIME_END) {
         int64_t from_ms = meter->low_ms == TIME_NONE ? part->advanced_ms : meter->low_ms;
         group->time_ms += from_ms != TIME_NONE && low_ms > from_ms ? low_ms - from_ms : 0;
         meter->low_ms = low_ms;
