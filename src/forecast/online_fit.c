@@ -451,9 +451,9 @@ static double shrink_narrowing(double beyond, double independent)
 
 enum { UNSEEN = 4 };
 
-/* Where a level above the middle starts, by its errors e[count] (they are sorted): at the quantile of a level farther out, as if UNSEEN more of the misses that it is allowed among so few independent errors were still to be seen, but
- * no farther for that than WIDE usual errors. A bound too low costs most where nothing was learned yet; from there it
- * comes in as errors mature. */
+/* Where a level above the middle starts, by its errors e[count] (they are sorted): at the quantile of a level farther out, as if
+ * UNSEEN more of the misses that it is allowed among so few independent errors were still to be seen, but no farther for that than
+ * WIDE usual errors. A bound too low costs most where nothing was learned yet; from there it comes in as errors mature. */
 static double careful_start(const struct point *point, double *e, int count, double q,
                             double middle, double independent)
 {
