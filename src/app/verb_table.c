@@ -551,7 +551,7 @@ const struct cli_verb cli_verbs[] = {
      CLI_OUTPUT,
      "Takes length / scale for each policy and repeat. Late seconds and lane-hours are of trace time, latencies of "
      "the wall's. The forecaster is given the days before the stretch. Runs are dropped, and tried once more, in which threads "
-     "came late, others used the machine or the same work cost another amount than when the load was calibrated."},
+     "came late, others or the host used the machine or the same work cost another amount than when the load was calibrated."},
     {"bench", verb_bench, "measure the engine against bare loops in the same run", "[ROW...]",
      bench_options, CLI_OUTPUT,
      "ROW 'list' tells the rows' names. None named: all but those that take minutes."},

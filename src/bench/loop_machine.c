@@ -17,12 +17,14 @@
 enum { WORK_BYTES = 128 << 10 };
 
 static const double hiccup_share = 0.25, longest_objectives = 10, others_most = 1.0,
-                    drift_most = 0.12;
+                    stolen_most = 0.1, drift_most = 0.12;
 
-/* CPU time that all processes together have used, and what other guests took, as the system tells it; 0: it does not. */
-static int64_t busy_ns(void)
+/* CPU time that all processes together have used, and what other guests took, as the system tells it; 0: it does not.
+ *   ret_stolen_ns   what other guests took */
+static int64_t busy_ns(int64_t *ret_stolen_ns)
 {
     char line[512], *at = line + 4;
+    *ret_stolen_ns = 0;
     long long ticks[8] = {0}; /* user nice system idle iowait irq softirq steal */
     FILE *file = fopen("/proc/stat", "re");
     if (file == NULL) {
@@ -33,6 +35,7 @@ static int64_t busy_ns(void)
     for (int i = 0; there && i < 8; i++) {
         ticks[i] = strtoll(at, &at, 10);
     }
+    *ret_stolen_ns = ticks[7] * TICK_NS;
     return (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6] + ticks[7]) * TICK_NS;
 }
 
@@ -40,8 +43,8 @@ void loop_machine_begin(struct loop_machine *machine, const struct clock *clock)
 {
     *machine = (struct loop_machine){.clock = clock,
                                      .begin_ns = clock_now_ns(clock),
-                                     .busy_begin_ns = busy_ns(),
                                      .own_begin_ns = clock_real_process_cpu_ns()};
+    machine->busy_begin_ns = busy_ns(&machine->stolen_begin_ns);
     waker_init(&machine->waker);
 }
 
@@ -74,14 +77,17 @@ int64_t loop_machine_step(void *ctx, int64_t now_ns)
 struct machine_figures loop_machine_end(const struct loop_machine *machine)
 {
     double seconds = (double)(clock_now_ns(machine->clock) - machine->begin_ns);
-    double all = (double)(busy_ns() - machine->busy_begin_ns);
+    int64_t stolen_ns;
+    double all = (double)(busy_ns(&stolen_ns) - machine->busy_begin_ns);
+    double stolen = (double)(stolen_ns - machine->stolen_begin_ns);
+    bool known = seconds > 0 && machine->busy_begin_ns > 0;
     double own = (double)(clock_real_process_cpu_ns() - machine->own_begin_ns);
     return (struct machine_figures){
         .hiccup_ms = (double)histogram_quantile(&machine->late, 0.99) * 1e-6,
         .longest_ms = (double)histogram_quantile(&machine->late, 1) * 1e-6,
         .yardstick_us = (double)histogram_quantile(&machine->work, 0.5) * 1e-3,
-        .others_cores =
-            seconds > 0 && machine->busy_begin_ns > 0 ? fmax(0, all - own) / seconds : 0};
+        .others_cores = known ? fmax(0, all - own) / seconds : 0,
+        .stolen_cores = known ? fmax(0, stolen) / seconds : 0};
 }
 
 const char *machine_spoilt(const struct machine_figures *figures, double objective_ms,
@@ -95,6 +101,9 @@ const char *machine_spoilt(const struct machine_figures *figures, double objecti
     }
     if (figures->others_cores > others_most) {
         return "others used the machine";
+    }
+    if (figures->stolen_cores > stolen_most) {
+        return "the host took processors away";
     }
     bool drifted = yardstick_us > 0 && figures->yardstick_us > 0 &&
                    fabs(figures->yardstick_us / yardstick_us - 1) > drift_most;

@@ -13,7 +13,8 @@ struct machine_figures {
     double hiccup_ms;    /* a thread that sleeps 1 ms: 99 % of its sleeps are longer by less */
     double longest_ms;   /* the longest of them, more than asked for */
     double yardstick_us; /* CPU of a fixed piece of work, median; 0: not measured */
-    double others_cores; /* what other processes used, mean; 0 where the system does not tell */
+    double others_cores; /* what others used, mean; 0 where the system does not tell */
+    double stolen_cores; /* of it, other guests of the host */
 };
 
 struct loop_machine {
@@ -22,7 +23,7 @@ struct loop_machine {
     int64_t due_ns, work_due_ns;
     struct histogram late, work;
     uint64_t sum; /* of the work's results: else it would be left out */
-    int64_t begin_ns, busy_begin_ns, own_begin_ns;
+    int64_t begin_ns, busy_begin_ns, stolen_begin_ns, own_begin_ns;
 };
 
 /* Begins to measure. The clock must outlive it. */
@@ -35,7 +36,7 @@ int64_t loop_machine_step(void *ctx, int64_t now_ns);
 struct machine_figures loop_machine_end(const struct loop_machine *machine);
 
 /* NULL, or why a run is dropped: threads were late by more than a quarter of the objective (99 %) or stopped for ten
- * objectives, others used more than a core, or the same work cost 12 % more or less than when the load was
+ * objectives, others used more than a core, the host took a tenth of one, or the same work cost 12 % more or less than when the load was
  * calibrated (`yardstick_us`; 0: not known).
  *   objective_ms   of the wall, > 0 */
 const char *machine_spoilt(const struct machine_figures *figures, double objective_ms,

@@ -107,6 +107,9 @@ TEST(loop_machine_that_was_not_ours_is_told)
     f.others_cores = 1.2;
     EXPECT(machine_spoilt(&f, 16, 10) != NULL);
     f = good;
+    f.stolen_cores = 0.2;
+    EXPECT(machine_spoilt(&f, 16, 10) != NULL);
+    f = good;
     f.yardstick_us = 13;
     EXPECT(machine_spoilt(&f, 16, 10) != NULL);
     f.yardstick_us = 7;
