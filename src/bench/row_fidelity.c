@@ -10,6 +10,7 @@
 // what those two differ by is what no prediction can know, and what its interval has to allow for (PREDICT_SCATTER).
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,6 +40,7 @@ enum {
     // of all, by workload, by skew; of each question
     TALLIES = (1 + FIDELITY_WORKLOADS + FIDELITY_SKEWS) * FIDELITY_QUESTIONS,
     FIDELITY_WAIT_NS = 500000,
+    FIDELITY_HOLD_NS = 100000,
     FIDELITY_GATHER_NS = 200000000
 };
 
@@ -189,6 +191,14 @@ static enum err open_run(struct shadow_run *run, const char *chain, int partitio
     return shadow_run_open(run, &options, yaml, info);
 }
 
+// A lane that is held steps nothing: what is appended meanwhile is a backlog, which it then drains with nobody beside it.
+static atomic_bool held; // the lane of the side at its full rate
+
+static int64_t step_unless_held(void *lane, int64_t now_ns)
+{
+    return atomic_load(&held) ? now_ns + FIDELITY_HOLD_NS : lane_step(lane, now_ns);
+}
+
 // Up to `end` records in all, a few at a time.
 static enum err append_up_to(struct shadow_run *run, int64_t end, bool paced, struct err_info *info)
 {
@@ -217,6 +227,7 @@ static enum err open_side(struct fidelity *f, enum side side, struct err_info *i
     const char *chain = side == SIDE_OTHER ? OTHERS[f->workload] : CHAINS[f->workload];
     shadow_run_init(run);
     run->feed = f->run.feed; // the same bytes; its place is its own
+    run->step_lane = side == SIDE_FULL ? step_unless_held : NULL;
     enum err err = open_run(run, chain, side == SIDE_HALF ? 2 : 1, info);
     err = err == ERR_OK ? append_up_to(run, MEASURE[f->workload], true, info) : err;
     if (err == ERR_OK) {
@@ -228,7 +239,9 @@ static enum err open_side(struct fidelity *f, enum side side, struct err_info *i
 static enum err run_slice(struct fidelity *f, enum side side, int64_t end, struct err_info *info)
 {
     struct shadow_run *run = &f->sides[side];
+    atomic_store(&held, side == SIDE_FULL);
     enum err err = append_up_to(run, end, side != SIDE_FULL, info);
+    atomic_store(&held, false);
     if (err == ERR_OK) {
         shadow_run_wait_taken(run);
     }
