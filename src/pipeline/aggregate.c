@@ -57,11 +57,14 @@ static void cell_tail_resize(struct cell *cell, ptrdiff_t len)
 char *cell_section_resize(const struct aggregate_list *list, struct cell *cell, int32_t section,
                           ptrdiff_t len)
 {
-    if (cell->tail_len == 0) {
-        cell_tail_resize(cell, sections_head_bytes(list));
+    ptrdiff_t old_len = 0, at = sections_head_bytes(list);
+    if (cell->tail_len == 0) { // all at once: it would be moved when it grows
+        cell_tail_resize(cell, at + len);
+        memset(cell->tail, 0, (size_t)(at + len));
+        old_len = len;
+    } else {
+        at = cell_section(list, cell, section, &old_len) - cell->tail;
     }
-    ptrdiff_t old_len;
-    ptrdiff_t at = cell_section(list, cell, section, &old_len) - cell->tail;
     ptrdiff_t old_total = cell->tail_len;
     ptrdiff_t behind = old_total - at - old_len;
     if (len > old_len) {
