@@ -9,7 +9,7 @@
 enum { RUNS_MAX = 2048, DAY_S = 86400 };
 
 /* Where a pause has made a difference, lateness is looked at so often: a pause is shorter than a second. */
-#define PAUSE_PART_S 0.03125
+#define PAUSE_PART_S 0.0078125
 
 struct tally {
     double cost, reserved_s, shadow_s, late_s, pause_late_s, lag_max_s;
