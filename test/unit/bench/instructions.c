@@ -67,7 +67,7 @@ static void add_nexmark_one_key(struct feed *feed, int32_t count)
     events_add_nexmark(feed, &options, count, true);
 }
 
-static void add_nexmark_by_auction(struct feed *feed, int32_t count)
+static void add_nexmark_by_key(struct feed *feed, int32_t count)
 {
     struct nexmark_options options = {.seed = 1, .rate = EVENTS_RATE, .group = 1};
     events_add_nexmark(feed, &options, count, false);
@@ -94,8 +94,9 @@ static const struct path {
     {"json", FEED_CLICKS_CHAIN, add_clicks, false, "feed_run_step"},
     {"count-few", COUNT_CHAIN, add_few, false, "feed_run_step"},
     {"count-many", COUNT_CHAIN, add_many, false, "feed_run_step"},
-    {"q5", NULL, add_nexmark_by_auction, false, "feed_run_step"},
+    {"q5", NULL, add_nexmark_by_key, false, "feed_run_step"},
     {"q7", NULL, add_nexmark_one_key, false, "feed_run_step"},
+    {"q8", NULL, add_nexmark_by_key, false, "feed_run_step"},
     {"ysb", NULL, add_ysb, false, "feed_run_step"},
     {"lane-passthrough", "[]", add_large, true, "lane_step"},
     {"lane-json", FEED_CLICKS_CHAIN, add_clicks, true, "lane_step"},
