@@ -11,6 +11,10 @@ enum { RUNS_MAX = 2048, DAY_S = 86400 };
 /* Where a pause has made a difference, lateness is looked at so often: a pause is shorter than a second. */
 #define PAUSE_PART_S 0.0078125
 
+/* So far behind a start-up, as a share of it, a decision looks at least. What is ordered now is worth what it saves from then on, and a
+ * shortage of half a lane in 32 takes two minutes to make records wait for an objective of 2 s: behind one interval alone it is never seen. */
+#define BEHIND 0.1
+
 struct tally {
     double cost, reserved_s, shadow_s, late_s, pause_late_s, lag_max_s;
     int64_t changes;
@@ -91,6 +95,11 @@ static enum err read_load(struct backtest *b, struct arena *arena, struct err_in
     return ERR_OK;
 }
 
+static double window_s(const struct backtest_options *o)
+{
+    return o->startup_s + fmax(o->interval_s, BEHIND * o->startup_s);
+}
+
 static enum err check_options(const struct backtest_options *o, struct err_info *info)
 {
     double each = o->step_s / o->interval_s;
@@ -113,7 +122,7 @@ static enum err check_options(const struct backtest_options *o, struct err_info 
     }
     if (o->lanes < 1 || o->lanes > BACKTEST_LANES_MAX || !(o->objective_s > 0) ||
         !(o->startup_s >= 0 && o->startup_s <= 3600) ||
-        o->startup_s / o->interval_s + 1 > OUTLOOK_STEPS_MAX) {
+        window_s(o) / o->interval_s > OUTLOOK_STEPS_MAX) {
         return err_set(
             info, ERR_INVALID,
             "lanes 1 to %d, objective above 0, start-up 0 s to 1 h and at most %d decision intervals",
@@ -154,8 +163,7 @@ enum err backtest_new(struct arena *arena, const struct backtest_options *option
     if (err != ERR_OK) {
         return err;
     }
-    double window = options->startup_s + options->interval_s;
-    b->outlook = outlook_new(arena, options->interval_s, window);
+    b->outlook = outlook_new(arena, options->interval_s, window_s(options));
     b->truth_load = ARENA_NEW_ARRAY(arena, double, OUTLOOK_LEADS_MAX);
     b->runs = ARENA_NEW_ARRAY(arena, struct run, RUNS_MAX);
     b->plot_load = ARENA_NEW_ARRAY(arena, float, BACKTEST_PLOT);
