@@ -142,64 +142,6 @@ static enum err put_setting(struct arena *arena, const struct yaml_node *chain, 
     return err;
 }
 
-/* --- the tree, written as flow YAML --- */
-
-/* Plain words stay plain, as numbers and durations in quotes would be strings; all else is a string and gets quotes. */
-static bool is_plain(const struct yaml_node *node)
-{
-    bool plain = !node->quoted;
-    for (ptrdiff_t i = 0; i < node->text.len && plain; i++) {
-        char c = node->text.ptr[i];
-        plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                c == '_' || c == '.' || c == '/' || c == '+' || (c == '%' && i > 0) ||
-                (c == '-' && node->text.len > 1);
-    }
-    return plain;
-}
-
-static void write_scalar(struct text *to, const struct yaml_node *node)
-{
-    if (is_plain(node)) {
-        text_add(to, node->text);
-    } else {
-        text_json_str(to, node->text);
-    }
-}
-
-/* Its depth is the text's: YAML_DEPTH_MAX. */
-static void write_node(struct text *to, const struct yaml_node *node) // NOLINT(misc-no-recursion)
-{
-    if (node->kind == YAML_SCALAR) {
-        write_scalar(to, node);
-        return;
-    }
-    bool map = node->kind == YAML_MAP;
-    text_add(to, map ? STR("{") : STR("["));
-    for (int32_t i = 0; i < node->count; i++) {
-        text_add(to, i > 0 ? STR(", ") : STR(""));
-        if (map) {
-            write_scalar(to, node->keys[i]);
-            text_add(to, STR(": "));
-        }
-        write_node(to, node->items[i]);
-    }
-    text_add(to, map ? STR("}") : STR("]"));
-}
-
-/* The sections of the file, a line each. */
-static struct str write_text(struct arena *arena, const struct yaml_node *root)
-{
-    struct text text;
-    text_init(&text, arena);
-    for (int32_t i = 0; i < root->count; i++) {
-        write_scalar(&text, root->keys[i]);
-        text_add(&text, STR(": "));
-        write_node(&text, root->items[i]);
-        text_add(&text, STR("\n"));
-    }
-    return text_str(&text);
-}
-
 /* The chain of a stage in a text, as a tree; NULL: there is none. */
 static enum err read_chain(struct arena *arena, const struct candidate_place *of,
                            const struct yaml_node **ret_root, const struct yaml_node **ret_chain,
@@ -228,7 +170,7 @@ enum err candidate_text(struct arena *arena, const struct candidate_place *of, c
         err = setting.len > 0 ? put_setting(arena, chain, setting, info) : ERR_OK;
     }
     if (err == ERR_OK) {
-        *ret_text = write_text(arena, root);
+        *ret_text = config_written_text(arena, root);
     }
     return err;
 }

@@ -339,7 +339,9 @@ enum err config_load_set(struct arena *arena, const char *file, struct str text,
     config->listen = (struct listen_spec){STR("127.0.0.1"), DEFAULT_PORT};
     config->nodes = (struct nodes_spec){.count = 1, .max = 1, .lanes = 1, .capacity = 1};
     config->manager = config_manager_defaults();
-    config->text = (struct str){arena_dup(arena, text.ptr, text.len), text.len};
+    /* What is kept, compared and changed is the text, so the settings have to be in it. */
+    config->text = set_count > 0 ? config_written_text(arena, root)
+                                 : (struct str){arena_dup(arena, text.ptr, text.len), text.len};
     struct loader loader = {.arena = arena, .config = config, .info = info};
     err = read_root(&loader, root);
     if (err != ERR_OK) {

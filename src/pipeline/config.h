@@ -204,7 +204,7 @@ struct config {
     const struct shadow_store_spec *shadow_stores[SHADOW_STORES_MAX]; /* "memory" among them */
     int32_t pipeline_count;
     const struct pipeline_plan *pipelines[PIPELINES_MAX];
-    struct str text; /* copy of the source */
+    struct str text; /* copy of the source; if settings came with it, written anew with them in */
 };
 
 /* What operators may declare of the outside while they are compiled. */
@@ -239,6 +239,9 @@ bool config_window_open(const struct manager_spec *spec, int64_t unix_ms);
 ATTR_NODISCARD enum err config_load_set(struct arena *arena, const char *file, struct str text,
                                         const struct str *sets, int32_t set_count,
                                         const struct config **ret_config, struct err_info *info);
+
+/* A tree of a whole file as text, a line a section: reads back as the same tree. Comments and layout are gone. */
+struct str config_written_text(struct arena *arena, const struct yaml_node *root);
 
 const struct pipeline_plan *config_pipeline(const struct config *config, struct str name);
 int32_t config_pipeline_index(const struct config *config, struct str name); /* -1: none */

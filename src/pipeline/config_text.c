@@ -84,6 +84,107 @@ struct str config_normal_text(struct arena *arena, const struct yaml_node *node)
     return (struct str){text.ptr, text.len};
 }
 
+/* --- a tree, written as flow YAML that reads back as the same tree --- */
+
+/* Plain words stay plain, as numbers and durations in quotes would be strings; all else is a string and gets quotes. */
+static bool is_plain(const struct yaml_node *node)
+{
+    bool plain = !node->quoted && node->text.len > 0;
+    for (ptrdiff_t i = 0; i < node->text.len && plain; i++) {
+        char c = node->text.ptr[i];
+        plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                c == '_' || c == '.' || c == '/' || c == '+' || (c == '%' && i > 0) ||
+                (c == '-' && node->text.len > 1);
+    }
+    return plain;
+}
+
+/* The character at `rest`'s begin as YAML wants it escaped in quotes: controls and breaks of lines. Returns its bytes in
+ * `rest`; 0: it may stand as it is. */
+static int32_t escape_of(struct str rest, char buf[8])
+{
+    const unsigned char *c = (const unsigned char *)rest.ptr;
+    if (c[0] == '"' || c[0] == '\\') {
+        IGNORE_RESULT(snprintf(buf, 8, "\\%c", c[0])); /* fits, as those below */
+        return 1;
+    }
+    if (c[0] < 0x20 || c[0] == 0x7f) {
+        IGNORE_RESULT(snprintf(buf, 8, "\\u%04x", c[0]));
+        return 1;
+    }
+    if (rest.len >= 2 && c[0] == 0xc2 && c[1] < 0xa0) {
+        IGNORE_RESULT(snprintf(buf, 8, "\\u%04x", c[1]));
+        return 2;
+    }
+    if (rest.len >= 3 && c[0] == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)) {
+        IGNORE_RESULT(snprintf(buf, 8, "\\u%04x", 0x2028 + (c[2] - 0xa8)));
+        return 3;
+    }
+    return 0;
+}
+
+static void write_scalar(struct text_buffer *out, const struct yaml_node *node)
+{
+    if (is_plain(node)) {
+        put(out, node->text.ptr, node->text.len);
+        return;
+    }
+    put(out, "\"", 1);
+    for (ptrdiff_t i = 0; i < node->text.len;) {
+        char buf[8];
+        struct str rest = {node->text.ptr + i, node->text.len - i};
+        int32_t len = escape_of(rest, buf);
+        put(out, len > 0 ? buf : rest.ptr, len > 0 ? (ptrdiff_t)strlen(buf) : 1);
+        i += len > 0 ? len : 1;
+    }
+    put(out, "\"", 1);
+}
+
+/* Its depth is the text's: YAML_DEPTH_MAX. */
+static void write_node(struct text_buffer *out, const struct yaml_node *node)
+{
+    if (node->kind == YAML_SCALAR) {
+        bool nothing = !node->quoted && node->text.len == 0;
+        if (nothing) {
+            put(out, "null", 4);
+        } else {
+            write_scalar(out, node);
+        }
+        return;
+    }
+    bool map = node->kind == YAML_MAP;
+    put(out, map ? "{" : "[", 1);
+    for (int32_t i = 0; i < node->count; i++) {
+        put(out, ", ", i > 0 ? 2 : 0);
+        if (map) {
+            write_scalar(out, node->keys[i]);
+            put(out, ": ", 2);
+        }
+        write_node(out, node->items[i]);
+    }
+    put(out, map ? "}" : "]", 1);
+}
+
+static void write_sections(struct text_buffer *out, const struct yaml_node *root)
+{
+    for (int32_t i = 0; i < root->count; i++) {
+        write_scalar(out, root->keys[i]);
+        put(out, ": ", 2);
+        write_node(out, root->items[i]);
+        put(out, "\n", 1);
+    }
+}
+
+struct str config_written_text(struct arena *arena, const struct yaml_node *root)
+{
+    struct text_buffer count = {0};
+    write_sections(&count, root);
+    struct text_buffer text = {.ptr = arena_new_raw(arena, count.len + 1, 1)};
+    write_sections(&text, root);
+    text.ptr[text.len] = 0;
+    return (struct str){text.ptr, text.len};
+}
+
 void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape)
 {
     ret_shape->text = plan->text;

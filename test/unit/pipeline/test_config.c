@@ -66,6 +66,69 @@ TEST(good_configurations_load)
     arena_release(&arena);
 }
 
+/* What two texts make is the same, chains and all. */
+static void expect_same(const struct config *a, const struct config *b, const char *name)
+{
+    EXPECT_INT(a->stream_count, b->stream_count);
+    EXPECT_INT(a->pipeline_count, b->pipeline_count);
+    for (int32_t p = 0; p < a->pipeline_count && p < b->pipeline_count; p++) {
+        const struct pipeline_plan *x = a->pipelines[p], *y = b->pipelines[p];
+        EXPECT(str_equal(x->name, y->name));
+        EXPECT_INT(x->stage_count, y->stage_count);
+        for (int32_t s = 0; s < x->stage_count && s < y->stage_count; s++) {
+            EXPECT_MSG(str_equal(x->stages[s]->text, y->stages[s]->text), "%s: %.*s", name,
+                       STR_ARG(y->stages[s]->text));
+        }
+    }
+}
+
+/* It is kept, shown, hashed, and candidates are made of it: the file's text alone would lose the settings there. */
+TEST(the_text_of_a_configuration_has_the_settings_in_it)
+{
+    struct arena arena;
+    const char *names[NAMES_MAX];
+    arena_init(&arena, 1 << 28);
+    const char *folder = arena_printf(&arena, "%s/config/good", test_data_dir());
+    int count = list(&arena, folder, names);
+    EXPECT(count >= 15);
+    for (int i = 0; i < count; i++) {
+        const struct config *set = NULL, *again = NULL;
+        struct err_info info = {0};
+        struct str text = read_all(&arena, arena_printf(&arena, "%s/%s", folder, names[i]));
+        struct str sets[] = {STR("data='./else where: \"here\"'"), STR("nodes.max=200")};
+        EXPECT_MSG(config_load_set(&arena, names[i], text, sets, 2, &set, &info) == ERR_OK, "%s",
+                   info.text);
+        EXPECT_MSG(config_load(&arena, "text", set->text, &again, &info) == ERR_OK, "%s: %s",
+                   names[i], info.text);
+        EXPECT(str_is(again->data, "./else where: \"here\""));
+        EXPECT_INT(again->nodes.max, 200);
+        expect_same(set, again, names[i]);
+    }
+    arena_release(&arena);
+}
+
+TEST(a_text_written_anew_reads_back_as_it_was)
+{
+    static const char odd[] = "a: ~\nb: [~, '', \"\\x7f\\x85\\u2028\\\\\\\"\\n\", '7', -5, -]\n"
+                              "'c: d': {'~': \"\xc3\xa4 \xe2\x80\xa6\"}\n";
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    const struct yaml_node *tree = NULL, *again = NULL;
+    CHECK(yaml_parse(&arena, "odd", str_of(odd), &tree, NULL) == ERR_OK);
+    struct str text = config_written_text(&arena, tree);
+    CHECK(yaml_parse(&arena, "again", text, &again, NULL) == ERR_OK);
+    const struct yaml_node *b = yaml_get(tree, "b"), *b2 = yaml_get(again, "b");
+    EXPECT_INT(b2->count, b->count);
+    for (int32_t i = 0; i < b->count; i++) {
+        EXPECT_MSG(str_equal(b->items[i]->text, b2->items[i]->text), "item %d", i);
+    }
+    EXPECT(!b2->items[0]->quoted && b2->items[1]->quoted && b2->items[3]->quoted);
+    EXPECT(!b2->items[4]->quoted && yaml_get(again, "a")->text.len == 0);
+    const struct yaml_node *c = yaml_get(again, "c: d");
+    EXPECT(c != NULL && str_is(yaml_get(c, "~")->text, "\xc3\xa4 \xe2\x80\xa6"));
+    arena_release(&arena);
+}
+
 TEST(bad_configurations_say_what_where_and_what_to_do)
 {
     struct arena arena;
