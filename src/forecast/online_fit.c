@@ -307,6 +307,14 @@ static void keep_scales(struct online *online, const struct member *before, int 
     }
 }
 
+/* While a shift is suspected: the scores that it puts back are those of now. */
+static void resave_scores(struct online *online)
+{
+    if (online->suspect_at >= 0) {
+        online_save_scores(online);
+    }
+}
+
 /* At a search: another season, or the first time that it fits twice, asks for other members. */
 static void search_season(struct online *online, struct arena *scratch)
 {
@@ -328,6 +336,7 @@ static void search_season(struct online *online, struct arena *scratch)
         set_members(online, has_season(online, online->seen), online->seen, false);
         keep_scales(online, before, count);
         arena_rewind(scratch, mark);
+        resave_scores(online); /* those saved were of other members */
     }
     online->anew = false;
 }
@@ -574,5 +583,6 @@ void online_load(struct online *online, const double *y, int n, struct arena *sc
             IGNORE_RESULT(fit_member(online, m, online->seen, true, scratch)); /* counted inside */
         }
     }
+    resave_scores(online); /* those saved were of before the rehearsal */
     online_issue(online, scratch);
 }

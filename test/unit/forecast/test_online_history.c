@@ -112,6 +112,31 @@ TEST(history_has_a_shift_that_stays)
     rig_close(&rig);
 }
 
+/* The shift is suspected in the history and confirmed by live samples: what the rehearsal taught is still known then. */
+TEST(history_ends_within_a_shift_and_the_rehearsal_counts)
+{
+    static struct rig rig;
+    rig_open(&rig);
+    for (int t = 0; t < 48 * 12 + 24; t++) {
+        double day = 100 + 60 * sin(6.283185307179586 * t / 48) + 2 * rng_normal(&rig.rng);
+        rig.y[t] = t < 48 * 12 - 5 ? day : 3 * day;
+    }
+    rig_load(&rig, rig.y, 48 * 12);
+    int rehearsed = rig.report.point[0].matured;
+    EXPECT(rehearsed > 100);
+    EXPECT_INT(rig.report.shifts, 0);
+    for (int t = 48 * 12; t < 48 * 12 + 24; t++) {
+        online_sample(rig.online, rig.y[t], &rig.scratch);
+    }
+    online_look(rig.online, &rig.report);
+    EXPECT_INT(rig.report.shifts, 1);
+    for (int p = 0; p < rig.report.point_count; p++) {
+        EXPECT(rig.report.point[p].matured >= rehearsed / 2);
+        EXPECT(rig.report.point[p].basis != ONLINE_NAIVE);
+    }
+    rig_close(&rig);
+}
+
 TEST(history_leaves_out_what_was_before_a_series_began)
 {
     static struct rig rig, bare;
