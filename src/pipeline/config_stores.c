@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `shadow_stores:` and the stores that `shadowing:` names. */
+#include "base/hash.h"
 #include "pipeline/config_priv.h"
 
 #define MS_NS     1000000LL
@@ -316,19 +317,32 @@ const struct shadow_store_spec *config_shadow_store(const struct config *config,
     return NULL;
 }
 
-/* A name for the store of an address that stands in the place of one: "redis-127-0-0-1-6379". */
-static struct str name_of_address(struct loader *loader, const struct shadow_store_spec *spec)
+/* A name for the store of an address that stands in the place of one: "redis-127-0-0-1-6379". Another address may have that
+ * name too, as bytes that names lack become '-', and long ones are cut; `apart` gives one by a hash of the whole. */
+static struct str name_of_address(struct loader *loader, const struct shadow_store_spec *spec,
+                                  bool apart)
 {
     char *name = arena_printf(loader->arena, "%s-%.*s-%d",
                               spec->kind == SHADOW_STORE_REDIS ? "redis" : "memcached",
                               STR_ARG(spec->host), spec->port);
     ptrdiff_t len = (ptrdiff_t)strlen(name);
+    uint32_t hash = (uint32_t)hash64(name, len);
     for (ptrdiff_t i = 0; i < len; i++) {
         bool word = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z') ||
                     (name[i] >= '0' && name[i] <= '9');
         name[i] = word ? name[i] : '-';
     }
+    if (apart) {
+        enum { HASH_LEN = 9 };
+        name = arena_printf(loader->arena, "%.*s-%08x", STAGE_NAME_MAX - HASH_LEN, name, hash);
+        len = (ptrdiff_t)strlen(name);
+    }
     return (struct str){name, len > STAGE_NAME_MAX ? STAGE_NAME_MAX : len};
+}
+
+static bool same_server(const struct shadow_store_spec *a, const struct shadow_store_spec *b)
+{
+    return a->kind == b->kind && a->port == b->port && str_equal(a->host, b->host);
 }
 
 static enum err store_of_address(struct loader *loader, const struct yaml_node *node,
@@ -343,10 +357,20 @@ static enum err store_of_address(struct loader *loader, const struct yaml_node *
                          "shadow_stores");
     }
     spec.host.ptr = arena_dup(loader->arena, spec.host.ptr, spec.host.len);
-    spec.name = name_of_address(loader, &spec);
+    spec.name = name_of_address(loader, &spec, false);
+    const struct shadow_store_spec *known = config_shadow_store(loader->config, spec.name);
+    if (known != NULL && !same_server(known, &spec)) {
+        spec.name = name_of_address(loader, &spec, true);
+        known = config_shadow_store(loader->config, spec.name);
+    }
+    if (known != NULL && !same_server(known, &spec)) {
+        return yaml_fail(loader->info, node,
+                         "the store '%.*s' is of another address: give this one a name in "
+                         "shadow_stores",
+                         STR_ARG(spec.name));
+    }
     *name = spec.name;
-    return config_shadow_store(loader->config, spec.name) != NULL ? ERR_OK
-                                                                  : add_store(loader, node, &spec);
+    return known != NULL ? ERR_OK : add_store(loader, node, &spec);
 }
 
 enum err config_store_named(struct loader *loader, const struct yaml_node *node, struct str *name)

@@ -129,6 +129,46 @@ TEST(a_text_written_anew_reads_back_as_it_was)
     arena_release(&arena);
 }
 
+/* The store of the pipeline of that name. */
+static const struct shadow_store_spec *store_of(const struct config *config, const char *pipeline)
+{
+    return config_shadow_store(config, config_pipeline(config, str_of(pipeline))->shadowing.store);
+}
+
+/* Names are made of addresses; that two look the same there makes them no one store. */
+TEST(each_address_of_a_shadow_store_is_its_own_store)
+{
+    static const char text[] =
+        "version: 1\n"
+        "streams: {in: {}}\n"
+        "shadow_stores: {redis-d-e-1: {type: redis, address: 'other:7'}}\n"
+        "pipelines:\n"
+        "  a: {shadowing: {store: 'redis://a.b:6379'}, stages: [{name: s, from: in}]}\n"
+        "  b: {shadowing: {store: 'redis://a-b:6379'}, stages: [{name: s, from: in}]}\n"
+        "  c: {shadowing: {store: 'redis://a.b'}, stages: [{name: s, from: in}]}\n"
+        "  d: {shadowing: {store: 'redis://d.e:1'}, stages: [{name: s, from: in}]}\n"
+        "  e: {shadowing: {store: 'redis://%s:6379'}, stages: [{name: s, from: in}]}\n"
+        "  f: {shadowing: {store: 'redis://%s:6380'}, stages: [{name: s, from: in}]}\n";
+    static const char long_host[] =
+        "a-host-of-a-name-that-is-longer-than-names-of-stores-are.example";
+    struct arena arena;
+    const struct config *config = NULL;
+    struct err_info info = {0};
+    arena_init(&arena, 1 << 24);
+    struct str yaml = str_of(arena_printf(&arena, text, long_host, long_host));
+    CHECK_MSG(config_load(&arena, "stores", yaml, &config, &info) == ERR_OK, "%s", info.text);
+    EXPECT(str_is(store_of(config, "a")->host, "a.b"));
+    EXPECT(str_is(store_of(config, "a")->name, "redis-a-b-6379"));
+    EXPECT(str_is(store_of(config, "b")->host, "a-b"));
+    EXPECT(store_of(config, "c") == store_of(config, "a"));
+    EXPECT(str_is(store_of(config, "d")->host, "d.e") && store_of(config, "d")->port == 1);
+    EXPECT_INT(store_of(config, "e")->port, 6379);
+    EXPECT_INT(store_of(config, "f")->port, 6380);
+    EXPECT(store_of(config, "f")->name.len <= 64);
+    EXPECT_INT(config->shadow_store_count, 7);
+    arena_release(&arena);
+}
+
 TEST(bad_configurations_say_what_where_and_what_to_do)
 {
     struct arena arena;
