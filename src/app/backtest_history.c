@@ -23,7 +23,10 @@ static enum err fail(const struct view *view, const char *what)
     int code = view->db != NULL ? sqlite3_errcode(view->db) : SQLITE_NOMEM;
     bool missing = code == SQLITE_CANTOPEN;
     bool foreign = code == SQLITE_NOTADB || code == SQLITE_ERROR;
-    enum err err = foreign ? ERR_INVALID : missing ? ERR_NOT_FOUND : ERR_IO;
+    enum err err = foreign                  ? ERR_INVALID
+                   : missing                ? ERR_NOT_FOUND
+                   : code == SQLITE_CORRUPT ? ERR_CORRUPT
+                                            : ERR_IO;
     return err_set(view->info, err, "%.120s: %s: %.80s", view->file,
                    foreign ? "--history wants the history.db of a data folder" : what,
                    view->db != NULL ? sqlite3_errmsg(view->db) : "no memory");
@@ -36,6 +39,16 @@ static enum err prepare(const struct view *view, const char *sql, sqlite3_stmt *
                : fail(view, "it cannot be asked");
 }
 
+/* The next row; at the end false, and also where it cannot be read, which is told in `err`. */
+static bool next_row(const struct view *view, sqlite3_stmt *stmt, enum err *err)
+{
+    int code = sqlite3_step(stmt);
+    if (code != SQLITE_ROW && code != SQLITE_DONE) {
+        *err = fail(view, "it cannot be read");
+    }
+    return code == SQLITE_ROW;
+}
+
 /* The one that is meant: by its name, or the only one. */
 static enum err choose(const struct view *view, struct arena *arena, const char *wanted,
                        const char **ret_name)
@@ -46,7 +59,7 @@ static enum err choose(const struct view *view, struct arena *arena, const char 
     enum err err = prepare(
         view, "SELECT DISTINCT subject FROM sample_rolled WHERE kind = 'pipeline' ORDER BY 1",
         &stmt);
-    while (err == ERR_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+    while (err == ERR_OK && next_row(view, stmt, &err)) {
         const char *name = (const char *)sqlite3_column_text(stmt, 0);
         name = arena_dup(arena, name, (ptrdiff_t)strlen(name));
         names = arena_printf(arena, "%s%s%s", names, count > 0 ? ", " : "", name);
@@ -83,7 +96,7 @@ static enum err read_values(const struct view *view, struct arena *arena, const 
         return err;
     }
     CHECK(sqlite3_bind_text(stmt, 1, pipeline, -1, SQLITE_STATIC) == SQLITE_OK);
-    while (sqlite3_step(stmt) == SQLITE_ROW && err == ERR_OK) {
+    while (next_row(view, stmt, &err)) {
         int64_t time_ms = 0;
         if (!time_parse_rfc3339(str_of((const char *)sqlite3_column_text(stmt, 0)), &time_ms)) {
             continue;
