@@ -20,7 +20,7 @@
 #include "log/memory.h"
 #include "node/shadow.h"
 
-enum { TOKENS_FILE_MAX = 64 << 10, LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
+enum { LISTEN_MAX = 64, LANE_NAME_MAX = 24 };
 
 struct process {
     struct clock clock;

@@ -47,6 +47,8 @@ const char *process_problem(const struct process *process);
 /* Halts if that was not done, and frees. Without process_stop() before it: as a crash would, but for the lock on the folder. */
 void process_free(struct process *process);
 
+enum { TOKENS_FILE_MAX = 64 << 10 }; /* bytes; DATA/tokens is shorter */
+
 /* Reads or makes DATA/token, reads DATA/tokens. */
 ATTR_NODISCARD enum err process_tokens(const struct fs *fs, struct auth *ret_auth,
                                        struct err_info *info);

@@ -11,7 +11,7 @@
 #include "base/real/fs_real.h"
 #include "log/embedded.h"
 
-enum { REPAIR_TEXT_MAX = 1 << 20, TOKENS_TEXT_MAX = 64 << 10 };
+enum { REPAIR_TEXT_MAX = 1 << 20 };
 
 static int fail(enum err err, const struct err_info *info)
 {
@@ -62,22 +62,40 @@ static bool has_name(struct str file, struct str name)
     return false;
 }
 
-/* The file with one more line; EXISTS if it has one of that name. */
+/* Whether a start takes the text: it has the token of the file 'token', too. */
+static enum err check_tokens(struct auth *auth, const char *path, struct str text,
+                             struct err_info *info)
+{
+    auth->count = 1;
+    enum err err = auth_load(auth, path, text, info);
+    if (err == ERR_LIMIT || (err == ERR_OK && text.len >= TOKENS_FILE_MAX)) {
+        return err_set(info, ERR_LIMIT,
+                       "one more would be over %d tokens or %d bytes, which no start takes: remove "
+                       "lines from %s",
+                       AUTH_TOKENS_MAX - 1, TOKENS_FILE_MAX - 1, path);
+    }
+    return err;
+}
+
+/* The file with one more line; EXISTS if it has one of that name, LIMIT if it is full. */
 static enum err add_line(const struct fs *fs, const char *path, const char *line, struct str name,
-                         struct err_info *info)
+                         struct auth *auth, struct err_info *info)
 {
     struct arena arena;
     struct str old = {NULL, 0};
-    arena_init(&arena, 4 * TOKENS_TEXT_MAX);
-    enum err err = read_file(&arena, path, TOKENS_TEXT_MAX, &old, info);
+    arena_init(&arena, 4 * TOKENS_FILE_MAX);
+    enum err err = read_file(&arena, path, TOKENS_FILE_MAX, &old, info);
     if (err == ERR_OK && has_name(old, name)) {
         err = err_set(
             info, ERR_EXISTS,
             "there is a token '%.*s' already; take another name, or remove its line from %s",
             STR_ARG(name), path);
     } else if (err == ERR_OK || err == ERR_NOT_FOUND) {
-        const char *all = arena_printf(&arena, "%.*s%s\n", STR_ARG(old), line);
-        err = process_write_file(fs, "tokens", str_of(all), info);
+        bool open = old.len > 0 && !str_ends_with(old, STR("\n")); /* its last line: by hand */
+        struct str all =
+            str_of(arena_printf(&arena, "%.*s%s%s\n", STR_ARG(old), open ? "\n" : "", line));
+        err = check_tokens(auth, path, all, info);
+        err = err == ERR_OK ? process_write_file(fs, "tokens", all, info) : err;
     }
     arena_release(&arena);
     return err;
@@ -105,7 +123,7 @@ int verb_token_create(const struct cli *cli)
     err = err == ERR_OK ? fs_real_open(data, &fs, &info) : err;
     if (err == ERR_OK) {
         IGNORE_RESULT(snprintf(path, sizeof(path), "%s/tokens", data)); /* cut: not found */
-        err = add_line(&fs, path, line, str_of(cli->args[0]), &info);
+        err = add_line(&fs, path, line, str_of(cli->args[0]), auth, &info);
         fs_real_close(&fs);
     }
     if (err == ERR_OK) {

@@ -398,6 +398,33 @@ TEST(tokens_of_lesser_roles_may_less)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+/* A token that is made is one that the next start takes. */
+TEST(tokens_are_made_only_as_many_as_a_start_takes)
+{
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    /* By hand, the last line without its end. */
+    sh("mkdir -p full && h=$(printf %064d 0) && for i in $(seq 253); do echo $h viewer hand$i; done "
+       ">full/tokens && printf '%s viewer hand254' $h >>full/tokens");
+    sh("$SC token create last --role viewer --data full >last.token; code=$?; tail -n 2 full/tokens "
+       "| cut -d' ' -f3; exit $code");
+    EXPECT_MSG(result.code == 0 && strcmp(result.out, "hand254\nlast\n") == 0, "exit %d: %s%s",
+               result.code, result.out, result.err);
+    sh("$SC token create over --role viewer --data full; code=$?; grep -c over full/tokens; exit $code");
+    EXPECT_MSG(result.code != 0 && strstr(result.err, "255 tokens") != NULL &&
+                   strcmp(result.out, "0\n") == 0,
+               "exit %d: %s%s", result.code, result.out, result.err);
+    program_start("pipe.yaml", "full", "", &run);
+    sh("$SC stream list --data full --token-file last.token");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+    /* As much text as a file may have. */
+    sh("mkdir -p long && head -c 65500 /dev/zero | tr '\\0' '#' >long/tokens; "
+       "$SC token create x --role viewer --data long");
+    EXPECT_MSG(result.code != 0 && strstr(result.err, "65535 bytes") != NULL, "exit %d: %s",
+               result.code, result.err);
+}
+
 TEST(a_full_disk_is_told_and_reads_go_on)
 {
     sh("unshare -rm true");
