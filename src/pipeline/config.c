@@ -2,6 +2,8 @@
 /* The file as a whole: its sections, the nodes, the pipelines' own settings. */
 #include "pipeline/config.h"
 
+#include <arpa/inet.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "pipeline/config_priv.h"
@@ -13,6 +15,19 @@
 #define DAY_NS    (86400LL * SECOND_NS)
 
 enum { DEFAULT_PORT = 8080, PORT_MAX = 65535 };
+
+/* What a start will bind to: "127.0.0.1", "::1"; no names, which mean nothing before they are looked up. */
+static bool is_address(struct str text)
+{
+    char address[INET6_ADDRSTRLEN];
+    unsigned char bytes[sizeof(struct in6_addr)];
+    if (text.len >= (ptrdiff_t)sizeof(address)) {
+        return false;
+    }
+    memcpy(address, text.ptr, (size_t)text.len);
+    address[text.len] = 0;
+    return inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1;
+}
 
 static enum err read_listen(struct loader *loader, const struct yaml_node *node)
 {
@@ -32,12 +47,17 @@ static enum err read_listen(struct loader *loader, const struct yaml_node *node)
         digits = text.ptr[i] >= '0' && text.ptr[i] <= '9';
         port = port * 10 + (text.ptr[i] - '0');
     }
-    if (!digits || port > PORT_MAX || colon == 0) {
+    struct str address = {text.ptr, colon > 0 ? colon : 0};
+    if (address.len > 2 && address.ptr[0] == '[' && address.ptr[address.len - 1] == ']') {
+        address = (struct str){address.ptr + 1, address.len - 2};
+    }
+    if (!digits || port > PORT_MAX || !is_address(address)) {
         return yaml_fail(loader->info, node,
-                         "'%.*s' is no address to listen on: write address:port, as 127.0.0.1:8080",
+                         "'%.*s' is no address to listen on: write an IP address and a port, as "
+                         "127.0.0.1:8080 or [::1]:8080",
                          STR_ARG(text));
     }
-    listen->address = (struct str){text.ptr, colon};
+    listen->address = address;
     listen->port = (int32_t)port;
     return ERR_OK;
 }

@@ -129,6 +129,25 @@ TEST(a_text_written_anew_reads_back_as_it_was)
     arena_release(&arena);
 }
 
+TEST(an_address_to_listen_on_is_one_that_a_start_binds_to)
+{
+    static const char *const good[][2] = {
+        {"127.0.0.1:0", "127.0.0.1"}, {"'[::1]:0'", "::1"}, {"'::1:0'", "::1"},
+        {"0.0.0.0:0", "0.0.0.0"},     {"'[::]:0'", "::"},
+    };
+    struct arena arena;
+    arena_init(&arena, 1 << 24);
+    for (int i = 0; i < (int)COUNT_OF(good); i++) {
+        const struct config *config = NULL;
+        struct err_info info = {0};
+        struct str text = str_of(arena_printf(&arena, "version: 1\nlisten: %s\n", good[i][0]));
+        EXPECT_MSG(config_load(&arena, "listen", text, &config, &info) == ERR_OK, "%s", info.text);
+        EXPECT_STR(config->listen.address, str_of(good[i][1]));
+        EXPECT_INT(config->listen.port, 0);
+    }
+    arena_release(&arena);
+}
+
 /* The store of the pipeline of that name. */
 static const struct shadow_store_spec *store_of(const struct config *config, const char *pipeline)
 {
