@@ -228,6 +228,33 @@ void producer_begin(struct job *job)
 
 /* --- the end of a call, from the commit --- */
 
+static bool is_of_call(const struct dedupe_entry *entry, const struct ingest_job *ingest)
+{
+    return entry->next == ingest->after.next && entry->epoch == ingest->after.epoch;
+}
+
+static void now_stored(struct dedupe_entry *entry, const struct dedupe_entry *answer)
+{
+    entry->pending = false;
+    entry->shard = answer->shard;
+    entry->offset = answer->offset;
+}
+
+/* A call that waits and was built upon this one: what it puts back if it fails is stored now. */
+static void tell_follower(struct control *control, const struct ingest_job *ingest,
+                          const struct dedupe_entry *answer)
+{
+    struct str key = {ingest->key, ingest->key_len};
+    for (struct job *job = control->pending.first; job != NULL; job = job->next) {
+        struct ingest_job *other = job->ingest;
+        if (other->remember && other->had_before && is_of_call(&other->before, ingest) &&
+            str_equal((struct str){other->key, other->key_len}, key)) {
+            now_stored(&other->before, answer);
+            return;
+        }
+    }
+}
+
 void ingest_committed(struct job *job)
 {
     struct ingest_job *ingest = job->ingest;
@@ -243,10 +270,10 @@ void ingest_committed(struct job *job)
     struct dedupe_entry *entry =
         ingest->remember ? dedupe_find(control->dedupe, (struct str){ingest->key, ingest->key_len})
                          : NULL;
-    if (entry != NULL && entry->next == ingest->after.next && entry->epoch == ingest->after.epoch) {
-        entry->pending = false;
-        entry->shard = answer.shard;
-        entry->offset = answer.offset;
+    if (entry != NULL && is_of_call(entry, ingest)) {
+        now_stored(entry, &answer);
+    } else if (ingest->remember) {
+        tell_follower(control, ingest, &answer);
     }
     control->process.records_ingested += ingest->records;
     answer_appended(job, &answer, false);

@@ -366,6 +366,47 @@ TEST(a_refused_call_may_be_repeated_with_its_sequence)
     end();
 }
 
+static bool commit_is_out(void *ctx)
+{
+    return wrapper.commits > *(const int *)ctx;
+}
+
+/* The second call comes while the first one is being committed, and fails alone: the first is known as stored. */
+TEST(a_call_stays_known_when_one_built_upon_it_fails)
+{
+    begin(0);
+    struct call *made = ask(CONTROL_PRODUCER_NEW, "", NULL);
+    int64_t id = ((const struct producer_row *)made->request.rows.rows)->id;
+    for (wrapper.refused_shard = 0; wrapper.refusals == 0; wrapper.refused_shard++) {
+        IGNORE_RESULT(ask(CONTROL_INGEST, "b", three)); /* looks for the shard */
+        if (wrapper.refusals > 0) {
+            break;
+        }
+    }
+    int64_t shard = wrapper.refused_shard;
+    wrapper.refused_shard = -1;
+    int first = call_count, commits = wrapper.commits;
+    send_call(produce("b", id, 0));
+    CHECK(world_run(world, commit_is_out, &commits, CLOCK_NEVER, STEPS_MAX) == WORLD_DONE);
+    send_call(produce("b", id, 3));
+    wrapper.refused_shard = shard;
+    wait_all();
+    int64_t offset = appended(&calls[first])->offset;
+    EXPECT_INT(calls[first + 1].request.err, ERR_NO_SPACE);
+    wrapper.refused_shard = -1;
+    struct call *again = produce("b", id, 0);
+    send_call(again);
+    wait_all();
+    EXPECT_MSG(again->request.err == ERR_OK, "%s", again->request.info.text);
+    EXPECT(appended(again)->duplicate);
+    EXPECT_INT(appended(again)->offset, offset);
+    again = produce("b", id, 3);
+    send_call(again);
+    wait_all();
+    EXPECT(!appended(again)->duplicate);
+    end();
+}
+
 /* A producer that repeats each call until it is answered, over deaths of the process at random times and replies that
  * get lost: every call is stored once. */
 TEST(nothing_is_lost_or_doubled_over_deaths_and_lost_replies)
