@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `shadowcast produce`: lines from standard input into a stream. Each read of the input becomes one call, so a slow input
- * is sent as it comes and a fast one in large pieces. The producer has an id and numbers its records: a call that is sent
- * again after a broken connection or a restart stores nothing twice. */
+/* `shadowcast produce`: lines from standard input into a stream. Each read of the input becomes one call, or more if it has
+ * too many lines for one, so a slow input is sent as it comes and a fast one in large pieces. The producer has an id and
+ * numbers its records: a call that is sent again after a broken connection or a restart stores nothing twice. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -126,14 +126,22 @@ static int64_t count_lines(struct str piece)
     return lines;
 }
 
-static int64_t count_newlines(const char *buf, ptrdiff_t len)
+/* The first lines of `rest`, at most as many as a call may have. */
+static struct str first_lines(struct str rest, int64_t *ret_newlines)
 {
     int64_t count = 0;
-    const char *end = buf + len;
-    for (const char *at = buf; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++) {
+    const char *at = rest.ptr, *end = rest.ptr + rest.len;
+    while (count < CONTROL_INGEST_RECORDS_MAX) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        if (newline == NULL) {
+            at = end;
+            break;
+        }
+        at = newline + 1;
         count++;
     }
-    return count;
+    *ret_newlines = count;
+    return (struct str){rest.ptr, at - rest.ptr};
 }
 
 static enum err send_piece(struct producer *p, struct str piece, struct err_info *info)
@@ -174,6 +182,22 @@ static void tell_progress(const struct producer *p, int64_t *last_ns)
     }
 }
 
+/* Whole lines, in as many calls as they take. */
+static enum err send_lines(struct producer *p, struct str lines, int64_t *told_ns,
+                           struct err_info *info)
+{
+    enum err err = ERR_OK;
+    while (err == ERR_OK && lines.len > 0) {
+        int64_t newlines = 0;
+        struct str piece = first_lines(lines, &newlines);
+        err = send_piece(p, piece, info);
+        p->lines_before += newlines;
+        lines = (struct str){lines.ptr + piece.len, lines.len - piece.len};
+        tell_progress(p, told_ns);
+    }
+    return err;
+}
+
 /* Reads what there is and sends all whole lines of it; the last one without an end of line too, at the end. */
 static enum err send_input(struct producer *p, struct err_info *info)
 {
@@ -201,11 +225,9 @@ static enum err send_input(struct producer *p, struct err_info *info)
                 "line %lld is longer than %d bytes; it and the lines behind it are not sent",
                 (long long)p->lines_before + 1, PIECE_BYTES_MAX);
         } else {
-            err = send_piece(p, (struct str){buf, whole}, info);
-            p->lines_before += count_newlines(buf, whole);
+            err = send_lines(p, (struct str){buf, whole}, &told_ns, info);
             memmove(buf, buf + whole, (size_t)(len - whole));
             len -= whole;
-            tell_progress(p, &told_ns);
         }
     }
     mem_free(buf);

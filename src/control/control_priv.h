@@ -23,8 +23,7 @@ enum {
     COMMIT_JOBS_MAX = 64,        /* calls in one commit */
     COMMIT_BYTES_MAX = 16 << 20, /* their batches; one call alone may be larger */
     COMMIT_BATCHES_MAX = 4096,
-    INGEST_RECORDS_MAX = 200000, /* in one call */
-    READ_SLOTS = 4,              /* reads carried out at once */
+    READ_SLOTS = 4, /* reads carried out at once */
     AGAIN_TRIES_MAX = 200,
     EVENTS_KEPT = 1024,
     CONFIG_TEXTS_MAX = 256 /* replaced in one run of the process */

@@ -163,8 +163,9 @@ static enum err take_line(struct parse *parse, struct str line, struct err_info 
     struct record record = {.offset = 0};
     struct arena_mark mark = arena_mark(&parse->control->scratch);
     parse->ingest->keys++;
-    if (parse->ingest->keys > INGEST_RECORDS_MAX) {
-        return err_set(info, ERR_LIMIT, "more than %d records in one call", INGEST_RECORDS_MAX);
+    if (parse->ingest->keys > CONTROL_INGEST_RECORDS_MAX) {
+        return err_set(info, ERR_LIMIT, "more than %d records in one call",
+                       CONTROL_INGEST_RECORDS_MAX);
     }
     const char *reason = read_line(parse, line, &record);
     enum err err = ERR_OK;

@@ -80,6 +80,7 @@ enum {
     CONTROL_FIELD_MAX = 128, /* name of a payload field */
     CONTROL_KEY_MAX = 1024,  /* X-Record-Key */
     CONTROL_IDEMPOTENCY_MAX = 128,
+    CONTROL_INGEST_RECORDS_MAX = 200000, /* lines of one call */
     CONTROL_READ_RECORDS_MAX = 10000,
     CONTROL_READ_TEXT_MAX = 8 << 20, /* a read's answer ends with the record that passes this */
     CONTROL_WAIT_SECONDS_MAX = 30,

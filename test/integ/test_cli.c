@@ -374,6 +374,18 @@ TEST(refused_lines_stop_no_input_and_are_counted_in_it)
     EXPECT_MSG(strstr(result.out, "a start would refuse") != NULL, "%s", result.out);
 }
 
+/* A piece of input of the usual size may have more lines than a call. */
+TEST(short_lines_are_sent_in_more_calls)
+{
+    struct running run;
+    program_write("pipe.yaml", pipeline);
+    program_start("pipe.yaml", "short", "", &run);
+    sh("yes | head -n 450000 >short.txt; $SC produce counts --format lines --data short <short.txt");
+    EXPECT_MSG(result.code == 0, "exit %d: %s", result.code, result.err);
+    EXPECT_MSG(strstr(result.err, "produced 450000 records") != NULL, "%s", result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
 TEST(tokens_of_lesser_roles_may_less)
 {
     struct running run;
