@@ -51,12 +51,14 @@ static enum err call_patiently(struct producer *p, const struct client_call *cal
 {
     int64_t give_up_ns = clock_now_ns(&p->clock) + cli_i64(p->cli, "retry-for");
     int64_t backoff_ns = BACKOFF_FIRST_NS;
+    struct arena_mark mark = arena_mark(&p->arena);
     for (;;) {
         *ret_answer = (struct client_answer){0};
         enum err err = client_call(p->client, call, &p->arena, ret_answer, info);
         if (err == ERR_OK || !worth_a_retry(err) || clock_now_ns(&p->clock) >= give_up_ns) {
             return err;
         }
+        arena_rewind(&p->arena, mark); /* tries may be many */
         int64_t asked_ns = ret_answer->retry_after_s * 1000000000;
         clock_real_sleep(asked_ns > backoff_ns ? asked_ns : backoff_ns);
         backoff_ns = backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : backoff_ns * 2;

@@ -386,6 +386,37 @@ TEST(short_lines_are_sent_in_more_calls)
     EXPECT_INT(program_stop(&run, SIGTERM), 0);
 }
 
+/* Four times over, an answer of a size that memory for one call holds but twice. */
+TEST(a_call_that_is_tried_often_takes_no_more_memory)
+{
+    program_write("busy.py",
+                  "import http.server, os\n"
+                  "left = 4\n"
+                  "class Busy(http.server.BaseHTTPRequestHandler):\n"
+                  "    def do_POST(self):\n"
+                  "        global left\n"
+                  "        self.rfile.read(int(self.headers.get('Content-Length', 0)))\n"
+                  "        busy = self.path.endswith('lines') and left > 0\n"
+                  "        left -= busy\n"
+                  "        body = b' ' * (3 << 20) if busy else b'{\"id\": 1, \"epoch\": 0}'\n"
+                  "        self.send_response(503 if busy else 200)\n"
+                  "        self.send_header('Content-Length', str(len(body)))\n"
+                  "        self.end_headers()\n"
+                  "        self.wfile.write(body)\n"
+                  "    def log_message(self, *args):\n"
+                  "        pass\n"
+                  "server = http.server.HTTPServer(('127.0.0.1', 0), Busy)\n"
+                  "os.makedirs('busy', exist_ok=True)\n"
+                  "open('busy/token', 'w').write('0' * 64 + '\\n')\n"
+                  "open('busy/api', 'w').write('http://127.0.0.1:%d\\n' % server.server_port)\n"
+                  "print('listens', flush=True)\n"
+                  "server.serve_forever()\n");
+    sh("mkfifo busy.fifo; python3 busy.py >busy.fifo & read -r line <busy.fifo; echo a | $SC produce "
+       "s --format lines --data busy; code=$?; kill $!; exit $code");
+    EXPECT_MSG(result.code == 0 && strstr(result.err, "produced 1 records") != NULL, "exit %d: %s",
+               result.code, result.err);
+}
+
 TEST(tokens_of_lesser_roles_may_less)
 {
     struct running run;
