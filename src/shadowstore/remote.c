@@ -12,7 +12,7 @@
  *   C2  When a connection ends, all ops that were sent or wait are told so; none is tried again.
  *   C3  A server is not blamed for a processor that this side did not get: it runs in the idle class, so on a full machine
  *       its own steps come late, and the net's beside it. A deadline that was noticed late by a tenth of the time-out or
- *       more is put off by as much, twice at most. */
+ *       more is put off by as much, twice at most; each command has its own. */
 #include "shadowstore/remote.h"
 
 #include <ctype.h>
@@ -46,7 +46,7 @@ struct remote {
     int filling;
     uint8_t *in; /* [IN_BYTES] */
     int64_t now_ns;
-    int put_off; /* times in a row that the deadline was (C3) */
+    int put_off; /* times that the deadline of now was (C3) */
     int64_t connect_timeout_ns, timeout_ns;
     int32_t port;
     bool use_tls;
@@ -115,6 +115,7 @@ static void fail(struct remote *remote, enum err err, const char *what)
         end_op(op, err_set(&op->info, err, "%s: %s", remote->target, what));
     }
     remote->greetings = 0;
+    remote->put_off = 0;
     remote->outs[remote->filling].len = 0;
     if (remote->state == REMOTE_CONNECTING) {
         remote->state = REMOTE_IDLE;
@@ -142,6 +143,7 @@ static void greeted(struct remote *remote, enum err err, const char *words)
         fail(remote, err, what);
     } else if (--remote->greetings == 0) {
         remote->state = REMOTE_READY;
+        remote->put_off = 0;
     }
 }
 
@@ -156,6 +158,7 @@ static void answered(struct remote *remote, struct remote_op *op, enum err err, 
         }
     }
     if (--op->answers == 0) {
+        remote->put_off = 0; /* what comes next has a deadline of its own */
         end_op(list_pop(&remote->sent), op->err);
     }
 }
@@ -333,8 +336,7 @@ static bool puts_off(struct remote *remote, int64_t late_ns)
 {
     int64_t least_ns = remote->timeout_ns / 10;
     if (late_ns < least_ns || remote->put_off == PUT_OFF_MAX) {
-        remote->put_off = 0;
-        return false;
+        return false; /* it fails, which ends the count, too */
     }
     int64_t more_ns = late_ns < remote->timeout_ns ? late_ns : remote->timeout_ns;
     remote->put_off++;

@@ -316,41 +316,106 @@ static int64_t hand_ns(void *ctx)
     return *(const int64_t *)ctx;
 }
 
-/* Steps by hand: the store and its net do not run for five seconds while an answer is due. */
-TEST(redis_store_does_not_blame_the_server_for_a_processor_that_it_did_not_get)
+/* A store and its net that are stepped by hand. */
+struct by_hand {
+    struct shadowstore *store;
+    struct shadowstore_loop loops[SHADOWSTORE_LOOPS_MAX];
+    struct sim_net *net;
+    struct sim_redis *redis;
+    int64_t now_ns;
+    struct clock clock;
+    int late; /* commands that run_late() was late for */
+};
+
+static void by_hand_begin(struct by_hand *hand)
 {
     struct sim_bench bench;
-    struct shadowstore_loop loops[SHADOWSTORE_LOOPS_MAX];
     struct sim_net_options options = {.delay_max_ns = 0};
-    struct sim_net *net = NULL;
-    int64_t now_ns = SECOND_NS;
-    struct clock clock = {.ctx = &now_ns, .now_ns = hand_ns};
+    *hand = (struct by_hand){.now_ns = SECOND_NS};
+    hand->clock = (struct clock){.ctx = &hand->now_ns, .now_ns = hand_ns};
     rng_init(&options.rng, 1);
     begin_well(&bench); /* for its options */
-    struct sim_redis *redis = sim_redis_new(&net, &options, &clock, NULL);
+    hand->redis = sim_redis_new(&hand->net, &options, &hand->clock, NULL);
     struct shadowstore_options o = bench.options;
-    struct shadowstore *store = NULL;
-    o.net = sim_net_net(net);
-    EXPECT_INT(shadowstore_new(&o, &store, NULL), ERR_OK);
-    EXPECT_INT(shadowstore_loops(store, loops), 1);
-    for (int turn = 0; turn < 40; turn++) {
-        now_ns += turn == 2 || turn == 3 ? 5 * SECOND_NS : MS_NS; /* with a command on its way */
-        IGNORE_RESULT(loops[0].step(loops[0].ctx, now_ns));       /* stepped again anyway */
-        if (turn != 2) {
-            IGNORE_RESULT(sim_net_step(net, now_ns));
-        }
-    }
+    o.net = sim_net_net(hand->net);
+    end(&bench);
+    CHECK(shadowstore_new(&o, &hand->store, NULL) == ERR_OK);
+    CHECK(shadowstore_loops(hand->store, hand->loops) == 1);
+}
+
+static int64_t by_hand_step(struct by_hand *hand)
+{
+    return hand->loops[0].step(hand->loops[0].ctx, hand->now_ns);
+}
+
+/* The last status. */
+static struct shadowstore_status by_hand_end(struct by_hand *hand)
+{
     struct mailbox done;
     mailbox_init(&done, NULL);
     struct shadowstore_op op = {.kind = SHADOWSTORE_STATUS, .done = &done};
-    shadowstore_submit(store, &op);
-    IGNORE_RESULT(loops[0].step(loops[0].ctx, now_ns)); /* it answers at once */
-    EXPECT(mailbox_take_all(&done) == &op.msg);
-    EXPECT_MSG(op.ret_status.state == SHADOWSTORE_UP && op.ret_status.failures == 0, "'%s'",
-               op.ret_status.problem);
-    sim_redis_free(redis);
-    shadowstore_free(store);
-    end(&bench);
+    shadowstore_submit(hand->store, &op);
+    IGNORE_RESULT(by_hand_step(hand)); /* it answers at once */
+    CHECK(mailbox_take_all(&done) == &op.msg);
+    sim_redis_free(hand->redis);
+    shadowstore_free(hand->store);
+    return op.ret_status;
+}
+
+/* The store and its net do not run for five seconds while an answer is due. */
+TEST(redis_store_does_not_blame_the_server_for_a_processor_that_it_did_not_get)
+{
+    struct by_hand hand;
+    by_hand_begin(&hand);
+    for (int turn = 0; turn < 40; turn++) {
+        hand.now_ns += turn == 2 || turn == 3 ? 5 * SECOND_NS : MS_NS; /* a command is on its way */
+        IGNORE_RESULT(by_hand_step(&hand));                            /* stepped again anyway */
+        if (turn != 2) {
+            IGNORE_RESULT(sim_net_step(hand.net, hand.now_ns));
+        }
+    }
+    struct shadowstore_status status = by_hand_end(&hand);
+    EXPECT_MSG(status.state == SHADOWSTORE_UP && status.failures == 0, "'%s'", status.problem);
+}
+
+/* Steps on, five seconds late for each command as soon as it was sent; then it is answered. Until `op` is done. */
+static void run_late(struct subject *subject, struct shadowstore_op *op)
+{
+    struct by_hand *hand = subject->ctx;
+    struct mailbox done;
+    mailbox_init(&done, NULL);
+    op->done = &done;
+    shadowstore_submit(hand->store, op);
+    struct msg *back = NULL;
+    for (int turn = 0; turn < 10000 && back == NULL; turn++) {
+        hand->now_ns += MS_NS;
+        if (by_hand_step(hand) == hand->now_ns + 200 * MS_NS) { /* one was sent: its time-out */
+            hand->now_ns += 5 * SECOND_NS;
+            IGNORE_RESULT(by_hand_step(hand)); /* stepped again anyway */
+            hand->late++;
+        }
+        IGNORE_RESULT(sim_net_step(hand->net, hand->now_ns));
+        back = mailbox_take_all(&done);
+    }
+    CHECK(back == &op->msg);
+}
+
+/* What was late before an answer came counts no more: it may be so for each command. */
+TEST(redis_store_forgets_how_late_it_was_when_an_answer_comes)
+{
+    struct by_hand hand;
+    struct shadowstore_counts counts;
+    by_hand_begin(&hand);
+    struct subject subject = {.store = hand.store, .ctx = &hand, .run = run_late};
+    EXPECT_INT(subject_open(&subject, 1, 0), ERR_OK);
+    for (int i = 0; i < 4; i++) {
+        EXPECT_INT(subject_put(&subject, 1, i * 100, 100), 100);
+        EXPECT_INT(subject_flush(&subject, 1, &counts, NULL), ERR_OK);
+    }
+    struct shadowstore_status status = by_hand_end(&hand);
+    EXPECT_MSG(status.state == SHADOWSTORE_UP && status.failures == 0, "'%s'", status.problem);
+    EXPECT_MSG(hand.late > 4, "%d", hand.late);
+    EXPECT_INT(counts.stored, 400);
 }
 
 /* --- bounds --- */
