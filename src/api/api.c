@@ -274,7 +274,7 @@ static enum MHD_Result take_head(struct conn *conn, const char *method)
 
 /* --- to control --- */
 
-void conn_ask(struct conn *conn)
+bool conn_ask(struct conn *conn)
 {
     struct control_request *request = &conn->request;
     struct api *api = conn->api;
@@ -297,21 +297,17 @@ void conn_ask(struct conn *conn)
         snprintf(request->who.peer, sizeof(request->who.peer), "%s", conn->peer)); /* fits */
     IGNORE_RESULT(snprintf(request->who.request_id, sizeof(request->who.request_id), "%s",
                            conn->request_id)); /* fits */
-    conn_enter(conn, CONN_WAIT);
+    if (!conn_wait(conn)) {
+        return false;
+    }
     MHD_suspend_connection(conn->mhd);
     mailbox_push(api->control, &request->msg);
+    return true;
 }
 
 static enum MHD_Result hand_over(struct conn *conn)
 {
     struct api *api = conn->api;
-    CHECK(pthread_mutex_lock(&api->lock) == 0);
-    bool stopping = api->stopping;
-    CHECK(pthread_mutex_unlock(&api->lock) == 0);
-    if (stopping) {
-        conn->close = true;
-        return reply_error(conn, ERR_UNAVAILABLE, "the process is ending", NULL);
-    }
     if (conn->route->answer == ANSWER_EVENTS) {
         if (api->stream_count >= API_EVENT_STREAMS_MAX) {
             conn->close = true;
@@ -320,7 +316,10 @@ static enum MHD_Result hand_over(struct conn *conn)
         conn->stream = true;
         api->stream_count++;
     }
-    conn_ask(conn);
+    if (!conn_ask(conn)) {
+        conn->close = true;
+        return reply_error(conn, ERR_UNAVAILABLE, "the process is ending", NULL);
+    }
     return MHD_YES;
 }
 

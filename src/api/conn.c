@@ -72,6 +72,17 @@ void conn_enter(struct conn *conn, enum conn_state state)
     unlock(conn->api);
 }
 
+bool conn_wait(struct conn *conn)
+{
+    lock(conn->api);
+    bool stopping = conn->api->stopping;
+    if (!stopping) {
+        enter_locked(conn, CONN_WAIT);
+    }
+    unlock(conn->api);
+    return !stopping;
+}
+
 static void take_address(struct conn *conn)
 {
     const union MHD_ConnectionInfo *info =

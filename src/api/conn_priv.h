@@ -80,6 +80,9 @@ struct api {
 struct conn *conn_open(struct api *api, struct MHD_Connection *mhd);
 void conn_close(struct conn *conn);
 void conn_enter(struct conn *conn, enum conn_state state);
+/* Into WAIT, or false: the process is ending. Under one lock with api_stop(), which waits for what it sees in WAIT and ends
+ * the library, where nothing may be suspended. */
+ATTR_NODISCARD bool conn_wait(struct conn *conn);
 void conn_add_body(struct conn *conn, const void *bytes, size_t len);
 void conn_reset(struct conn *conn); /* after a request: memory back */
 int64_t api_loop_step(void *ctx, int64_t now_ns);
@@ -91,7 +94,8 @@ enum MHD_Result reply_error(struct conn *conn, enum err err, const char *detail,
                             const char *pointer);
 enum MHD_Result reply_control(struct conn *conn);
 
-/* api.c: hands the connection's request to control and suspends the connection (C1, C3). */
-void conn_ask(struct conn *conn);
+/* api.c: hands the connection's request to control and suspends the connection (C1, C3). False, and nothing done: the
+ * process is ending. */
+ATTR_NODISCARD bool conn_ask(struct conn *conn);
 
 #endif

@@ -142,14 +142,6 @@ static enum MHD_Result reply_text(struct conn *conn, const char *type)
 
 /* --- event streams --- */
 
-static bool is_stopping(struct api *api)
-{
-    CHECK(pthread_mutex_lock(&api->lock) == 0);
-    bool stopping = api->stopping;
-    CHECK(pthread_mutex_unlock(&api->lock) == 0);
-    return stopping;
-}
-
 /* The library wants bytes. What control has answered is sent; when that is all, control is asked for more and the connection
  * sleeps until it has an answer. */
 static ssize_t read_events(void *ctx, uint64_t position, char *buf, size_t max)
@@ -172,13 +164,9 @@ static ssize_t read_events(void *ctx, uint64_t position, char *buf, size_t max)
         conn->sent += (ptrdiff_t)n;
         return (ssize_t)n;
     }
-    if (is_stopping(conn->api)) {
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    }
     arena_reset(&conn->arena);
     conn->sent = 0;
-    conn_ask(conn);
-    return 0;
+    return conn_ask(conn) ? 0 : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
 static enum MHD_Result reply_events(struct conn *conn)
