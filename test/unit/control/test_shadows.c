@@ -267,6 +267,29 @@ static const char *answer(const json_t *root, const char *question)
     return "";
 }
 
+/* A candidate is what runs with one setting more: those of the start are in the text it is made of. */
+TEST(a_candidates_text_has_the_settings_of_the_start)
+{
+    static const char file[] = "version: 1\nstreams: {in: {}}\npipelines:\n  p:\n    stages:\n"
+                               "      - {name: s, from: in, chain: [{parse: {name: r, fields: {a: "
+                               "int}}}, {dedupe: {name: d, by: a, within: 1m}}]}\n";
+    const struct str sets[] = {STR("pipelines.p.commit=30ms")};
+    struct arena arena;
+    struct err_info info;
+    const struct config *started = NULL, *candidate = NULL;
+    struct str text;
+    arena_init(&arena, 16 << 20);
+    CHECK_MSG(config_load_set(&arena, "file", str_of(file), sets, 1, &started, &info) == ERR_OK,
+              "%s", info.text);
+    struct candidate_place place = {started->text, STR("p"), STR("s")};
+    CHECK_MSG(candidate_text(&arena, &place, "d.within=2m", &text, &info) == ERR_OK, "%s",
+              info.text);
+    CHECK_MSG(config_load(&arena, "candidate", text, &candidate, &info) == ERR_OK, "%s", info.text);
+    EXPECT_INT(candidate->pipelines[0]->commit_ns, 30000000);
+    EXPECT(str_find(candidate->pipelines[0]->stages[0]->text, STR("\"2m\"")) >= 0);
+    arena_release(&arena);
+}
+
 TEST(a_shadow_by_hand_measures_and_ends_on_request)
 {
     begin("{automatic: false}");
