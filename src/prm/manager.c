@@ -189,14 +189,19 @@ void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_n
     m->failed_next = (m->failed_next + 1) % MANAGER_FAILED_MAX;
 }
 
-static void count_change(struct manager *m)
+int32_t manager_changes_today(struct manager *m)
 {
-    m->placed_demand = manager_demand(m);
     if (m->now_ns - m->day_ns >= DAY_NS) {
         m->day_ns = m->now_ns;
         m->changes_today = 0;
     }
-    m->changes_today++;
+    return m->changes_today;
+}
+
+static void count_change(struct manager *m)
+{
+    m->placed_demand = manager_demand(m);
+    m->changes_today = manager_changes_today(m) + 1;
     m->changed_ns = m->now_ns;
 }
 

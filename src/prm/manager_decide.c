@@ -224,7 +224,7 @@ static enum plan_verdict forbidden(struct manager *m, const struct plan_option *
     if (ever && since_s < opt->cooldown_s) {
         return PLAN_VERDICT_COOLING;
     }
-    if (opt->budget_day > 0 && m->changes_today >= opt->budget_day) {
+    if (opt->budget_day > 0 && manager_changes_today(m) >= opt->budget_day) {
         return PLAN_VERDICT_BUDGET;
     }
     return manager_window_open(m) ? PLAN_VERDICT_CHOSEN : PLAN_VERDICT_CLOSED;

@@ -101,8 +101,8 @@ struct manager {
     uint64_t tuned;       /* settings promoted so far */
     uint64_t layout;
     /* what was done */
-    int64_t next_id, next_shadow, day_ns;
-    int64_t changed_ns; /* the last change; of before the start: below 0 */
+    int64_t next_id, next_shadow, day_ns; /* day: since when changes_today counts */
+    int64_t changed_ns;                   /* the last change; of before the start: below 0 */
     int32_t changes_today;
     double placed_demand; /* lanes that were asked for when the last change was begun */
     struct held held[MANAGER_PLANS_MAX];
@@ -147,6 +147,8 @@ void manager_remember_failed(struct manager *m, uint64_t signature, int64_t at_n
 void manager_end_shadow(struct manager *m);
 void manager_begin(struct manager *m, struct held *held);
 int64_t manager_ns(double seconds);
+/* Changes of the day under way; a day that is over begins anew. */
+int32_t manager_changes_today(struct manager *m);
 
 /* manager_watch.c. False: the sample cannot be used; nothing moves. */
 bool manager_watch(struct manager *m, const struct load_input *load, const double *lag_s,

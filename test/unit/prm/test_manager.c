@@ -473,6 +473,26 @@ TEST(manager_keeps_windows_budget_and_cool_down_but_not_when_urgent)
     end();
 }
 
+/* The budget is a day's: what is left of it when a day is over does not depend on a change having been made since. */
+TEST(manager_has_a_new_budget_each_day)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    o.budget_day = 1;
+    begin(&o, 3);
+    mode(MANAGER_ACT);
+    struct decision spent = {.id = 41, .state = DECISION_STATE_MEASURED};
+    struct manager_event recall = {.kind = MANAGER_EVENT_RECALL, .recall = &spent};
+    send(&recall);
+    run(4000, 100); /* a confirmed drop */
+    EXPECT_INT(w.applies, 0);
+    EXPECT_INT(w.last.options[w.last.option_count - 1].verdict, PLAN_VERDICT_BUDGET);
+    w.now_ns += 86400 * SECOND;
+    run(4000, 40);
+    EXPECT_INT(w.applies, 1);
+    end();
+}
+
 TEST(manager_rolls_back_what_did_not_do_as_predicted_and_remembers)
 {
     struct manager_options o = quick();
