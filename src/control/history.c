@@ -48,6 +48,7 @@ struct history {
     struct mailbox inbox;
     struct record_reader reader;
     int64_t unreadable; /* records passed over */
+    int64_t made;       /* how often the file was made anew since the start */
 };
 
 /* --- SQLite --- */
@@ -192,32 +193,39 @@ static void db_close(struct history *history)
     history->db = NULL;
 }
 
+/* All of it is there, or nothing is open: a file without its statements is no file to work on. */
 static enum err db_open(struct history *history, struct err_info *info)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(history->path, &history->db, flags, NULL) != SQLITE_OK) {
-        return db_fail(history, "open", info);
-    }
-    enum err err = run(history, "PRAGMA journal_mode = WAL", info);
-    err = err == ERR_OK ? run(history, "PRAGMA synchronous = NORMAL", info) : err;
     bool made = false;
+    enum err err = sqlite3_open_v2(history->path, &history->db, flags, NULL) == SQLITE_OK
+                       ? run(history, "PRAGMA journal_mode = WAL", info)
+                       : db_fail(history, "open", info);
+    err = err == ERR_OK ? run(history, "PRAGMA synchronous = NORMAL", info) : err;
     err = err == ERR_OK ? schema_check(history, &made, info) : err;
-    return err == ERR_OK ? make_tables(history, made, info) : err;
+    err = err == ERR_OK ? make_tables(history, made, info) : err;
+    if (err != ERR_OK) {
+        db_close(history);
+    }
+    return err;
 }
 
 /* V2. */
-static enum err db_open_or_make(struct history *history, struct err_info *info)
+static enum err db_make_anew(struct history *history, struct err_info *info)
 {
     static const char *const files[] = {FILE_NAME, FILE_NAME "-wal", FILE_NAME "-shm"};
-    enum err err = db_open(history, info);
-    if (err != ERR_CORRUPT || history->options.fs == NULL) {
-        return err;
-    }
     db_close(history);
-    for (ptrdiff_t i = 0; i < COUNT_OF(files); i++) {
+    history->made++;
+    for (ptrdiff_t i = 0; i < COUNT_OF(files) && history->options.fs != NULL; i++) {
         IGNORE_RESULT(fs_unlink(history->options.fs, files[i], NULL)); /* it may not be there */
     }
     return db_open(history, info);
+}
+
+static enum err db_open_or_make(struct history *history, struct err_info *info)
+{
+    enum err err = db_open(history, info);
+    return err == ERR_CORRUPT ? db_make_anew(history, info) : err;
 }
 
 /* --- taking in --- */
@@ -305,6 +313,9 @@ static enum err take_batches(struct history *history, const struct history_op *o
     enum err err = ERR_OK;
     while (err == ERR_OK && (err = record_walk_next(&walk, &record, info)) == ERR_OK) {
         err = record.offset >= op->from_offset ? take_record(history, record.value, info) : ERR_OK;
+        if (err != ERR_OK) {
+            return err; /* the file's: CORRUPT is another thing than of a batch */
+        }
     }
     if (err == ERR_CORRUPT) {
         return err_set(info, ERR_IO, "a batch of %s is damaged", op->stream);
@@ -515,28 +526,31 @@ static enum err answer(struct history *history, struct history_op *op, struct er
 
 /* --- the loop --- */
 
+static enum err act_on(struct history *history, struct history_op *op, struct err_info *info)
+{
+    switch (op->kind) {
+    case HISTORY_OPEN:
+        op->made = history->made;
+        return get_next(history, op->stream, &op->next_offset, info);
+    case HISTORY_TAKE:
+        return take(history, op, info);
+    case HISTORY_ASK:
+        return answer(history, op, info);
+    }
+    return ERR_OK;
+}
+
 static void carry_out(struct history *history, struct history_op *op)
 {
     struct err_info info = {.code = ERR_OK};
     enum err err = history->db != NULL ? ERR_OK : db_open_or_make(history, &info);
-    if (err == ERR_OK) {
-        switch (op->kind) {
-        case HISTORY_OPEN:
-            err = get_next(history, op->stream, &op->next_offset, &info);
-            break;
-        case HISTORY_TAKE:
-            err = take(history, op, &info);
-            break;
-        case HISTORY_ASK:
-            err = answer(history, op, &info);
-            break;
-        }
-    }
-    if (err == ERR_CORRUPT) {
-        struct err_info lost;
-        db_close(history);
-        if (db_open_or_make(history, &lost) != ERR_OK) {
-            db_close(history); /* the next op tries again */
+    if (err == ERR_OK && op->kind == HISTORY_TAKE && op->made != history->made) {
+        /* Another's op has met the damage: without what comes before it, this would stay a gap. */
+        err = err_set(&info, ERR_CORRUPT, FILE_NAME " was made anew meanwhile");
+    } else if (err == ERR_OK) {
+        err = act_on(history, op, &info);
+        if (err == ERR_CORRUPT) {
+            IGNORE_RESULT(db_make_anew(history, NULL)); /* the next op tries again */
         }
     }
     op->err = err;

@@ -28,7 +28,7 @@ enum {
 
 enum history_kind {
     HISTORY_OPEN, /* stream -> next_offset */
-    HISTORY_TAKE, /* stream, bytes, next_offset */
+    HISTORY_TAKE, /* stream, bytes, next_offset, made */
     HISTORY_ASK   /* query -> ret_rows */
 };
 
@@ -48,9 +48,10 @@ struct history_op {
     struct msg msg; /* first */
     enum history_kind kind;
     struct mailbox *done;
-    enum err err; /* CORRUPT: V2 has happened, OPEN again */
+    enum err err; /* CORRUPT: V2 has happened, by this op or another's since OPEN: OPEN again */
     struct err_info info;
     const char *stream;
+    int64_t made;        /* OPEN writes it, TAKE brings it back: the file that next_offset was of */
     int64_t next_offset; /* OPEN: where to go on; TAKE: behind what it brings */
     const void *bytes;   /* TAKE: whole record batches */
     ptrdiff_t len;

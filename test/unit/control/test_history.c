@@ -16,6 +16,7 @@ static struct history *history;
 static struct mailbox done;
 static struct record_builder builder;
 static struct arena arena;
+static int64_t made; /* as the last OPEN said */
 
 static void begin(const struct fs *fs, const char *folder)
 {
@@ -26,6 +27,7 @@ static void begin(const struct fs *fs, const char *folder)
     mailbox_init(&done, NULL);
     record_builder_init(&builder, RECORD_CODEC_ZSTD);
     arena_init(&arena, 256 << 20);
+    made = 0;
 }
 
 static void end(void)
@@ -68,7 +70,8 @@ static void add(const struct sample_row *rows, int32_t count)
 /* What was added, as records from `offset` on. */
 static struct history_op take(int64_t offset)
 {
-    struct history_op op = {.kind = HISTORY_TAKE, .stream = "sc.samples", .from_offset = offset};
+    struct history_op op = {
+        .kind = HISTORY_TAKE, .stream = "sc.samples", .made = made, .from_offset = offset};
     void *bytes = NULL;
     op.next_offset = offset + builder.count;
     CHECK(record_builder_finish(&builder, RECORD_PRODUCER_NONE, &bytes, &op.len, NULL) == ERR_OK);
@@ -99,6 +102,7 @@ static int64_t next_offset(void)
     struct history_op op = {.kind = HISTORY_OPEN, .stream = "sc.samples"};
     carry_out(&op);
     CHECK_MSG(op.err == ERR_OK, "%s", op.info.text);
+    made = op.made;
     return op.next_offset;
 }
 
@@ -215,5 +219,47 @@ TEST(a_damaged_file_is_made_anew_and_asks_for_its_streams_again)
     EXPECT_INT(next_offset(), 0);
     EXPECT_INT(ask("p", false, 0, 10).ret_rows.count, 0);
     end();
+    fs_real_close(&fs);
+}
+
+/* The header and the tables' list are sound, so that the file opens: the damage is met by whoever comes to it. */
+TEST(a_file_that_is_damaged_inside_is_made_anew_by_the_op_that_meets_it)
+{
+    enum { ROWS = 4000, PAGE = 4096 };
+    struct fs fs;
+    struct fs_file file;
+    int64_t size = 0;
+    static char garbage[PAGE];
+    memset(garbage, 0xa5, sizeof garbage);
+    CHECK(fs_real_open(test_dir(), &fs, NULL) == ERR_OK);
+    for (int taking = 0; taking < 2; taking++) { /* a question meets it, or rows that are taken */
+        begin(&fs, test_dir());
+        int64_t next = next_offset();
+        for (int64_t i = 0; i < ROWS; i++) {
+            struct sample_row row = sample("p", i, 0.5);
+            add(&row, 1);
+        }
+        EXPECT_INT(take(next).err, ERR_OK);
+        end();
+        CHECK(fs_open(&fs, "history.db", FS_O_WRITE, &file, NULL) == ERR_OK);
+        CHECK(fs_size(&fs, file, &size, NULL) == ERR_OK && size > 64 * PAGE);
+        for (int64_t at = size / PAGE / 2 * PAGE; at < size; at += PAGE) {
+            CHECK(fs_write(&fs, file, garbage, sizeof garbage, at, NULL) == ERR_OK);
+        }
+        fs_close(&fs, file);
+        begin(&fs, test_dir());
+        EXPECT_INT(next_offset(), next + ROWS);
+        struct sample_row more = sample("p", ROWS, 0.5);
+        add(&more, 1);
+        EXPECT_INT(taking ? take(next + ROWS).err : ask("p", false, 0, ROWS).err, ERR_CORRUPT);
+        add(&more, 1);
+        EXPECT_INT(take(next + ROWS).err, ERR_CORRUPT); /* what lies before it is not there */
+        EXPECT_INT(next_offset(), 0);
+        EXPECT_INT(ask("p", false, 0, ROWS).ret_rows.count, 0);
+        add(&more, 1);
+        EXPECT_INT(take(0).err, ERR_OK);
+        EXPECT_INT(ask("p", false, 0, ROWS).ret_rows.count, 1);
+        end();
+    }
     fs_real_close(&fs);
 }
