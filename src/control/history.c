@@ -16,6 +16,9 @@
 enum { SQL_MAX = 4096, PATH_MAX_BYTES = 4096, TABLES_MAX = 16, COLUMNS_MAX = 48 };
 #define FILE_NAME "history.db"
 
+/* Clocks differ by a little. What is stamped later than so much after the taker's now was stamped by one that was wrong. */
+#define AHEAD_MS (5 * 60 * 1000LL)
+
 /* What is kept of each entity. */
 struct kept {
     const struct entity *entity;
@@ -47,8 +50,9 @@ struct history {
     struct waker waker;
     struct mailbox inbox;
     struct record_reader reader;
-    int64_t unreadable; /* records passed over */
-    int64_t made;       /* how often the file was made anew since the start */
+    int64_t unreadable;         /* records and rows passed over */
+    char latest[TIME_TEXT_MAX]; /* of the take under way: no row may be stamped later */
+    int64_t made;               /* how often the file was made anew since the start */
 };
 
 /* --- SQLite --- */
@@ -268,10 +272,31 @@ static void bind_value(sqlite3_stmt *stmt, int index, const json_t *value)
     CHECK(code == SQLITE_OK);
 }
 
+/* V4. What is no text sorts behind every time. */
+static bool is_of_now(const struct history *history, const struct kept *kept, const json_t *fields,
+                      const json_t *row)
+{
+    size_t index = 0;
+    const json_t *field = NULL;
+    json_array_foreach(fields, index, field)
+    {
+        const char *name = json_string_value(field);
+        if (name != NULL && strcmp(name, "time") == 0) {
+            const char *time = json_string_value(json_array_get(row, index));
+            return kept->seconds == NULL || (time != NULL && strcmp(time, history->latest) <= 0);
+        }
+    }
+    return true;
+}
+
 static enum err take_row(struct history *history, const struct kept *kept, const json_t *fields,
                          const json_t *row, struct err_info *info)
 {
     sqlite3_stmt *stmt = history->tables[kept - tables].insert;
+    if (!is_of_now(history, kept, fields, row)) {
+        history->unreadable++;
+        return ERR_OK;
+    }
     IGNORE_RESULT(sqlite3_reset(stmt)); /* tells again what the last step told */
     IGNORE_RESULT(sqlite3_clear_bindings(stmt));
     for (size_t i = 0; i < json_array_size(row); i++) {
@@ -356,6 +381,69 @@ static enum err get_next(struct history *history, const char *stream, int64_t *r
 
 /* --- rolling up and forgetting (V3) --- */
 
+struct newest {
+    char time[TIME_TEXT_MAX]; /* not later than `latest`; "": none */
+};
+
+static enum err run_with(struct history *history, const char *sql, const char *first,
+                         const char *second, struct err_info *info)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum err err = prepare(history, sql, &stmt, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    bind_text(stmt, 1, str_of(first));
+    if (second != NULL) {
+        bind_text(stmt, 2, str_of(second));
+    }
+    err = sqlite3_step(stmt) == SQLITE_DONE ? ERR_OK : db_fail(history, "a statement failed", info);
+    IGNORE_RESULT(sqlite3_finalize(stmt)); /* as above */
+    return err;
+}
+
+/* V4: rows that a file has from before, stamped later than may be, go if they are the fewer. If they are the more, it is the
+ * taker's clock that is behind. */
+static enum err drop_ahead(struct history *history, const struct kept *kept, int64_t ahead,
+                           int64_t others, struct err_info *info)
+{
+    char sql[SQL_MAX];
+    if (ahead == 0 || ahead >= others) {
+        return ERR_OK;
+    }
+    IGNORE_RESULT(snprintf(sql, sizeof(sql), "DELETE FROM \"%s%s\" WHERE time > ?1",
+                           kept->entity->name, suffix(kept))); /* fits */
+    return run_with(history, sql, history->latest, NULL, info);
+}
+
+static enum err find_newest(struct history *history, const struct kept *kept,
+                            struct newest *ret_newest, struct err_info *info)
+{
+    char sql[SQL_MAX];
+    sqlite3_stmt *stmt = NULL;
+    IGNORE_RESULT(snprintf(sql, sizeof(sql),
+                           "SELECT coalesce(max(CASE WHEN time <= ?1 THEN time END), ''),"
+                           "total(time > ?1), total(time <= ?1) FROM \"%s%s\"",
+                           kept->entity->name, suffix(kept))); /* fits */
+    enum err err = prepare(history, sql, &stmt, info);
+    if (err != ERR_OK) {
+        return err;
+    }
+    bind_text(stmt, 1, str_of(history->latest));
+    int64_t ahead = 0, others = 0;
+    if (sqlite3_step(stmt) == SQLITE_ROW) {
+        IGNORE_RESULT(snprintf(ret_newest->time, sizeof(ret_newest->time), "%s",
+                               (const char *)sqlite3_column_text(stmt, 0))); /* no time is longer */
+        ahead = sqlite3_column_int64(stmt, 1);
+        others = sqlite3_column_int64(stmt, 2);
+    } else {
+        err = db_fail(history, "its newest row", info);
+    }
+    IGNORE_RESULT(sqlite3_finalize(stmt)); /* as above */
+    return err == ERR_OK ? drop_ahead(history, kept, ahead, others, info) : err;
+}
+
+/* ?1, ?2: the newest rolled row and the newest row; the bin that has the latter is under way. */
 static void roll_sql(const struct kept *kept, char sql[SQL_MAX])
 {
     static const char bin[] = "strftime('%Y-%m-%dT%H:%M:%SZ',"
@@ -376,27 +464,25 @@ static void roll_sql(const struct kept *kept, char sql[SQL_MAX])
         CHECK(used < SQL_MAX);
     }
     used += snprintf(sql + used, (size_t)(SQL_MAX - used),
-                     " FROM \"%s\" WHERE time >= (SELECT coalesce(max(time), '') FROM "
-                     "\"%s_rolled\") AND time < (SELECT strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ',"
-                     "CAST(strftime('%%s',max(time)) AS INTEGER)/300*300,'unixepoch') FROM \"%s\") "
+                     " FROM \"%s\" WHERE time >= ?1 AND time < strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ',"
+                     "CAST(strftime('%%s',?2) AS INTEGER)/300*300,'unixepoch') "
                      "GROUP BY kind, subject, bin",
-                     kept->entity->name, kept->entity->name, kept->entity->name);
+                     kept->entity->name);
     CHECK(used < SQL_MAX);
 }
 
-static enum err forget(struct history *history, const struct kept *kept, struct err_info *info)
+static enum err forget(struct history *history, const struct kept *kept,
+                       const struct newest *newest, struct err_info *info)
 {
     char sql[SQL_MAX];
     const char *name = kept->entity->name;
     enum err err = ERR_OK;
     if (kept->seconds != NULL) {
-        IGNORE_RESULT(
-            snprintf(sql, sizeof(sql),
-                     "DELETE FROM \"%s%s\" WHERE time < (SELECT "
-                     "strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ', max(time), '-%s seconds') FROM "
-                     "\"%s%s\")",
-                     name, suffix(kept), kept->seconds, name, suffix(kept))); /* fits */
-        err = run(history, sql, info);
+        IGNORE_RESULT(snprintf(sql, sizeof(sql),
+                               "DELETE FROM \"%s%s\" WHERE time < "
+                               "strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ', ?1, '-%s seconds')",
+                               name, suffix(kept), kept->seconds)); /* fits */
+        err = run_with(history, sql, newest->time, NULL, info);
     }
     IGNORE_RESULT(
         snprintf(sql, sizeof(sql),
@@ -406,18 +492,24 @@ static enum err forget(struct history *history, const struct kept *kept, struct 
     return err == ERR_OK ? run(history, sql, info) : err;
 }
 
+/* The newest of each table is looked for before anything is rolled: what is rolled now is no newer than its rows. */
 static enum err roll_and_forget(struct history *history, struct err_info *info)
 {
     char sql[SQL_MAX];
+    struct newest newest[COUNT_OF(tables)] = {{""}};
     enum err err = ERR_OK;
     for (ptrdiff_t i = 0; i < COUNT_OF(tables) && err == ERR_OK; i++) {
+        err = tables[i].seconds != NULL ? find_newest(history, &tables[i], &newest[i], info) : err;
+    }
+    for (ptrdiff_t i = 0; i < COUNT_OF(tables) && err == ERR_OK; i++) {
         if (tables[i].rolled) {
+            const struct kept *raw = kept_of(tables[i].entity->name, false);
             roll_sql(&tables[i], sql);
-            err = run(history, sql, info);
+            err = run_with(history, sql, newest[i].time, newest[raw - tables].time, info);
         }
     }
     for (ptrdiff_t i = 0; i < COUNT_OF(tables) && err == ERR_OK; i++) {
-        err = forget(history, &tables[i], info);
+        err = forget(history, &tables[i], &newest[i], info);
     }
     return err;
 }
@@ -428,6 +520,8 @@ static enum err take(struct history *history, const struct history_op *op, struc
     if (err != ERR_OK) {
         return err;
     }
+    int32_t len = time_write_rfc3339((op->now_ms + AHEAD_MS) / 1000 * 1000, history->latest);
+    history->latest[len] = 0;
     err = take_batches(history, op, info);
     err = err == ERR_OK ? put_next(history, op->stream, op->next_offset, info) : err;
     err = err == ERR_OK ? roll_and_forget(history, info) : err;

@@ -15,6 +15,8 @@
  *   V2  A file that is missing, damaged or of another version's tables is made anew; then OPEN says 0 and its streams come
  *       again from their beginning.
  *   V3  Bounded: each table keeps rows for a time and up to a number; samples are rolled up to five minutes before they go.
+ *   V4  A sample stamped some minutes or more after the taker's now is not taken, and one that is there says nothing of which
+ *       rows are old: a clock that was ahead once empties nothing.
  *
  * Thread: a loop of its own, as SQLite blocks. Others send ops to its mailbox. */
 
@@ -28,7 +30,7 @@ enum {
 
 enum history_kind {
     HISTORY_OPEN, /* stream -> next_offset */
-    HISTORY_TAKE, /* stream, bytes, next_offset, made */
+    HISTORY_TAKE, /* stream, bytes, next_offset, made, now_ms */
     HISTORY_ASK   /* query -> ret_rows */
 };
 
@@ -56,6 +58,7 @@ struct history_op {
     const void *bytes;   /* TAKE: whole record batches */
     ptrdiff_t len;
     int64_t from_offset; /* TAKE: records below it are not wanted */
+    int64_t now_ms;      /* TAKE: since 1970, by the clock that stamps samples (V4) */
     struct history_query query;
     struct arena *arena; /* ASK: where the rows go */
     struct control_rows ret_rows;

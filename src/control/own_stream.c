@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "control/monitor.h"
 #include "pipeline/json.h"
 
 #define DAY_MS       (24LL * 3600 * 1000)
@@ -256,6 +257,7 @@ static void read_done(struct job *job)
     stream->op.bytes = read->buf;
     stream->op.len = read->ret_bytes;
     stream->op.from_offset = stream->next_offset;
+    stream->op.now_ms = monitor_time_ms(stream->control);
     stream->op.next_offset = read->ret_next_offset;
     send_view(stream, HISTORY_TAKE, OWN_VIEW_TAKING);
 }

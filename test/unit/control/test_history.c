@@ -17,6 +17,7 @@ static struct mailbox done;
 static struct record_builder builder;
 static struct arena arena;
 static int64_t made; /* as the last OPEN said */
+static int64_t now_ms;
 
 static void begin(const struct fs *fs, const char *folder)
 {
@@ -28,6 +29,7 @@ static void begin(const struct fs *fs, const char *folder)
     record_builder_init(&builder, RECORD_CODEC_ZSTD);
     arena_init(&arena, 256 << 20);
     made = 0;
+    now_ms = START_MS + 86400 * 1000;
 }
 
 static void end(void)
@@ -70,8 +72,11 @@ static void add(const struct sample_row *rows, int32_t count)
 /* What was added, as records from `offset` on. */
 static struct history_op take(int64_t offset)
 {
-    struct history_op op = {
-        .kind = HISTORY_TAKE, .stream = "sc.samples", .made = made, .from_offset = offset};
+    struct history_op op = {.kind = HISTORY_TAKE,
+                            .stream = "sc.samples",
+                            .made = made,
+                            .from_offset = offset,
+                            .now_ms = now_ms};
     void *bytes = NULL;
     op.next_offset = offset + builder.count;
     CHECK(record_builder_finish(&builder, RECORD_PRODUCER_NONE, &bytes, &op.len, NULL) == ERR_OK);
@@ -143,7 +148,8 @@ TEST(what_is_taken_twice_changes_nothing_and_offsets_below_are_passed_over)
     struct sample_row two[2] = {sample("p", 20, 1), sample("p", 30, 2)};
     add(&two[0], 1);
     add(&two[1], 1);
-    struct history_op op = {.kind = HISTORY_TAKE, .stream = "sc.samples", .from_offset = 2};
+    struct history_op op = {
+        .kind = HISTORY_TAKE, .stream = "sc.samples", .from_offset = 2, .now_ms = now_ms};
     void *bytes = NULL;
     CHECK(record_builder_finish(&builder, RECORD_PRODUCER_NONE, &bytes, &op.len, NULL) == ERR_OK);
     record_batch_set_base_offset(bytes, 1); /* a batch that begins before what is wanted */
@@ -194,6 +200,44 @@ TEST(samples_are_rolled_up_to_five_minutes_and_forgotten_after_hours)
         EXPECT_NEAR(rows[i].lag_seconds, i % 2 + 1, 1e-12); /* the worst, not the mean */
         EXPECT_STR(rows[i].time, sample("p", i * 300, 0).time);
     }
+    end();
+}
+
+static int32_t count(bool rolled)
+{
+    return ask(NULL, rolled, -86400 * 1000 * 365LL, 20000).ret_rows.count;
+}
+
+/* One sample of a clock that was ahead: neither taken, nor, where it was, a reason to forget the others. */
+TEST(a_sample_stamped_ahead_empties_nothing)
+{
+    begin(NULL, NULL);
+    struct sample_row ahead = sample("p", 5 * 3600, 1);
+    struct sample_row next_year = sample("p", 366 * 86400, 1);
+    for (int64_t second = 0; second < 1200; second += 10) {
+        struct sample_row row = sample("p", second, 0.5);
+        add(&row, 1);
+    }
+    add(&next_year, 1);
+    add(&ahead, 1);
+    now_ms = START_MS + 6 * 3600 * 1000;
+    EXPECT_INT(take(0).err, ERR_OK);
+    EXPECT_INT(count(false), 121); /* by that clock the one of hours later is of now */
+    EXPECT_INT(count(true), 4);
+    now_ms = START_MS + 1210 * 1000;
+    struct sample_row row = sample("p", 1200, 0.5);
+    add(&row, 1);
+    add(&ahead, 1);
+    EXPECT_INT(take(122).err, ERR_OK);
+    EXPECT_INT(count(false), 121);
+    EXPECT_INT(count(true), 4);
+    EXPECT_STR(((const struct sample_row *)ask("p", false, 0, 1).ret_rows.rows)->time, row.time);
+    now_ms = START_MS - 86400 * 1000; /* now the taker's is behind */
+    row = sample("p", -86400, 0.5);
+    add(&row, 1);
+    EXPECT_INT(take(124).err, ERR_OK);
+    EXPECT_INT(count(false), 122);
+    EXPECT_INT(count(true), 4);
     end();
 }
 
