@@ -443,7 +443,8 @@ static enum err find_newest(struct history *history, const struct kept *kept,
     return err == ERR_OK ? drop_ahead(history, kept, ahead, others, info) : err;
 }
 
-/* ?1, ?2: the newest rolled row and the newest row; the bin that has the latter is under way. */
+/* ?1, ?2: the newest rolled row and the newest row; the bin that has the latter is under way, that of the
+ * former is done: a bin that came again would take a row number each time, and those are what is counted. */
 static void roll_sql(const struct kept *kept, char sql[SQL_MAX])
 {
     static const char bin[] = "strftime('%Y-%m-%dT%H:%M:%SZ',"
@@ -464,7 +465,9 @@ static void roll_sql(const struct kept *kept, char sql[SQL_MAX])
         CHECK(used < SQL_MAX);
     }
     used += snprintf(sql + used, (size_t)(SQL_MAX - used),
-                     " FROM \"%s\" WHERE time >= ?1 AND time < strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ',"
+                     " FROM \"%s\" WHERE time >= "
+                     "coalesce(strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ',?1,'+300 seconds'),'') AND "
+                     "time < strftime('%%Y-%%m-%%dT%%H:%%M:%%SZ',"
                      "CAST(strftime('%%s',?2) AS INTEGER)/300*300,'unixepoch') "
                      "GROUP BY kind, subject, bin",
                      kept->entity->name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The local view: rows of records, taken once, rolled up, forgotten, made anew. */
 #include <math.h>
+#include <sqlite3.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -30,6 +31,16 @@ static void begin(const struct fs *fs, const char *folder)
     arena_init(&arena, 256 << 20);
     made = 0;
     now_ms = START_MS + 86400 * 1000;
+}
+
+/* The folder is that of all tests of this program. */
+static void open_folder(struct fs *fs)
+{
+    static const char *const files[] = {"history.db", "history.db-wal", "history.db-shm"};
+    CHECK(fs_real_open(test_dir(), fs, NULL) == ERR_OK);
+    for (ptrdiff_t i = 0; i < COUNT_OF(files); i++) {
+        IGNORE_RESULT(fs_unlink(fs, files[i], NULL)); /* it may not be there */
+    }
 }
 
 static void end(void)
@@ -208,6 +219,33 @@ static int32_t count(bool rolled)
     return ask(NULL, rolled, -86400 * 1000 * 365LL, 20000).ret_rows.count;
 }
 
+/* What is kept is bounded by row numbers, too: a bin that came again with each taking would use up months of them in hours. */
+TEST(each_bin_is_rolled_up_once)
+{
+    struct fs fs;
+    char path[4096];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    open_folder(&fs);
+    begin(&fs, test_dir());
+    for (int64_t second = 0; second <= 3600; second += 10) {
+        struct sample_row row = sample("p", second, 0.5);
+        add(&row, 1);
+        EXPECT_INT(take(second / 10).err, ERR_OK);
+    }
+    EXPECT_INT(count(true), 12);
+    end();
+    CHECK(snprintf(path, sizeof path, "%s/history.db", test_dir()) < (int)sizeof path);
+    CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(db, "SELECT max(rowid) FROM sample_rolled", -1, &stmt, NULL) ==
+          SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    EXPECT_INT(sqlite3_column_int64(stmt, 0), 12);
+    CHECK(sqlite3_finalize(stmt) == SQLITE_OK);
+    CHECK(sqlite3_close(db) == SQLITE_OK);
+    fs_real_close(&fs);
+}
+
 /* One sample of a clock that was ahead: neither taken, nor, where it was, a reason to forget the others. */
 TEST(a_sample_stamped_ahead_empties_nothing)
 {
@@ -246,7 +284,7 @@ TEST(a_damaged_file_is_made_anew_and_asks_for_its_streams_again)
     struct fs fs;
     struct fs_file file;
     static const char garbage[4096] = "this is no database";
-    CHECK(fs_real_open(test_dir(), &fs, NULL) == ERR_OK);
+    open_folder(&fs);
     begin(&fs, test_dir());
     struct sample_row row = sample("p", 10, 0.5);
     add(&row, 1);
@@ -275,7 +313,7 @@ TEST(a_file_that_is_damaged_inside_is_made_anew_by_the_op_that_meets_it)
     int64_t size = 0;
     static char garbage[PAGE];
     memset(garbage, 0xa5, sizeof garbage);
-    CHECK(fs_real_open(test_dir(), &fs, NULL) == ERR_OK);
+    open_folder(&fs);
     for (int taking = 0; taking < 2; taking++) { /* a question meets it, or rows that are taken */
         begin(&fs, test_dir());
         int64_t next = next_offset();
