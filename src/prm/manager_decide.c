@@ -230,6 +230,17 @@ static enum plan_verdict forbidden(struct manager *m, const struct plan_option *
     return manager_window_open(m) ? PLAN_VERDICT_CHOSEN : PLAN_VERDICT_CLOSED;
 }
 
+/* By the shard's id, which holds over layouts: -1: it is not there, or the step is of none. */
+static int32_t pipeline_of(const struct manager *m, const struct plan_step *step)
+{
+    for (int32_t i = 0; step->shard >= 0 && i < m->load.shard_count; i++) {
+        if (m->load.shards[i].id == step->shard) {
+            return m->load.shards[i].pipeline;
+        }
+    }
+    return -1;
+}
+
 enum manager_mode manager_mode_of(const struct manager *m, const struct plan_step *steps,
                                   int32_t count, int32_t pipeline)
 {
@@ -237,10 +248,9 @@ enum manager_mode manager_mode_of(const struct manager *m, const struct plan_ste
     bool any = false;
     for (int32_t i = 0; i < count; i++) {
         bool all = steps[i].kind == PLAN_STEP_NODE_DRAIN;
+        int32_t own = pipeline_of(m, &steps[i]);
         for (int32_t c = 0; c < m->load.pipeline_count; c++) {
-            bool concerned =
-                all || (steps[i].part >= 0 &&
-                        m->load.shards[m->load.parts[steps[i].part].shard].pipeline == c);
+            bool concerned = all || own == c;
             mode = concerned && m->pipes[c].mode < mode ? m->pipes[c].mode : mode;
             any = any || concerned;
         }

@@ -207,6 +207,7 @@ static bool reverse(const struct held *held, struct plan_step *steps, int32_t *r
     for (int32_t i = held->decision.step_count - 1; i >= 0; i--) {
         struct plan_step step = held->steps[i];
         int32_t lane = step.from;
+        step.part = -1; /* it was an index of the layout before */
         step.from = step.to;
         step.to = lane;
         switch (held->steps[i].kind) {

@@ -14,7 +14,8 @@ enum { PARTS_MAX = 64, LANES = 4 };
 struct world {
     struct arena arena, scratch;
     struct manager *manager;
-    struct load_pipeline pipeline;
+    struct load_pipeline pipelines[2];
+    int32_t pipeline_count; /* 2: the second has the second shard */
     struct load_shard shards[2];
     struct load_part parts[PARTS_MAX];
     struct load_lane lanes[LANES];
@@ -55,7 +56,9 @@ static void begin(const struct manager_options *o, int32_t open)
     memset(&w, 0, sizeof w);
     arena_init(&w.arena, (ptrdiff_t)1 << 28);
     arena_init(&w.scratch, (ptrdiff_t)1 << 26);
-    w.pipeline = (struct load_pipeline){.name = STR("per_user"), .objective_s = 2};
+    w.pipelines[0] = (struct load_pipeline){.name = STR("per_user"), .objective_s = 2};
+    w.pipelines[1] = (struct load_pipeline){.name = STR("per_page"), .objective_s = 2};
+    w.pipeline_count = 1;
     w.work_factor = 1;
     for (int32_t i = 0; i < LANES; i++) {
         w.lanes[i] = (struct load_lane){
@@ -73,7 +76,7 @@ static void begin(const struct manager_options *o, int32_t open)
     }
     w.part_count = 2;
     w.pause_s = 0.05;
-    CHECK(manager_new(&w.arena, o, PARTS_MAX, LANES, 1, &w.manager, &info) == ERR_OK);
+    CHECK(manager_new(&w.arena, o, PARTS_MAX, LANES, 2, &w.manager, &info) == ERR_OK);
 }
 
 static struct load_part *find(int64_t shard, uint32_t lo, uint32_t hi)
@@ -210,11 +213,11 @@ static struct load_input picture(void)
     for (int32_t i = 0; i < 2; i++) {
         w.shards[i].rate_per_s = w.rate / 2;
     }
-    return (struct load_input){.pipelines = &w.pipeline,
+    return (struct load_input){.pipelines = w.pipelines,
                                .shards = w.shards,
                                .parts = w.parts,
                                .lanes = w.lanes,
-                               .pipeline_count = 1,
+                               .pipeline_count = w.pipeline_count,
                                .shard_count = 2,
                                .part_count = w.part_count,
                                .lane_count = LANES};
@@ -228,7 +231,7 @@ static void run(double rate, int count)
         w.rate = rate;
         struct load_input load = picture();
         struct manager_event event = {.kind = MANAGER_EVENT_SAMPLES,
-                                      .samples = {.load = &load, .lag_s = {w.lag_s}}};
+                                      .samples = {.load = &load, .lag_s = {w.lag_s, w.lag_s}}};
         send(&event);
         finish();
     }
@@ -442,7 +445,7 @@ TEST(manager_does_not_scale_for_a_symptom)
     struct manager_options o = quick();
     begin(&o, 1);
     mode(MANAGER_ACT);
-    w.pipeline.symptoms = LOAD_SYMPTOM_SINK;
+    w.pipelines[0].symptoms = LOAD_SYMPTOM_SINK;
     w.lag_s = 3;
     for (int i = 0; i < 30; i++) {
         w.lag_s += 1;
@@ -514,6 +517,49 @@ TEST(manager_rolls_back_what_did_not_do_as_predicted_and_remembers)
     run(3000, 10);
     run(8400, 3); /* the same again would be the same step: another is taken, or none */
     EXPECT(w.applies == 2 || w.part_count > 2 || (w.lanes[1].open && w.lanes[2].open));
+    end();
+}
+
+/* The first shard is the first pipeline's, in two partitions; the second is another's, and takes next to nothing. */
+static void begin_two(const struct manager_options *o)
+{
+    begin(o, 3);
+    w.pipeline_count = 2;
+    w.shards[1].pipeline = 1;
+    w.shards[1].read_s = 1e-7;
+    for (int32_t i = 0; i < 3; i++) {
+        w.parts[i] = w.parts[0];
+        w.parts[i].lane = 0;
+    }
+    w.parts[0].share = w.parts[1].share = 0.5;
+    w.parts[0].group_hi = w.parts[1].group_lo = 2048;
+    w.parts[2].shard = 1;
+    w.parts[2].work_s = 1e-7;
+    w.part_count = 3;
+}
+
+/* By then other partitions stand where those of the plan stood: what is undone is still the first pipeline's. */
+TEST(manager_rolls_back_in_the_mode_of_the_pipeline_that_was_changed)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    o.prices.change = 100;
+    begin_two(&o);
+    mode(MANAGER_ACT);
+    struct manager_event other = {.kind = MANAGER_EVENT_MODE, .mode = {1, MANAGER_RECOMMEND}};
+    send(&other);
+    w.pause_s = 5;
+    run(20000, 2);
+    EXPECT_INT(w.applies, 1);
+    int64_t first = w.last.id;
+    for (int32_t i = 0; i < w.part_count / 2; i++) {
+        struct load_part last = w.parts[w.part_count - 1 - i];
+        w.parts[w.part_count - 1 - i] = w.parts[i];
+        w.parts[i] = last;
+    }
+    run(6000, 8);
+    EXPECT_INT(w.last.parent, first);
+    EXPECT_INT(w.applies, 2);
     end();
 }
 
