@@ -75,13 +75,25 @@ void manager_trial_sample(struct manager *m)
     t->count++;
 }
 
+/* The least of the pipelines that are on the lane; INFINITY: none is. */
+static double objective_on(const struct manager *m, const double *cells, int32_t lane)
+{
+    int32_t pipes = m->load.pipeline_count;
+    double least = INFINITY;
+    for (int32_t c = 0; c < pipes; c++) {
+        double objective_s = m->load.pipelines[c].objective_s;
+        least = cells[lane * pipes + c] > 0 && objective_s < least ? objective_s : least;
+    }
+    return least;
+}
+
 /* Late seconds of a lane whose cells are cores a record/s, on what came. */
 static double late_on(const struct manager *m, const double *cells, double scale, int32_t lane)
 {
     const struct trial *t = &m->trial;
     int32_t pipes = m->load.pipeline_count;
-    double work = 0, late = 0, before = 0;
-    for (int32_t s = 0; s < t->count; s++) {
+    double work = 0, late = 0, before = 0, objective_s = objective_on(m, cells, lane);
+    for (int32_t s = 0; s < t->count && isfinite(objective_s); s++) {
         double rate = 0;
         for (int32_t c = 0; c < pipes; c++) {
             rate += cells[lane * pipes + c] * scale * t->rates[s * m->pipelines_max + c];
@@ -91,7 +103,7 @@ static double late_on(const struct manager *m, const double *cells, double scale
                                   .capacity =
                                       m->load.lanes[lane].capacity * m->options.threshold_now,
                                   .seconds = m->options.interval_s,
-                                  .objective_s = m->load.pipelines[0].objective_s};
+                                  .objective_s = objective_s};
         late += queue_ramp(&work, &step);
         before = rate;
     }

@@ -563,6 +563,25 @@ TEST(manager_rolls_back_in_the_mode_of_the_pipeline_that_was_changed)
     end();
 }
 
+/* The first pipeline may be an hour late; the one that the lane is full of may not. */
+TEST(manager_judges_a_lane_by_the_objective_of_who_is_on_it)
+{
+    struct manager_options o = quick();
+    o.shadows = false;
+    begin_two(&o);
+    w.shards[0].pipeline = 1;
+    w.shards[1].pipeline = 0;
+    w.pipelines[0].objective_s = 3600;
+    w.parts[2].lane = 2;
+    mode(MANAGER_ACT);
+    run(20000, 2); /* 1.1 of the lane */
+    EXPECT_INT(w.applies, 1);
+    run(20000, 10);
+    EXPECT_INT(w.judged.state, DECISION_STATE_MEASURED);
+    EXPECT_MSG(w.judged.outcome.benefit > 100, "%g", w.judged.outcome.benefit);
+    end();
+}
+
 TEST(manager_tells_a_layout_that_disappoints_from_a_forecast_that_does)
 {
     struct manager_options o = quick();
