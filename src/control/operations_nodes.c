@@ -2,7 +2,9 @@
 /* Nodes that come or go: which partitions move, by placement over the demands last measured.
  *
  *   add:    STATE (active) --startup--> MOVING (one round) --> end
- *   drain:  STATE (draining) --> MOVING (rounds, until it owns none) --> LAST (off) --> end */
+ *   drain:  STATE (draining) --> MOVING (rounds, until it owns none) --> LAST (off) --> end
+ *                                  ^                                      |
+ *                                  +--------------------------------------+  refused: a partition is on its way to it */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -312,6 +314,26 @@ static bool take_back(struct control *control, struct operation *op)
     return run->change_count == 0;
 }
 
+/* The node's change was refused, or undone. One that drains would stay so if the operation ended: its end is asked for again,
+ * after another look at what it owns (a partition may be on its way to it), and so is the way back. */
+static int64_t node_state_refused(struct control *control, struct operation *op, enum err err,
+                                  const struct err_info *info)
+{
+    struct operation_run *run = op->run;
+    bool undoing = op->state == OPERATION_UNDOING;
+    bool drains = undoing || run->phase == NODE_PHASE_LAST;
+    run->refused++;
+    if (!drains || (undoing && run->refused >= NODE_ROUNDS_MAX)) {
+        operation_end(control, op, OPERATION_UNDONE, err, info->text);
+        return CLOCK_NEVER;
+    }
+    if (!undoing) {
+        run->phase = NODE_PHASE_MOVING;
+        run->missed = *info;
+    }
+    return control->now_ns + NODE_ROUND_NS;
+}
+
 static int64_t enter_node_state(struct control *control, struct operation *op,
                                 enum node_state state)
 {
@@ -322,10 +344,7 @@ static int64_t enter_node_state(struct control *control, struct operation *op,
     if (err == ERR_AGAIN) {
         return control->now_ns + NODE_ROUND_NS;
     }
-    if (err != ERR_OK) {
-        operation_end(control, op, OPERATION_UNDONE, err, info.text);
-    }
-    return CLOCK_NEVER;
+    return err == ERR_OK ? CLOCK_NEVER : node_state_refused(control, op, err, &info);
 }
 
 static int64_t begin_moves(struct control *control, struct operation *op)
@@ -362,6 +381,7 @@ static void end_add(struct control *control, struct operation *op)
 
 static int64_t undo_drain(struct control *control, struct operation *op)
 {
+    op->run->refused = 0;
     operation_enter(control, op, OPERATION_UNDOING);
     return enter_node_state(control, op, NODE_ACTIVE);
 }
@@ -380,11 +400,12 @@ static int64_t next_round(struct control *control, struct operation *op)
         end_add(control, op);
         return CLOCK_NEVER;
     }
-    if (node_partitions(control, op->node) == 0) {
+    bool given_up = run->refused >= NODE_ROUNDS_MAX || (run->refused > 0 && op->cancel_wanted);
+    if (node_partitions(control, op->node) == 0 && !given_up) {
         run->phase = NODE_PHASE_LAST;
         return enter_node_state(control, op, NODE_OFF);
     }
-    if (op->cancel_wanted || op->err != ERR_OK || run->tries >= NODE_ROUNDS_MAX) {
+    if (given_up || op->cancel_wanted || op->err != ERR_OK || run->tries >= NODE_ROUNDS_MAX) {
         return undo_drain(control, op);
     }
     run->tries++;
@@ -418,8 +439,7 @@ static int64_t state_step(struct control *control, struct operation *op)
     run->change_count = 0;
     op->steps_done++;
     if (!done) {
-        operation_end(control, op, OPERATION_UNDONE, err == ERR_OK ? ERR_INTERNAL : err, info.text);
-        return CLOCK_NEVER;
+        return node_state_refused(control, op, err == ERR_OK ? ERR_INTERNAL : err, &info);
     }
     event_add(control, "node", op->subject,
               op->state == OPERATION_UNDOING   ? "active"
@@ -464,6 +484,9 @@ int64_t node_step(struct control *control, struct operation *op)
     }
     if (run->change_count > 0) {
         return change_final(run->changes[0]) ? state_step(control, op) : CLOCK_NEVER;
+    }
+    if (control->now_ns < run->due_ns) { /* a cancelled one is stepped before: tries are to last */
+        return run->due_ns;
     }
     return enter_node_state(control, op,
                             op->state == OPERATION_UNDOING   ? NODE_ACTIVE

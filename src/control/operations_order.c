@@ -307,13 +307,15 @@ static enum err read_node(const struct control *control, const struct control_re
     }
     IGNORE_RESULT(snprintf(op->subject, sizeof(op->subject), "n%d", op->node)); /* fits */
     enum node_state state = node_runtime_node_state(control->runtime, op->node);
-    if (op->kind == OPERATION_NODE_ADD && state != NODE_OFF) {
-        return err_set(info, ERR_CONFLICT, "node n%d %s", op->node,
-                       state == NODE_ACTIVE ? "is active already" : "is being drained");
+    bool add = op->kind == OPERATION_NODE_ADD;
+    if (state == (add ? NODE_ACTIVE : NODE_OFF)) {
+        return err_set(info, ERR_CONFLICT, "node n%d is %s already", op->node,
+                       add ? "active" : "off");
     }
-    if (op->kind == OPERATION_NODE_DRAIN && state != NODE_ACTIVE) {
-        return err_set(info, ERR_CONFLICT, "node n%d %s", op->node,
-                       state == NODE_OFF ? "is off already" : "is being drained already");
+    /* One that drains, and that no operation has, was left so by one that failed: either order takes it up. */
+    if (state == NODE_DRAINING && operations_conflict(&control->operations, op) != NULL) {
+        return err_set(info, ERR_CONFLICT, "node n%d is being drained%s", op->node,
+                       add ? "" : " already");
     }
     int32_t others = 0;
     for (int32_t i = 0; i < max; i++) {

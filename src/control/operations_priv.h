@@ -34,6 +34,7 @@ struct operation_run {
     struct change_spec *moves; /* heap */
     int32_t move_count, move_next;
     int32_t moves_missed; /* of this round: in another operation, or undone */
+    int32_t refused;      /* changes of the node's state; anew for the way back */
     struct err_info missed;
 };
 

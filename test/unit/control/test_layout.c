@@ -545,6 +545,118 @@ TEST(a_drain_that_was_killed_goes_on)
     EXPECT(resumed > 3);
 }
 
+static bool is_final(void *ctx)
+{
+    return change_final(ctx);
+}
+
+static struct change *started(const struct change_spec *spec)
+{
+    struct change *change = NULL;
+    uint64_t conflict = 0;
+    CHECK(change_start(control_runtime(control), spec, NULL, &change, &conflict, NULL) == ERR_OK);
+    return change;
+}
+
+/* A partition is on its way to n2, or what that would take is measured, and does not come on: its lane stands. n2 drains. */
+static struct change *drained_with_one_on_its_way(uint32_t flags, int *ret_lane, int64_t *ret_drain)
+{
+    CHECK(str_is(ended(sent(node_order(CONTROL_NODE_ADD, "n2", true))->id)->state, "done"));
+    const struct partition_place *place = &map()->places[partition_map_find(map(), 0, 0)];
+    *ret_lane = place->node * config->nodes.lanes + place->lane;
+    world_remove(world, things[1 + *ret_lane]);
+    struct change_spec spec = {.kind = CHANGE_MIGRATE,
+                               .flags = flags,
+                               .group_lo = place->group_lo,
+                               .group_hi = place->group_hi,
+                               .node = 2};
+    struct change *move = started(&spec);
+    *ret_drain = sent(node_order(CONTROL_NODE_DRAIN, "n2", true))->id;
+    IGNORE_RESULT(world_run(world, never, NULL, world_now_ns(world) + SECOND_NS, STEPS_MAX));
+    CHECK(!change_final(move));
+    CHECK(node_runtime_node_state(control_runtime(control), 2) == NODE_DRAINING);
+    return move;
+}
+
+static void go_on(int index)
+{
+    struct lane *lane = node_runtime_lane(control_runtime(control), index);
+    things[1 + index] = world_add(world, "lane", lane_step, lane, lane_waker(lane));
+}
+
+TEST(a_drain_waits_for_what_is_on_its_way_to_its_node)
+{
+    for (int dry = 0; dry < 2; dry++) {
+        int lane = 0;
+        int64_t id = 0;
+        begin(test_seed() + (uint64_t)dry);
+        struct change *move =
+            drained_with_one_on_its_way(dry == 1 ? CHANGE_DRY_RUN : 0, &lane, &id);
+        go_on(lane);
+        const struct operation_row *row = ended(id);
+        EXPECT_MSG(str_is(row->state, "done"), "%.*s", STR_ARG(row->reason));
+        EXPECT_INT(row->partitions_done, 1 - dry);
+        EXPECT_INT(node_runtime_node_state(control_runtime(control), 2), NODE_OFF);
+        EXPECT(change_final(move));
+        change_release(move);
+        end();
+    }
+}
+
+/* Cancelled, or waited for too long: the node is active again. */
+TEST(a_drain_that_cannot_end_goes_back)
+{
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        int lane = 0;
+        int64_t id = 0;
+        begin(test_seed());
+        struct change *move = drained_with_one_on_its_way(0, &lane, &id);
+        if (cancelled == 1) {
+            struct call *cancel = prepare(CONTROL_OPERATION_CANCEL);
+            cancel->request.args.operation = id;
+            IGNORE_RESULT(sent(cancel));
+        }
+        IGNORE_RESULT(world_run(world, never, NULL,
+                                world_now_ns(world) + (cancelled == 1 ? 1 : 60) * SECOND_NS,
+                                STEPS_MAX));
+        const struct operation_row *row = ended(id);
+        EXPECT_STR(row->state, STR("undone"));
+        EXPECT_STR(row->result, str_of(err_name(cancelled == 1 ? ERR_CANCELLED : ERR_TIMEOUT)));
+        EXPECT_INT(node_runtime_node_state(control_runtime(control), 2), NODE_ACTIVE);
+        go_on(lane);
+        CHECK(world_run(world, is_final, move, world_now_ns(world) + SECOND_NS, STEPS_MAX) ==
+              WORLD_DONE);
+        change_release(move);
+        end();
+    }
+}
+
+/* As a drain leaves it that could neither go on nor back. */
+static void leave_draining(uint16_t node)
+{
+    struct change_spec spec = {.kind = CHANGE_NODE, .node = node, .node_state = NODE_DRAINING};
+    struct change *change = started(&spec);
+    CHECK(world_run(world, is_final, change, world_now_ns(world) + SECOND_NS, STEPS_MAX) ==
+          WORLD_DONE);
+    CHECK(change->state == CHANGE_DONE);
+    change_release(change);
+}
+
+TEST(a_node_left_draining_is_taken_up_by_the_next_order)
+{
+    begin(test_seed());
+    leave_draining(1);
+    EXPECT_STR(ended(sent(node_order(CONTROL_NODE_ADD, "n1", true))->id)->state, STR("done"));
+    EXPECT_INT(node_runtime_node_state(control_runtime(control), 1), NODE_ACTIVE);
+    leave_draining(1);
+    struct call *drain = node_order(CONTROL_NODE_DRAIN, "n1", true);
+    const struct operation_row *row = sent(drain);
+    EXPECT_INT(refused(node_order(CONTROL_NODE_ADD, "n1", true)), ERR_CONFLICT); /* it is had */
+    EXPECT_STR(ended(row->id)->state, STR("done"));
+    EXPECT_INT(node_runtime_node_state(control_runtime(control), 1), NODE_OFF);
+    end();
+}
+
 TEST(a_cancel_at_any_step_leaves_it_done_or_undone)
 {
     int undone = 0, finished = 0;
