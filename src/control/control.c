@@ -434,6 +434,7 @@ void control_free(struct control *control)
     }
     for (int32_t i = 0; i < control->lane_count; i++) {
         mem_free(control->lanes[i].reports);
+        mem_free(control->lanes[i].filling);
     }
     record_builder_release(&control->entries);
     record_builder_release(&control->audit_builder);

@@ -104,14 +104,16 @@ struct ledger;
 
 enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED };
 
-/* Snapshots of all lanes. */
+/* Snapshots of all lanes: what is read is the last whole answer; a lane that is asked fills another buffer. */
 struct lane_view {
     struct lane_command command; /* first */
     struct control *control;
     bool out;
     struct lane_figures figures;
-    struct partition_report *reports;
+    struct partition_report *reports; /* control's [report_count] */
     int32_t report_cap, report_count;
+    struct partition_report *filling; /* the lane's while `out` */
+    int32_t filling_cap;
 };
 
 /* Something that happened, as kept for those who listen. */

@@ -23,42 +23,57 @@ static double seconds(int64_t ns)
 
 /* --- snapshots --- */
 
+static void make_room(struct lane_view *view, int32_t cap)
+{
+    if (view->filling_cap < cap) {
+        mem_free(view->filling);
+        view->filling = MEM_NEW_ARRAY(struct partition_report, cap);
+        view->filling_cap = cap;
+    }
+}
+
 static void ask_lane(struct control *control, int32_t index)
 {
     struct lane_view *view = &control->lanes[index];
-    if (view->reports == NULL) {
-        view->report_cap = REPORTS_FIRST;
-        view->reports = MEM_NEW_ARRAY(struct partition_report, REPORTS_FIRST);
-    }
+    make_room(view, view->report_cap > REPORTS_FIRST ? view->report_cap : REPORTS_FIRST);
     view->control = control;
     view->out = true;
     view->command = (struct lane_command){.kind = LANE_SNAPSHOT, .reply = &control->lane_replies};
     view->command.u.snapshot =
-        (struct lane_snapshot){.reports = view->reports, .cap = view->report_cap};
+        (struct lane_snapshot){.reports = view->filling, .cap = view->filling_cap};
     control->lanes_out++;
     lane_send(node_runtime_lane(control->runtime, index), &view->command);
+}
+
+/* What was filled is what is read from now on. */
+static void take_filled(struct lane_view *view)
+{
+    const struct lane_snapshot *snapshot = &view->command.u.snapshot;
+    struct partition_report *before = view->reports;
+    int32_t cap = view->report_cap;
+    view->reports = view->filling;
+    view->report_cap = view->filling_cap;
+    view->filling = before;
+    view->filling_cap = cap;
+    view->figures = snapshot->ret_lane;
+    view->report_count =
+        snapshot->ret_count < view->report_cap ? snapshot->ret_count : view->report_cap;
 }
 
 void figures_reply(struct control *control, struct lane_command *command)
 {
     struct lane_view *view = CONTAINER_OF(command, struct lane_view, command);
-    const struct lane_snapshot *snapshot = &command->u.snapshot;
+    int32_t count = command->u.snapshot.ret_count;
     CHECK(view->out);
     view->out = false;
     control->lanes_out--;
     if (command->err != ERR_OK) {
         view->report_count = 0;
-        return;
-    }
-    view->figures = snapshot->ret_lane;
-    view->report_count =
-        snapshot->ret_count < view->report_cap ? snapshot->ret_count : view->report_cap;
-    if (snapshot->ret_count > view->report_cap && snapshot->ret_count < REPORTS_MAX) {
-        view->report_cap = snapshot->ret_count * 2;
-        mem_free(view->reports);
-        view->reports = MEM_NEW_ARRAY(struct partition_report, view->report_cap);
-        view->report_count = 0;
+    } else if (count > view->filling_cap && count < REPORTS_MAX) {
+        make_room(view, count * 2);
         ask_lane(control, (int32_t)(view - control->lanes));
+    } else {
+        take_filled(view);
     }
 }
 

@@ -155,8 +155,7 @@ const struct partition_report *shadow_primary_report(const struct control *contr
 {
     for (int32_t l = 0; l < control->lane_count; l++) {
         const struct lane_view *view = &control->lanes[l];
-        int32_t count = view->out ? 0 : view->report_count; /* out: the lane is filling them */
-        for (int32_t p = 0; p < count; p++) {
+        for (int32_t p = 0; p < view->report_count; p++) {
             const struct partition_report *report = &view->reports[p];
             if (report->stage == run->stage && report->shard == run->place.shard &&
                 report->group_lo == run->place.group_lo) {

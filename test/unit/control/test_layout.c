@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "control/control.h"
+#include "control/control_priv.h"
 #include "log/memory.h"
 #include "node/change.h"
 #include "sim/world.h"
@@ -543,6 +544,33 @@ TEST(a_drain_that_was_killed_goes_on)
         end();
     }
     EXPECT(resumed > 3);
+}
+
+/* A lane that answers does so in its own thread: what control reads meanwhile is nothing that the lane writes. */
+TEST(a_lane_does_not_write_what_control_reads)
+{
+    begin(test_seed());
+    struct lane_view *view = &control->lanes[0];
+    struct lane *lane = node_runtime_lane(control_runtime(control), 0);
+    EXPECT_INT(sent(order(CONTROL_PARTITION_LIST, 0, "", false)) != NULL, 1);
+    EXPECT(!view->out && view->report_count > 0);
+    world_remove(world, things[1]);
+    struct call *list = order(CONTROL_PARTITION_LIST, 0, "", false);
+    IGNORE_RESULT(world_run(world, never, NULL, world_now_ns(world) + SECOND_NS, STEPS_MAX));
+    send_call(list);
+    wait_all(); /* as it was last seen: the lane has not answered */
+    EXPECT(view->out);
+    EXPECT_INT(list->request.rows.count, map()->count);
+    struct partition_report mark = {.shard = 77};
+    view->reports[0] = mark;
+    IGNORE_RESULT(lane_step(lane, world_now_ns(world))); /* it answers; control has not seen it */
+    EXPECT(view->out);
+    EXPECT_INT(view->reports[0].shard, 77);
+    IGNORE_RESULT(world_run(world, never, NULL, world_now_ns(world) + SECOND_NS, STEPS_MAX));
+    EXPECT(!view->out);
+    EXPECT(view->reports[0].shard != 77);
+    things[1] = world_add(world, "lane", lane_step, lane, lane_waker(lane));
+    end();
 }
 
 static bool is_final(void *ctx)
