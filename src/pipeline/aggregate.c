@@ -43,13 +43,14 @@ static void cell_tail_resize(struct cell *cell, ptrdiff_t len)
 {
     if (cell->space != NULL) {
         cell->tail = state_tail_resize(cell->space, cell->hash, cell->payload, len);
-        CHECK(cell->tail != NULL); // CELL_TAIL_BYTES_MAX leaves room for one row
-    } else if (len > cell->tail_len) {
-        char *tail = arena_new(cell->arena, len, 1);
+        CHECK(cell->tail != NULL);     // CELL_TAIL_BYTES_MAX leaves room for one row
+    } else if (len > cell->tail_cap) { // with room for more: entries are merged in one by one
+        char *tail = arena_new_raw(cell->arena, 2 * len, 1);
         if (cell->tail_len != 0) {
             memcpy(tail, cell->tail, (size_t)cell->tail_len);
         }
         cell->tail = tail;
+        cell->tail_cap = 2 * len;
     }
     cell->tail_len = len;
 }

@@ -25,8 +25,9 @@ enum {
     AGGREGATES_MAX = 32,
     TOP_N_MAX = 1000,
     TOP_FIELDS_MAX = 16,
-    DISTINCT_VALUES_MAX = 100000, /* in one cell; a row over it is rejected */
-    CELL_TAIL_BYTES_MAX = 3 << 20 /* a row that finds a cell with more is rejected */
+    DISTINCT_VALUES_MAX = 100000,    /* in one cell; a row over it is rejected */
+    CELL_TAIL_BYTES_MAX = 3 << 20,   /* a row that finds a cell with more is rejected */
+    CELL_MERGED_BYTES_MAX = 16 << 20 /* a window whose panes together hold more has no result */
 };
 
 struct aggregate {
@@ -62,6 +63,7 @@ struct cell {
     char *payload;
     char *tail;
     ptrdiff_t tail_len;
+    ptrdiff_t tail_cap;        /* of a tail in scratch */
     struct state_space *space; /* NULL: scratch, its tail from `arena` */
     uint64_t hash;
     struct arena *arena;

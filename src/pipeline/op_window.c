@@ -416,7 +416,10 @@ void window_emit(struct window_out *out, struct str key, uint64_t hash, int64_t 
             batch->key[at + i] = copy;
             batch->hash[at + i] = hash;
         }
-        const char *reason = aggregate_list_emit(&window->aggregates, cell, first, rows, batch, at);
+        const char *reason =
+            cell->tail_len > CELL_MERGED_BYTES_MAX
+                ? "the window holds too many values of one key"
+                : aggregate_list_emit(&window->aggregates, cell, first, rows, batch, at);
         if (reason != NULL) {
             operator_reject(out->op->env, batch, at, reason);
             return; // the result cannot be represented: none of its rows

@@ -455,7 +455,18 @@ static bool advance_tumbling(struct operator_instance *op, struct window_out *ou
     }
 }
 
-/* The content of one key's window that ends at `end`, merged from its panes and late rows. Returns false if it is empty.
+/* Adds a pane, or late rows, to the content of a window, unless that is too much already. */
+static void gather_cell(struct operator_instance *op, struct state_space *space, uint64_t hash,
+                        const void *payload, struct cell *merged)
+{
+    if (merged->tail_len <= CELL_MERGED_BYTES_MAX) {
+        struct cell cell = window_cell(op, space, hash, (void *)(uintptr_t)payload, NULL);
+        aggregate_list_merge(&op->window->aggregates, merged, &cell);
+    }
+}
+
+/* The content of one key's window that ends at `end`, merged from its panes and late rows: over CELL_MERGED_BYTES_MAX if
+ * there is more in it. Returns false if it is empty.
  *   ret_more   a later window holds one of the panes */
 static bool gather_hopping(struct operator_instance *op, const struct state_entry *timer,
                            int64_t end, struct cell *merged, bool *ret_more)
@@ -470,16 +481,14 @@ static bool gather_hopping(struct operator_instance *op, const struct state_entr
         if (payload == NULL) {
             continue;
         }
-        struct cell cell = window_cell(op, cells, timer->hash, (void *)(uintptr_t)payload, NULL);
-        aggregate_list_merge(&window->aggregates, merged, &cell);
+        gather_cell(op, cells, timer->hash, payload, merged);
         found = true;
         *ret_more = *ret_more || pane >= start + window->slide_ms;
     }
     struct state_space *late = op->spaces[WINDOW_EXTRA];
     const void *payload = state_find(late, timer->hash, timer->key, end);
     if (payload != NULL) {
-        struct cell cell = window_cell(op, late, timer->hash, (void *)(uintptr_t)payload, NULL);
-        aggregate_list_merge(&window->aggregates, merged, &cell);
+        gather_cell(op, late, timer->hash, payload, merged);
         found = true;
     }
     return found;

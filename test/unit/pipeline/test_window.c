@@ -376,6 +376,74 @@ TEST(window_top_breaks_ties_by_fields_or_keeps_them_all)
                 .size = 4000, .slide = 2000, .top_n = 1, .ties_all = true);
 }
 
+/* Rows of one key for a hopping window, `per_second` in each second; a and t are left to the caller. */
+static struct rig_input many_rows(struct arena *arena, int32_t seconds, int32_t per_second)
+{
+    struct rig_input input = {.count = seconds * per_second};
+    input.rows = ARENA_NEW_ARRAY(arena, struct rig_row, input.count);
+    input.watermark = ARENA_NEW_ARRAY(arena, int64_t, input.count);
+    for (int32_t i = 0; i < input.count; i++) {
+        input.rows[i] = (struct rig_row){.time = i / per_second * 1000, .stamp = STAMP_NONE};
+    }
+    for (int i = 0; i < RIG_KEYS_MAX; i++) {
+        input.key_texts[i] = "k";
+    }
+    return input;
+}
+
+TEST(window_merges_a_large_quantile_in_a_little_memory)
+{
+    enum { SECONDS = 2, VALUES = 12000 }; // each in a bucket of its own
+    struct arena arena;
+    arena_init(&arena, 64 << 20);
+    const struct operator_plan *plan =
+        rig_compile(&arena, &operator_window,
+                    "{name: w, hopping: {size: 2s, slide: 1s}, out: {n: count, q: {quantile: {of: "
+                    "x, q: 0.5}}}}",
+                    1);
+    struct rig_input input = many_rows(&arena, SECONDS, VALUES);
+    for (int32_t i = 0; i < input.count; i++) {
+        input.rows[i].x = ldexp(1 + i % 64 / 64.0, i % VALUES / 64 - VALUES / 128);
+    }
+    struct rng rng;
+    rng_init(&rng, 1);
+    struct rig_result result;
+    rig_run(plan, &input, 1, 0.0, &rng, &result);
+    EXPECT_INT(result.count, 3);
+    EXPECT_INT(result.rejected, 0);
+    char line[LINE_MAX_BYTES];
+    snprintf(line, sizeof line, "%.20s", result.lines[0]);
+    EXPECT_STR(str_of(line), STR("k @1999 0 2000 24000"));
+    rig_result_release(&result);
+    arena_release(&arena);
+}
+
+TEST(window_of_more_values_than_fit_a_result_is_rejected)
+{
+    enum { SECONDS = 6, VALUES = 45000 };
+    struct arena arena;
+    arena_init(&arena, 512 << 20);
+    const struct operator_plan *plan =
+        rig_compile(&arena, &operator_window,
+                    "{name: w, hopping: {size: 6s, slide: 5s}, out: {a: {distinct: a}, b: "
+                    "{distinct: a}, c: {distinct: a}, d: {distinct: a}, e: {distinct: a}}}",
+                    1);
+    struct rig_input input = many_rows(&arena, SECONDS, VALUES);
+    for (int32_t i = 0; i < input.count; i++) {
+        input.rows[i].a = i;
+    }
+    struct rng rng;
+    rng_init(&rng, 1);
+    struct rig_result result;
+    rig_run(plan, &input, 1, 0.0, &rng, &result);
+    EXPECT_INT(result.rejected, 1);
+    EXPECT_INT(result.count, 2); // each of one pane
+    EXPECT_STR(str_of(result.lines[0]), STR("k @10999 5000 11000 45000 45000 45000 45000 45000"));
+    EXPECT_STR(str_of(result.lines[1]), STR("k @999 -5000 1000 45000 45000 45000 45000 45000"));
+    rig_result_release(&result);
+    arena_release(&arena);
+}
+
 TEST(window_counts_alone_take_the_short_way)
 {
     static char line[LINE_MAX_BYTES];
