@@ -303,7 +303,7 @@ const struct err_info *node_runtime_problem(const struct node_runtime *rt)
             return problem;
         }
     }
-    return &rt->problem;
+    return rt->problem.text[0] != '\0' ? &rt->problem : &rt->table_problem;
 }
 
 int32_t node_runtime_failed_partitions(const struct node_runtime *rt)

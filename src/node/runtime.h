@@ -76,8 +76,8 @@ struct shadow_lane *node_runtime_shadow_lane(struct node_runtime *rt);
 enum runtime_state node_runtime_state(const struct node_runtime *rt);
 const char *runtime_state_name(enum runtime_state state);
 
-/* Why it is FAILED, or the first partition that needs an operator; empty text: no problem. The runtime's thread, or after
- * its loop has ended. */
+/* Why it is FAILED, or the first partition that needs an operator, or else which row a lookup's table was given and could
+ * not hold; empty text: no problem. The runtime's thread, or after its loop has ended. */
 const struct err_info *node_runtime_problem(const struct node_runtime *rt);
 int32_t node_runtime_failed_partitions(const struct node_runtime *rt);
 

@@ -62,6 +62,7 @@ struct node_runtime {
     _Atomic int32_t state;
     _Atomic bool stop_wanted;
     struct err_info problem;
+    struct err_info table_problem; /* rows that were left out of one; told when nothing worse is */
     int64_t now_ns, retry_ns;
 
     struct lane **lanes;

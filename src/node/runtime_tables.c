@@ -15,6 +15,7 @@ struct runtime_table {
     struct lookup_builder *builder;
     const struct stage_stream *stream; /* NULL: a file */
     int64_t *position;                 /* [shard_count]; -1: where the shard begins */
+    int64_t left_out;                  /* rows that do not fit */
     bool changed;
     int64_t told_ns;
     struct lane_command *commands;      /* [lane_count], each with a reference while it is busy */
@@ -162,7 +163,21 @@ void tables_begin(struct node_runtime *rt)
     }
 }
 
-/* Rows of the batches that were read. CORRUPT, LIMIT. */
+/* A row that no table can hold: its key has none from here on, as the one it replaces does not count any more. One record must
+ * not stop the table, less so every later start. */
+static void leave_out(struct node_runtime *rt, struct runtime_table *table,
+                      const struct record *record, const struct err_info *why)
+{
+    struct err_info unused; /* a key that is too long was never there */
+    IGNORE_RESULT(lookup_builder_put(table->builder, record->key, (struct str){NULL, 0}, &unused));
+    table->left_out++;
+    IGNORE_RESULT(err_set(&rt->table_problem, ERR_LIMIT,
+                          "table stream %s: %lld rows left out, the last is %d/%lld: %s",
+                          table->stream->info.config.name, (long long)table->left_out, rt->sub,
+                          (long long)record->offset, why->text)); /* told */
+}
+
+/* Rows of the batches that were read. CORRUPT. */
 static enum err take_rows(struct node_runtime *rt, struct runtime_table *table, ptrdiff_t bytes,
                           struct err_info *info)
 {
@@ -173,6 +188,10 @@ static enum err take_rows(struct node_runtime *rt, struct runtime_table *table, 
         bool behind = record.offset < table->position[rt->sub];
         if (!behind && record.key.ptr != NULL) {
             err = lookup_builder_put(table->builder, record.key, record.value, info);
+            if (err == ERR_LIMIT) {
+                leave_out(rt, table, &record, info);
+                err = ERR_OK;
+            }
             table->changed = true;
         }
     }

@@ -176,12 +176,12 @@ enum err lookup_builder_put(struct lookup_builder *builder, struct str key, stru
         return err_set(info, ERR_LIMIT, "a lookup row with a key of %td and a value of %td bytes",
                        key.len, value.len);
     }
-    if (builder->count >= LOOKUP_ROWS_MAX) {
-        return err_set(info, ERR_LIMIT, "a lookup table has at most %d rows", LOOKUP_ROWS_MAX);
-    }
     builder_reserve(builder, key.len + value.len);
     uint64_t hash = hash64(key.ptr, key.len);
     struct lookup_row *row = map_slot(&builder->map, builder->block, hash, key);
+    if (row->offset < 0 && value.ptr != NULL && builder->count >= LOOKUP_ROWS_MAX) {
+        return err_set(info, ERR_LIMIT, "a lookup table has at most %d rows", LOOKUP_ROWS_MAX);
+    }
     if (row->offset >= 0) {
         builder->dead_bytes += (int64_t)row->key_len + row->value_len;
         builder->count--;

@@ -28,7 +28,7 @@ struct lookup_builder *lookup_builder_new(void);
 void lookup_builder_free(struct lookup_builder *builder);
 
 /* Sets the row of `key`, in the place of an earlier one; value.ptr NULL removes it (the tombstone of a table stream).
- * Copies both. Errors: LIMIT. */
+ * Copies both. Errors: LIMIT, and nothing has changed. */
 ATTR_NODISCARD enum err lookup_builder_put(struct lookup_builder *builder, struct str key,
                                            struct str value, struct err_info *info);
 

@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "node/change.h"
+#include "pipeline/lookup_table.h"
 #include "rig.h"
 #include "sim/disk.h"
 #include "test.h"
@@ -57,6 +58,38 @@ TEST(lookup_follows_its_table_stream)
     EXPECT(rig_run_quiet(&rig));
     EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 2);
     EXPECT(str_find(rows[1].value, STR("\"rate\":8")) >= 0);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
+TEST(lookup_leaves_out_a_row_that_is_too_large)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    char *value = arena_new(&arena, LOOKUP_ROW_MAX + 2, 1);
+    memset(value, ' ', LOOKUP_ROW_MAX + 1);
+    start(&rig, LOOKUP_STREAM, NULL);
+    rig_produce(
+        &rig, "rates", 0,
+        (struct rig_record[]){{"usd", "{\"rate\":7}", 1}, {"usd", value, 1}, {"usd", value, 1}}, 3);
+    rig_produce(&rig, "rates", 0, &(struct rig_record){"eur", "{\"rate\":9}", 1}, 1);
+    rig_run(&rig, 2500000000);
+    EXPECT(str_find(str_of(node_runtime_problem(rig.runtime)->text),
+                    STR("table stream rates: 2 rows left out, the last is 0/2: ")) >= 0);
+    /* The next process starts all the same. */
+    rig_stop(&rig);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    rig_produce(&rig, "clicks", 0,
+                (struct rig_record[]){{"a", "{\"cur\":\"usd\"}", 1}, {"a", "{\"cur\":\"eur\"}", 1}},
+                2);
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 2);
+    EXPECT(str_find(rows[0].value, STR("\"rate\":null")) >= 0);
+    EXPECT(str_find(rows[1].value, STR("\"rate\":9")) >= 0);
     rig_stop(&rig);
     rig_release(&rig);
     arena_release(&arena);
