@@ -155,8 +155,15 @@ static void bench_push(struct lane *lane, struct bench *bench)
     lane->work.bench = bench;
 }
 
+void lane_count_delta(struct lane *lane, struct partition *part, int64_t bytes)
+{
+    lane->delta_bytes += bytes - part->delta_bytes;
+    part->delta_bytes = bytes;
+}
+
 void lane_clear_partition(struct lane *lane, struct partition *part)
 {
+    lane_count_delta(lane, part, 0);
     struct bench *bench = partition_clear(part, &lane->cache);
     if (bench != NULL) {
         chain_out_reset(&bench->out);
@@ -391,11 +398,12 @@ static void take_messages(struct lane *lane)
 
 static void after_step(struct lane *lane, struct partition *part)
 {
-    bool delta = part->state_kept != NULL && state_delta_bytes(part->state_kept) > 0;
+    int64_t delta = part->state_kept != NULL ? state_delta_bytes(part->state_kept) : 0;
     /* A partition that is cut after each step may have nothing new and be in the commit all the same: it must leave. */
     bool cut = part->claimed;
-    if (part->shadow == NULL && part->parked == NULL &&
-        (lane->work.wrote || delta || cut || partition_has_news(part))) {
+    bool cuttable = part->shadow == NULL && part->parked == NULL;
+    lane_count_delta(lane, part, cuttable ? delta : 0);
+    if (cuttable && (lane->work.wrote || delta > 0 || cut || partition_has_news(part))) {
         lane_dirty(lane, part);
     }
     lane->work.wrote = false;

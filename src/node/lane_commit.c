@@ -16,9 +16,13 @@
  *                       +--FENCED, the owner----> the lane is fenced: all are closed
  *                       +--anything else--------> the lane has failed */
 
+/* Of results and what their partitions' states will add at the seal. Far below what the log takes, so that a last step fits. */
+enum { COMMIT_WITH_DELTAS_BYTES = 24 << 20 };
+
 bool lane_commit_full(const struct lane *lane)
 {
-    return lane->filling->bytes >= lane->tuning.commit_bytes;
+    return lane->filling->bytes >= lane->tuning.commit_bytes ||
+           lane->filling->bytes + lane->delta_bytes >= COMMIT_WITH_DELTAS_BYTES;
 }
 
 static bool has_content(const struct lane *lane)
@@ -44,6 +48,7 @@ static void lane_broken(struct lane *lane, const struct err_info *info)
             lane_fail_partition(lane, part, info);
         }
         part->dirty = part->in_flight = part->claimed = part->movable = false;
+        lane_count_delta(lane, part, 0);
     }
     lane->dirty = NULL;
     lane->commit_due_ns = CLOCK_NEVER;
@@ -136,6 +141,7 @@ static enum err cut_all(struct lane *lane, struct err_info *info)
         if (err != ERR_OK) {
             return err;
         }
+        lane_count_delta(lane, part, 0);
         dump_block(lane, part);
     }
     return ERR_OK;

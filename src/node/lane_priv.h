@@ -94,6 +94,7 @@ struct lane {
     struct part_queue ready;   /* RUNNING or STALLED, to be stepped */
     struct part_queue to_open; /* OPENING, waiting for a slot */
     struct partition *dirty;
+    int64_t delta_bytes; /* what their states will add to the commit */
     int32_t state_count[PARTITION_STATE_COUNT];
     int32_t closings; /* partitions that were told to close */
     int32_t ended;    /* partitions counted as that */
@@ -156,6 +157,8 @@ void lane_dirty(struct lane *lane, struct partition *part);
 void queue_push(struct part_queue *queue, struct partition *part);
 struct partition *queue_pop(struct part_queue *queue);
 void queue_remove(struct part_queue *queue, struct partition *part); /* if it is in it */
+/* What a partition that is dirty will add to the commit, besides what is in it. */
+void lane_count_delta(struct lane *lane, struct partition *part, int64_t bytes);
 /* Counts a partition under its present state. */
 void lane_count(struct lane *lane, struct partition *part);
 /* Counts it as ended, or not any more. */

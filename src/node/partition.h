@@ -83,6 +83,7 @@ struct partition {
     bool ready, dirty, in_flight;
     bool claimed; /* in the commit being filled */
     int32_t claim_index;
+    int64_t delta_bytes; /* of its state, as the lane last counted it */
 
     struct stage *stage;
     struct partition_place place;

@@ -199,6 +199,50 @@ TEST(early_results_of_an_open_window_are_committed_while_it_is_open)
     arena_release(&arena);
 }
 
+/* Each record is kept eight times. */
+static const char LARGE_STATE[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 1, time: {out_of_order: 0s}}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 1s\n    stages:\n"
+    "      - name: w\n        from: clicks\n        to: out\n        chain:\n"
+    "          - parse: {fields: {n: int, s: string}}\n"
+    "          - map: {set: {a: s, b: s, c: s, d: s, e: s, f: s, g: s}}\n"
+    "          - window: {name: w, tumbling: 1h, out: {best: {top: {of: n, n: 1, fields: [a, b, c, d, e, f, g, s]}}}}\n";
+
+TEST(state_that_changes_by_more_than_a_commit_takes_leaves_in_several)
+{
+    enum {
+        KEYS = 150,
+        TEXT_BYTES = 70 << 10,
+        BATCH = 50
+    }; /* farther from its like than LZ4 looks */
+    struct rig rig;
+    struct arena arena;
+    struct rng rng;
+    rng_init(&rng, test_seed());
+    arena_init(&arena, 64 << 20);
+    start(&rig, LARGE_STATE, NULL);
+    char *text = arena_new(&arena, TEXT_BYTES + 1, 1);
+    for (int i = 0; i < TEXT_BYTES; i++) {
+        text[i] = (char)('@' + rng_below(&rng, 28));
+    }
+    const char *value = arena_printf(&arena, "{\"n\":1,\"s\":\"%s\"}", text);
+    struct rig_record records[BATCH];
+    for (int i = 0; i < KEYS; i += BATCH) {
+        for (int k = 0; k < BATCH; k++) {
+            records[k] = (struct rig_record){arena_printf(&arena, "k%d", i + k), value, 1000};
+        }
+        rig_produce(&rig, "clicks", 0, records, BATCH);
+    }
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_STR(str_of(node_runtime_problem(rig.runtime)->text), STR(""));
+    const struct lane_status *status = lane_status(node_runtime_lane(rig.runtime, 0));
+    EXPECT_INT(atomic_load(&status->state), LANE_RUNNING);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {orders: {shards: 2}, payments: {shards: 2}, out: {}}\n"
