@@ -520,12 +520,16 @@ static void early_results(struct lane *lane)
     if (lane->tick_ns > lane->now_ns || lane->reset_wanted) {
         return;
     }
+    if (lane_commit_full(lane)) {
+        lane->blocked = lane->flying != NULL;
+        return;
+    }
     lane->tick_ns = CLOCK_NEVER;
     for (struct partition *part = lane->parts; part != NULL; part = part->next) {
         if (part->state != PARTITION_RUNNING || part->parked != NULL) {
             continue;
         }
-        if (part->tick_ns <= lane->now_ns) {
+        if (part->tick_ns <= lane->now_ns && !lane_commit_full(lane)) { /* else in the next one */
             need_bench(lane);
             lane->work.commit = lane->filling;
             after_result(lane, part, partition_tick(part, &lane->work));
@@ -634,6 +638,7 @@ static int64_t deadline(const struct lane *lane, int64_t next)
 {
     /* What is due but may not run yet is not waited for before it may: looking at it costs what it waits for. */
     int64_t tick_ns = lane->may_run_ns > lane->tick_ns ? lane->may_run_ns : lane->tick_ns;
+    tick_ns = lane->blocked ? CLOCK_NEVER : tick_ns; /* the commit in flight wakes the lane */
     if (lane->throttled) {
         next = least(next, lane->may_run_ns);
     } else if (lane->ready.first != NULL && !lane->blocked && !lane->reset_wanted &&

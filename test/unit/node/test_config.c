@@ -199,6 +199,49 @@ TEST(early_results_of_an_open_window_are_committed_while_it_is_open)
     arena_release(&arena);
 }
 
+static int64_t commits_of(struct rig *rig)
+{
+    static struct partition_report reports[8];
+    struct lane_command command = {.kind = LANE_SNAPSHOT};
+    command.u.snapshot.reports = reports;
+    command.u.snapshot.cap = COUNT_OF(reports);
+    rig_command(rig, 0, &command);
+    return command.u.snapshot.ret_lane.commits;
+}
+
+static const char EARLY_OF_FOUR[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 1, time: {out_of_order: 0s}}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - {name: w, from: clicks, to: out, partitions: 4, chain: [{window: {name: w, tumbling: 1s, emit: 1s, out: {n: count}}}]}\n";
+
+TEST(early_results_wait_for_the_next_commit_when_one_is_full)
+{
+    enum { KEYS = 40 };
+    struct rig rig;
+    struct rig_options options = {.seed = test_seed(),
+                                  .source_shards = 1,
+                                  .yaml = EARLY_OF_FOUR,
+                                  .tuning.commit_bytes = 100}; /* one result's or two */
+    rig_init(&rig, &options);
+    rig.load = config_load;
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    static struct rig_record records[KEYS];
+    static char keys[KEYS][8];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(keys[i], sizeof keys[i], "k%d", i);
+        records[i] = (struct rig_record){keys[i], "x", 1000};
+    }
+    rig_produce(&rig, "clicks", 0, records, KEYS);
+    rig_run(&rig, 500000000);
+    int64_t before = commits_of(&rig);
+    rig_run(&rig, 1000000000);
+    EXPECT_INT(commits_of(&rig) - before, 4); /* one for each partition's */
+    rig_stop(&rig);
+    rig_release(&rig);
+}
+
 /* Each record is kept eight times. */
 static const char LARGE_STATE[] =
     "version: 1\n"
