@@ -406,6 +406,9 @@ static void remove_partition(struct lane *lane, struct partition *part)
         at = &(*at)->next;
     }
     *at = part->next;
+    if (lane->to_open.first != NULL) {
+        queue_remove(&lane->to_open, part); /* the lane failed before its turn came */
+    }
     struct lane_command *closing = part->closing;
     if (closing != NULL && part->movable && closing->u.open.want_hand) {
         closing->u.open.hand = partition_export(part);
@@ -485,7 +488,7 @@ void lane_close_partition(struct lane *lane, struct lane_command *command)
 /* The slot that opens it, or NULL. */
 static struct opening *slot_of(struct lane *lane, const struct partition *part)
 {
-    for (int32_t i = 0; i < lane->tuning.opens; i++) {
+    for (int32_t i = 0; i < lane->openings_used; i++) {
         if (lane->openings[i].state != OPENING_FREE && lane->openings[i].part == part) {
             return &lane->openings[i];
         }
@@ -516,6 +519,21 @@ static bool may_go(const struct partition *part)
            !part->in_flight;
 }
 
+/* Whether a slot still has an op out that is for it: the slot gives it up when that is back. One that waits to try again does so
+ * at once, and what is left of one whose partition runs is a fence that needs nothing of it. */
+static bool opens_still(struct lane *lane, const struct partition *part)
+{
+    struct opening *slot = slot_of(lane, part);
+    if (slot == NULL || slot->running) {
+        return false;
+    }
+    if (slot->state == OPENING_WAITING) {
+        opening_free(slot);
+        return false;
+    }
+    return true;
+}
+
 void lane_close_ready(struct lane *lane)
 {
     if (lane->closings == 0 && lane->state_count[PARTITION_CLOSING] == 0) {
@@ -526,7 +544,7 @@ void lane_close_ready(struct lane *lane)
         if (should_stop(lane, part)) {
             stop_working(lane, part);
         }
-        if (may_go(part) && (part->shadow == NULL || slot_of(lane, part) == NULL)) {
+        if (may_go(part) && !opens_still(lane, part)) {
             remove_partition(lane, part);
         }
         part = next;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
 #include "fake_chain.h"
+#include "node/lane_priv.h"
 #include "scene.h"
 #include "test.h"
 
@@ -185,6 +186,59 @@ TEST(fenced_owner_commits_nothing_more_and_says_so)
     struct rig_row *rows;
     EXPECT_INT(rig_read(&rig, "sc.p.read", &arena, &rows), 0);
     arena_release(&arena);
+    rig_release(&rig);
+}
+
+static bool is_restoring(void *ctx)
+{
+    const struct lane *lane = ctx;
+    return lane->openings[0].state == OPENING_RESTORING && lane->openings[0].op.in_flight;
+}
+
+static void send_close(struct rig *rig, struct lane *lane, const struct partition *part,
+                       struct lane_command *command)
+{
+    *command = (struct lane_command){.kind = LANE_CLOSE, .reply = &rig->done};
+    command->u.open.stage = part->stage->index;
+    command->u.open.place = part->place;
+    lane_send(lane, command);
+}
+
+TEST(partition_is_kept_until_its_restore_is_back_when_its_lane_fails)
+{
+    struct rig rig;
+    struct rig_options options = two_stages();
+    options.tuning.opens = 1;
+    rig_init(&rig, &options);
+    rig_start(&rig);
+    struct lane *lane = node_runtime_lane(rig.runtime, 0);
+    EXPECT(rig_run_until(&rig, is_restoring, lane));
+    struct partition *opening = lane->openings[0].part;
+    struct partition *queued = lane->to_open.first;
+    EXPECT(queued != NULL);
+    struct lane_command close[2];
+    send_close(&rig, lane, opening, &close[0]);
+    send_close(&rig, lane, queued, &close[1]);
+    IGNORE_RESULT(lane_step(lane, world_now_ns(rig.world))); /* it takes the commands */
+    lane->commit_op.op.err = ERR_CORRUPT;
+    lane_commit_done(lane);
+    IGNORE_RESULT(lane_step(lane, world_now_ns(rig.world))); /* what may go goes */
+    bool kept = false;
+    for (const struct partition *part = lane->parts; part != NULL; part = part->next) {
+        EXPECT(part != queued);
+        kept = kept || part == opening;
+    }
+    EXPECT(kept);
+    for (const struct partition *part = lane->to_open.first; part != NULL;
+         part = part->ready_next) {
+        EXPECT(part != queued);
+    }
+    rig_run(&rig, 100000000);
+    EXPECT_INT(lane->openings[0].state, OPENING_FREE);
+    for (const struct partition *part = lane->parts; part != NULL; part = part->next) {
+        EXPECT(part != opening);
+    }
+    rig_kill(&rig);
     rig_release(&rig);
 }
 
