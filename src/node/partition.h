@@ -57,7 +57,8 @@ struct work {
     struct commit *commit;
     int64_t now_ns;
     struct clock_lap lap;
-    bool wrote; /* outputs went into the commit; the lane clears it */
+    bool wrote;          /* outputs went into the commit; the lane clears it */
+    ptrdiff_t out_bytes; /* that the last outputs took */
     struct err_info info;
 };
 

@@ -20,7 +20,9 @@ enum {
     BATCH_CPU_NS = 500000,
     BATCH_ARENA_BYTES = 512 << 10,
     BATCH_ROWS_LEAST = 16,
-    BATCH_ROWS_FIRST = 128
+    BATCH_ROWS_FIRST = 128,
+    SPREAD_ROWS_FIRST = 16, /* where one row may become many, and then down to a single one */
+    SPREAD_ROWS_SHADOW = 256
 };
 
 /* How much of a measured cost of a row is believed at once. */
@@ -142,6 +144,7 @@ static enum err take_outputs(struct partition *part, struct work *work)
             err = shadow_output(part, work, o);
         }
     }
+    work->out_bytes = out->arena->used_bytes;
     chain_out_reset(out);
     return err;
 }
@@ -199,14 +202,28 @@ static enum err reject_rows(struct partition *part, struct work *work, int32_t i
 
 /* --- figures --- */
 
+/* Whether one row may become many. */
+static bool spreads(const struct partition *part)
+{
+    const struct stage_plan *plan = part->stage->plan;
+    for (int32_t i = 0; i < plan->operator_count; i++) {
+        if (plan->operators[i]->expands || plan->operators[i]->joins) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Rows that the next batch may have. A shadow's are what it was told, alike for twins; those of a lane that has never
  * measured what a row costs are as many as there may be. */
 static int32_t rows_of_batch(const struct partition *part, const struct lane_tuning *tuning)
 {
-    double rows = BATCH_ROWS_FIRST;
+    bool many = spreads(part);
+    double rows = many ? SPREAD_ROWS_FIRST : BATCH_ROWS_FIRST;
     bool unknown = tuning->figures_off && part->row_cost_ns <= 0;
     if (part->shadow != NULL) {
         int32_t most = shadow_batch_rows(part->shadow);
+        most = many && (most == 0 || most > SPREAD_ROWS_SHADOW) ? SPREAD_ROWS_SHADOW : most;
         return most > 0 && most < tuning->batch_rows ? most : tuning->batch_rows;
     }
     if (unknown) {
@@ -214,7 +231,7 @@ static int32_t rows_of_batch(const struct partition *part, const struct lane_tun
     }
     if (part->row_cost_ns > 0) {
         rows = fmin(BATCH_CPU_NS / part->row_cost_ns, BATCH_ARENA_BYTES / part->row_bytes);
-        rows = fmax(rows, BATCH_ROWS_LEAST);
+        rows = fmax(rows, many ? 1 : BATCH_ROWS_LEAST);
     }
     return rows < tuning->batch_rows ? (int32_t)rows : tuning->batch_rows;
 }
@@ -222,7 +239,8 @@ static int32_t rows_of_batch(const struct partition *part, const struct lane_tun
 static void learn_row(struct partition *part, const struct work *work, int64_t cpu_ns, int32_t rows)
 {
     double cost_ns = (double)(cpu_ns + 1) / rows;
-    double bytes = (double)(work->bench->batch_arena.used_bytes + 1) / rows;
+    ptrdiff_t used = work->bench->batch_arena.used_bytes + (spreads(part) ? work->out_bytes : 0);
+    double bytes = (double)(used + 1) / rows;
     double believed = part->row_cost_ns > 0 ? ROW_COST_ALPHA : 1;
     part->row_cost_ns += believed * (cost_ns - part->row_cost_ns);
     part->row_bytes += believed * (bytes - part->row_bytes);

@@ -22,6 +22,7 @@ struct operator_instance {
     struct operator_env *env;
 
     const struct flat_map_plan *plan;
+    uint64_t columns_used;
     struct json_reader *reader;
     struct arena arena; /* of the shape */
     struct json_shape *shape;
@@ -154,6 +155,7 @@ static enum err flat_map_open(const struct operator_plan *plan, struct operator_
     struct operator_instance *op = MEM_NEW(struct operator_instance);
     op->env = env;
     op->plan = plan->compiled;
+    op->columns_used = plan->columns_used;
     op->elements = MEM_NEW_ARRAY(struct str, FLAT_MAP_ROWS_MAX);
     op->reader = op->plan->kind != FLAT_MAP_SPLIT ? json_reader_new() : NULL;
     arena_init(&op->arena, 1 << 20);
@@ -320,6 +322,23 @@ static int32_t elements_of(struct operator_instance *op, struct str text, struct
     return count;
 }
 
+/* What `count` rows of one will take: the fields it has already, each time, and a part of `text`. */
+static int64_t expanded_bytes(const struct operator_instance *op, const struct batch *batch,
+                              int32_t row, int32_t count, struct str text)
+{
+    int64_t each =
+        batch->key[row].len +
+        EXPANDED_COLUMN_BYTES * (int64_t)(batch->column_count + op->plan->element->field_count + 1);
+    for (int32_t c = 0; c < op->plan->kept_count; c++) {
+        const struct column *column = &batch->columns[c];
+        bool used = (op->columns_used >> c & 1) != 0; // else nobody has filled it
+        if (used && column->type == VALUE_STR && !column_is_null(column, row)) {
+            each += COLUMN_STR(column)[row].len;
+        }
+    }
+    return count * each + text.len;
+}
+
 static enum err flat_map_process(struct operator_instance *op, int input, struct batch *batch,
                                  struct batch_list *next, struct err_info *info)
 {
@@ -332,6 +351,7 @@ static enum err flat_map_process(struct operator_instance *op, int input, struct
     }
     struct made *made = arena_new_raw(batch->arena, 1, sizeof(struct made));
     made->count = 0;
+    int64_t bytes = 0;
     for (int32_t k = 0; k < batch->sel_count; k++) {
         int32_t row = batch->sel[k];
         if (column_is_null(&text, row)) {
@@ -339,10 +359,16 @@ static enum err flat_map_process(struct operator_instance *op, int input, struct
         }
         const char *reason = NULL;
         int32_t count = elements_of(op, COLUMN_STR(&text)[row], batch->arena, &reason);
-        if (count < 0) {
+        int64_t more =
+            count < 0 ? 0 : expanded_bytes(op, batch, row, count, COLUMN_STR(&text)[row]);
+        if (bytes + more > EXPANDED_BYTES_MAX) {
+            reason = "flat_map: the rows made of a batch would be over 16 MiB";
+        }
+        if (reason != NULL) {
             operator_reject(op->env, batch, row, reason);
             continue;
         }
+        bytes += more;
         for (int32_t e = 0; e < count; e++) {
             if (made->count == BATCH_ROWS_MAX) {
                 flush(op, batch, made, next);

@@ -218,7 +218,43 @@ struct join_out {
     struct batch *batch;
     int32_t expected;
     int64_t rows;
+    int64_t bytes;     /* of all results, at a guess */
+    int64_t own_bytes; /* of each result of the row at hand, but for the kept one that it meets */
 };
+
+static const char TOO_MUCH[] = "join: the results of a batch would be over 16 MiB";
+
+/* How things stood before a row's results. */
+struct join_mark {
+    struct arena_mark arena;
+    struct batch_list next;
+    struct batch *batch;
+    int32_t batch_rows;
+    int64_t rows, bytes;
+};
+
+static struct join_mark out_mark(const struct join_out *out)
+{
+    return (struct join_mark){.arena = arena_mark(out->next->arena),
+                              .next = *out->next,
+                              .batch = out->batch,
+                              .batch_rows = out->batch != NULL ? out->batch->sel_count : 0,
+                              .rows = out->rows,
+                              .bytes = out->bytes};
+}
+
+static void out_rewind(struct join_out *out, const struct join_mark *mark)
+{
+    struct arena *arena = out->next->arena;
+    *out->next = mark->next;
+    out->batch = mark->batch;
+    if (out->batch != NULL) {
+        out->batch->sel_count = mark->batch_rows;
+    }
+    out->rows = mark->rows;
+    out->bytes = mark->bytes;
+    arena_rewind(arena, mark->arena);
+}
 
 static void out_finish(struct join_out *out)
 {
@@ -283,6 +319,7 @@ static void join_emit(struct join_out *out, struct str key, uint64_t hash,
     put_side(batch, at, 0, join->column_count[0], left);
     put_side(batch, at, join->column_count[0], join->column_count[1], right);
     out->rows++;
+    out->bytes += out->own_bytes + left->kept.len + right->kept.len;
     if (batch->sel_count == batch->count) {
         out_finish(out);
     }
@@ -338,19 +375,23 @@ static void table_row(struct operator_instance *op, const struct batch *batch, i
     }
 }
 
-static void stream_row(struct operator_instance *op, const struct batch *batch, int32_t row,
-                       struct join_out *out)
+static const char *stream_row(struct operator_instance *op, const struct batch *batch, int32_t row,
+                              struct join_out *out)
 {
     const void *found =
         state_find(op->spaces[JOIN_ROWS], batch->hash[row], batch->key[row], row_time(0, 1));
     if (found == NULL && !op->join->left) {
-        return;
+        return NULL;
     }
     struct join_side left = side_of_row(batch, row);
     struct join_side right = found != NULL ? side_of_kept(op, found) : NOBODY;
     right.time = INT64_MIN; // a table has no say in the time
     right.stamp = STAMP_NONE;
+    if (out->bytes + out->own_bytes + right.kept.len > EXPANDED_BYTES_MAX) {
+        return TOO_MUCH;
+    }
     join_emit(out, batch->key[row], batch->hash[row], &left, &right);
+    return NULL;
 }
 
 /* --- stream-stream --- */
@@ -361,29 +402,49 @@ static bool in_reach(const struct operator_instance *op, int64_t a, int64_t b)
            (a - b <= op->join->within_ms && b - a <= op->join->within_ms);
 }
 
-/* Pairs the row with those that wait on the other side; true if there was one. */
-static bool meet(struct operator_instance *op, const struct batch *batch, int32_t row, int side,
-                 const struct join_head *head, struct join_out *out)
+/* Pairs the row with those that wait on the other side. Returns how many there were; -1: too many, and it made none. */
+static int64_t meet(struct operator_instance *op, const struct batch *batch, int32_t row, int side,
+                    const struct join_head *head, struct join_out *out)
 {
     struct state_space *rows = op->spaces[JOIN_ROWS];
     struct str key = batch->key[row];
     uint64_t hash = batch->hash[row];
     struct join_side mine = side_of_row(batch, row);
-    bool met = false;
+    struct join_mark mark;
+    int64_t met = 0;
     for (int64_t i = head->low[1 - side]; i < head->high[1 - side]; i++) {
         const struct join_row *other = state_find(rows, hash, key, row_time(i, 1 - side));
         if (other == NULL || !in_reach(op, mine.time, other->time)) {
             continue;
         }
-        met = true;
-        if (side == 1 && op->join->left && other->matched == 0) {
-            struct join_row *marked = state_upsert(rows, hash, key, row_time(i, 0), NULL);
-            marked->matched = 1;
+        if (met++ == 0) {
+            mark = out_mark(out);
         }
         struct join_side theirs = side_of_kept(op, other);
         join_emit(out, key, hash, side == 0 ? &mine : &theirs, side == 0 ? &theirs : &mine);
+        if (out->bytes > EXPANDED_BYTES_MAX) {
+            out_rewind(out, &mark);
+            return -1;
+        }
     }
     return met;
+}
+
+/* Marks the rows of input 0 that a row of input 1 met: they do not come out alone. */
+static void mark_matched(struct operator_instance *op, const struct batch *batch, int32_t row,
+                         const struct join_head *head)
+{
+    struct state_space *rows = op->spaces[JOIN_ROWS];
+    struct str key = batch->key[row];
+    uint64_t hash = batch->hash[row];
+    for (int64_t i = head->low[0]; i < head->high[0]; i++) {
+        const struct join_row *other = state_find(rows, hash, key, row_time(i, 0));
+        if (other != NULL && other->matched == 0 &&
+            in_reach(op, batch->time_ms[row], other->time)) {
+            struct join_row *marked = state_upsert(rows, hash, key, row_time(i, 0), NULL);
+            marked->matched = 1;
+        }
+    }
 }
 
 static void arm(struct operator_instance *op, uint64_t hash, struct str key, struct join_head *head,
@@ -395,25 +456,33 @@ static void arm(struct operator_instance *op, uint64_t hash, struct str key, str
     }
 }
 
-static void both_row(struct operator_instance *op, const struct batch *batch, int32_t row, int side,
-                     struct join_out *out)
+static const char *both_row(struct operator_instance *op, const struct batch *batch, int32_t row,
+                            int side, struct join_out *out)
 {
     uint64_t hash = batch->hash[row];
     struct str key = batch->key[row];
     struct join_head *head = state_upsert(op->spaces[JOIN_HEADS], hash, key, 0, NULL);
-    bool met = meet(op, batch, row, side, head, out);
-    if (!met && side == 0 && op->join->left && op->join->kind == JOIN_UNBOUNDED) {
+    int64_t met = meet(op, batch, row, side, head, out);
+    if (met < 0) {
+        return TOO_MUCH;
+    }
+    if (met > 0 && side == 1 && op->join->left) {
+        mark_matched(op, batch, row, head);
+    }
+    if (met == 0 && side == 0 && op->join->left && op->join->kind == JOIN_UNBOUNDED) {
         struct join_side mine = side_of_row(batch, row);
         join_emit(out, key, hash, &mine, &NOBODY);
     }
-    keep_row(op, batch, row, side, head->high[side]++, met);
+    keep_row(op, batch, row, side, head->high[side]++, met > 0);
     if (op->join->kind == JOIN_WITHIN) {
         arm(op, hash, key, head, batch->time_ms[row] + op->join->within_ms + 1);
     }
+    return NULL;
 }
 
+/*   ret_bytes   of the row, where it has any */
 static const char *join_refusal(const struct operator_instance *op, const struct batch *batch,
-                                int32_t row, int side)
+                                int32_t row, int side, int64_t *ret_bytes)
 {
     int64_t time = batch->time_ms[row];
     if (batch->key[row].len > STATE_KEY_MAX) {
@@ -423,9 +492,11 @@ static const char *join_refusal(const struct operator_instance *op, const struct
         return "event time is out of range";
     }
     bool gone = op->join->kind == JOIN_TABLE && side == 1 && batch->value[row].ptr == NULL;
-    return !gone && row_bytes(batch->columns, op->join->column_count[side], row) > JOIN_ROW_MAX
-               ? "join: the row is too large to be kept"
-               : NULL;
+    if (gone) {
+        return NULL;
+    }
+    *ret_bytes = row_bytes(batch->columns, op->join->column_count[side], row);
+    return *ret_bytes > JOIN_ROW_MAX ? "join: the row is too large to be kept" : NULL;
 }
 
 static enum err join_process(struct operator_instance *op, int input, struct batch *batch,
@@ -433,17 +504,21 @@ static enum err join_process(struct operator_instance *op, int input, struct bat
 {
     IGNORE_RESULT(info); /* cannot fail */
     struct join_out out = {.op = op, .next = next, .expected = batch->sel_count};
+    int64_t fixed = (int64_t)(op->plan->schema.count + 1) * EXPANDED_COLUMN_BYTES;
     for (int32_t k = 0; k < batch->sel_count; k++) {
         int32_t row = batch->sel[k];
-        const char *reason = join_refusal(op, batch, row, input);
+        int64_t bytes = 0;
+        const char *reason = join_refusal(op, batch, row, input, &bytes);
+        out.own_bytes = bytes + batch->key[row].len + fixed;
+        if (reason == NULL && op->join->kind != JOIN_TABLE) {
+            reason = both_row(op, batch, row, input, &out);
+        } else if (reason == NULL && input == 1) {
+            table_row(op, batch, row);
+        } else if (reason == NULL) {
+            reason = stream_row(op, batch, row, &out);
+        }
         if (reason != NULL) {
             operator_reject(op->env, batch, row, reason);
-        } else if (op->join->kind != JOIN_TABLE) {
-            both_row(op, batch, row, input, &out);
-        } else if (input == 1) {
-            table_row(op, batch, row);
-        } else {
-            stream_row(op, batch, row, &out);
         }
     }
     out_finish(&out);

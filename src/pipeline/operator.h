@@ -38,6 +38,10 @@ struct knob {
     int64_t usual;           /* what it is where nobody says anything */
 };
 
+/* What operators that make many rows of one may make of one batch, as it will be written, roughly. All of it goes into one commit;
+ * a row that would bring it over is rejected whole. */
+enum { EXPANDED_BYTES_MAX = 16 << 20, EXPANDED_COLUMN_BYTES = 24 };
+
 enum { KNOBS_MAX = 8, OPERATOR_STATE_SPACES_MAX = 4, OPERATOR_FIELD_NAME_MAX = 64 };
 
 struct operator_plan {

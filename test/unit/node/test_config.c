@@ -286,6 +286,50 @@ TEST(state_that_changes_by_more_than_a_commit_takes_leaves_in_several)
     arena_release(&arena);
 }
 
+static const char FAN_OUT[] =
+    "version: 1\n"
+    "streams: {orders: {shards: 1}, payments: {shards: 1}, out: {codec: none}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - name: j\n        from: [orders, payments]\n        to: out\n        chain:\n"
+    "          - parse: {name: a, input: 1, fields: {text: string}}\n"
+    "          - parse: {name: b, input: 2, fields: {text: string}}\n"
+    "          - join: {name: j, unbounded: true, kind: left}\n";
+
+TEST(join_of_more_pairs_than_a_commit_takes_rejects_the_row)
+{
+    enum { ORDERS = 450, TEXT_BYTES = 40000 };
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 256 << 20);
+    char *text = arena_new(&arena, TEXT_BYTES + 1, 1);
+    memset(text, 'x', TEXT_BYTES);
+    const char *value = arena_printf(&arena, "{\"text\":\"%s\"}", text);
+    static struct rig_record records[ORDERS];
+    for (int i = 0; i < ORDERS; i++) {
+        records[i] = (struct rig_record){i < 10 ? "few" : "many", value, 1};
+    }
+    start(&rig, FAN_OUT, NULL);
+    for (int i = 0; i < ORDERS; i += 150) {
+        rig_produce(&rig, "orders", 0, records + i, 150);
+    }
+    EXPECT(rig_run_quiet(&rig));
+    for (int i = 0; i < 4;
+         i++) { /* with one text more each, the pairs of a row of `many` are over the limit */
+        records[i] = (struct rig_record){i % 2 ? "few" : "many", "{\"text\":\"paid\"}", 1};
+    }
+    rig_produce(&rig, "payments", 0, records, 4);
+    EXPECT(rig_run_quiet(&rig));
+    EXPECT_STR(str_of(node_runtime_problem(rig.runtime)->text), STR(""));
+    EXPECT_INT(rig_read(&rig, "out", &arena, &rows), ORDERS + 2 * 10);
+    EXPECT_INT(rig_read(&rig, "p.j.dead", &arena, &rows), 2);
+    EXPECT(str_find(rows[0].headers, STR("join: the results of a batch would be over 16 MiB")) >=
+           0);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
 static const char JOIN[] =
     "version: 1\n"
     "streams: {orders: {shards: 2}, payments: {shards: 2}, out: {}}\n"

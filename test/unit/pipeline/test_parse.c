@@ -352,6 +352,32 @@ TEST(flat_map_makes_rows_of_arrays_and_parts)
     fixture_close(&f);
 }
 
+TEST(flat_map_that_makes_too_much_of_a_batch_rejects_the_row)
+{
+    enum { BIG_BYTES = 100000 };
+    struct fixture f;
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    EXPECT(open_chain(&f,
+                      "[{parse: {fields: {big: string, unused: string, t: string}}}, {flat_map: "
+                      "{split: t, by: ' ', into: w}}, {map: {select: [big, w]}}]"));
+    char *big = arena_new(&arena, BIG_BYTES + 1, 1);
+    memset(big, 'b', BIG_BYTES);
+    char words[201];
+    memset(words, 0, sizeof words);
+    memset(words, ' ', 199); /* 200 empty parts */
+    const char *all = arena_printf(&arena, "{\"big\":\"%s\",\"t\":\"%s\"}", big, words);
+    const char *half = arena_printf(&arena, "{\"big\":\"%s\",\"t\":\"%s\"}", big, words + 100);
+    struct str values[] = {str_of(all), str_of(half), str_of(half), STR("{\"t\":\"x y\"}")};
+    EXPECT(run(&f, values, 4) == ERR_OK);
+    EXPECT_INT(fixture_count(&f, OUTPUT_MAIN), 100 + 2);
+    EXPECT_INT(fixture_count(&f, OUTPUT_DEAD_LETTER), 2);
+    EXPECT_STR(fixture_header(&f, OUTPUT_DEAD_LETTER, 1, "sc.reason"),
+               STR("flat_map: the rows made of a batch would be over 16 MiB"));
+    fixture_close(&f);
+    arena_release(&arena);
+}
+
 TEST(many_rows_of_flat_map_keep_their_order_over_batches)
 {
     struct fixture f;
