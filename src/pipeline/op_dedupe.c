@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /* dedupe: lets the first of equal records pass. Equal: the same record key, and the same values of the expressions in `by`.
- * With `within`, records are equal only if their event times are less than that apart from the last one that passed; the
- * memory of it ends when the watermark has passed that time. Without, it never ends.
+ * With `within`, records are equal only if their event times are less than that apart; the memory of one that passed ends when the
+ * watermark has passed its time by that much, at the latest by twice as much. Without, it never ends.
  *
- * State: seen (key [, values]) -> event time of the last record that passed; timers, the same keys by the time at which
- * they may be forgotten. D1 with `within`, each key in seen has a timer at or before that time. */
+ * State: seen (key [, values]) -> event time of the record that passed. With `within`, one such entry for each step of that length
+ * on the line of time, timed by when it may be forgotten.
+ *   D1 Two records of one step are less than a step apart, so at most one passes; those that another record may be too near to
+ *      are in its own step and the two beside it.
+ *   D2 A record behind its source's watermark looks at those entries only that no chain can have forgotten: what passes is the
+ *      same wherever the chain's watermark stands. */
 #include "base/check.h"
 #include "base/mem.h"
 #include "pipeline/expr.h"
 #include "pipeline/operators.h"
 #include "pipeline/row_codec.h"
 
-enum { DEDUPE_BY_MAX = 16, DEDUPE_PIECE = 512, DEDUPE_TIMER_STEPS = 16 };
+enum { DEDUPE_BY_MAX = 16, DEDUPE_PIECE = 512, DEDUPE_PIECES_PER_ADVANCE = 16 };
 
 static const int64_t DEDUPE_WITHIN_MAX_NS = INT64_C(3660) * 24 * 3600 * 1000000000;
 static const int64_t DEDUPE_TIME_MAX_MS = INT64_C(1) << 60;
@@ -25,7 +29,7 @@ struct dedupe_plan {
 struct operator_instance {
     const struct dedupe_plan *plan;
     struct operator_env *env;
-    struct state_space *seen, *timers;
+    struct state_space *seen;
     struct state_entry due[DEDUPE_PIECE];
 };
 
@@ -85,14 +89,13 @@ static enum err dedupe_compile(struct compile_context *ctx, struct operator_plan
         return err;
     }
     bool composite = dedupe->by_count != 0;
-    const char *schema = arena_printf(ctx->arena, "dedupe by %s", text);
+    const char *schema = within == NULL ? arena_printf(ctx->arena, "dedupe by %s", text)
+                                        : arena_printf(ctx->arena, "dedupe within %lld by %s",
+                                                       (long long)dedupe->within_ms, text);
     declare_space(ctx, plan, "seen", schema,
                   (struct state_space_options){.payload_bytes = (int32_t)sizeof(int64_t),
+                                               .timed = within != NULL,
                                                .composite = composite});
-    if (within != NULL) {
-        declare_space(ctx, plan, "timers", schema,
-                      (struct state_space_options){.timed = true, .composite = composite});
-    }
     plan->schema = *ctx->in[0];
     plan->value_intact = ctx->value_intact;
     plan->column_from = operator_columns_kept(ctx->arena, ctx->in[0]);
@@ -109,9 +112,6 @@ static enum err dedupe_open(const struct operator_plan *plan, struct operator_en
     op->plan = plan->compiled;
     op->env = env;
     op->seen = state_space_open(env->state, &plan->spaces[0]);
-    if (plan->space_count > 1) {
-        op->timers = state_space_open(env->state, &plan->spaces[1]);
-    }
     *ret_op = op;
     return ERR_OK;
 }
@@ -121,32 +121,37 @@ static void dedupe_close(struct operator_instance *op)
     mem_free(op);
 }
 
-/* When what was seen at `time` may be forgotten: rounded up, so that many keys share a time. */
+/* When what was seen in the step that holds `time` may be forgotten: the time of its entry. */
 static int64_t forget_at(const struct dedupe_plan *plan, int64_t time)
 {
-    int64_t step = plan->within_ms / DEDUPE_TIMER_STEPS + 1;
-    int64_t due = time + plan->within_ms;
-    int64_t rest = due % step;
-    return due - rest + (rest > 0 ? step : 0);
+    int64_t rest = time % plan->within_ms;
+    return time - (rest < 0 ? rest + plan->within_ms : rest) + 2 * plan->within_ms;
 }
 
-/* Whether the row is the first of its kind; remembers it then. */
-static bool dedupe_first(struct operator_instance *op, uint64_t hash, struct str key, int64_t time)
+/* Whether the row is the first of its kind; remembers it then.
+ *   stamp   watermark that it was behind at its source, or STAMP_NONE */
+static bool dedupe_first(struct operator_instance *op, uint64_t hash, struct str key, int64_t time,
+                         int64_t stamp)
 {
     int64_t within = op->plan->within_ms;
-    const int64_t *found = state_find(op->seen, hash, key, 0);
-    if (found != NULL && within == INT64_MAX) {
-        return false;
-    }
-    if (found != NULL && time - *found < within && *found - time < within) {
-        return false;
-    }
-    bool older = found != NULL && time < *found;
-    if (!older) {
+    if (within == INT64_MAX) {
+        if (state_find(op->seen, hash, key, 0) != NULL) {
+            return false;
+        }
         *(int64_t *)state_upsert(op->seen, hash, key, 0, NULL) = time;
+        return true;
     }
-    if (found == NULL && op->timers != NULL) {
-        state_upsert(op->timers, hash, key, forget_at(op->plan, time), NULL);
+    int64_t own = forget_at(op->plan, time);
+    const int64_t places[] = {own, own - within, own + within}; // D1
+    for (int i = 0; i < COUNT_OF(places); i++) {
+        int64_t due = places[i]; // D2
+        const int64_t *found = due > stamp ? state_find(op->seen, hash, key, due) : NULL;
+        if (found != NULL && time - *found < within && *found - time < within) {
+            return false;
+        }
+    }
+    if (own > stamp) { // else it would be forgotten at once
+        *(int64_t *)state_upsert(op->seen, hash, key, own, NULL) = time;
     }
     return true;
 }
@@ -197,7 +202,8 @@ static enum err dedupe_process(struct operator_instance *op, int input, struct b
         struct str key;
         uint64_t hash;
         bool fits = dedupe_key(op, batch, row, by, &key, &hash);
-        bool first = fits && dedupe_first(op, hash, key, time);
+        int64_t stamp = batch->stamp_ms != NULL ? batch->stamp_ms[row] : STAMP_NONE;
+        bool first = fits && dedupe_first(op, hash, key, time, stamp);
         arena_rewind(batch->arena, mark); // before a reject may write into the same arena
         if (!fits) {
             operator_reject(op->env, batch, row, "key is too long to keep state for");
@@ -216,22 +222,13 @@ static bool dedupe_advance(struct operator_instance *op, int64_t watermark_ms,
                            struct batch_list *next)
 {
     IGNORE_RESULT(next); /* forgetting makes no rows */
-    int32_t count;
-    while (op->timers != NULL &&
-           (count = state_take_due(op->timers, watermark_ms, op->due, DEDUPE_PIECE)) > 0) {
-        for (int32_t i = 0; i < count; i++) {
-            const struct state_entry *timer = &op->due[i];
-            const int64_t *seen = state_find(op->seen, timer->hash, timer->key, 0);
-            CHECK(seen != NULL); // D1
-            int64_t due = forget_at(op->plan, *seen);
-            if (due <= watermark_ms) {
-                state_delete(op->seen, timer->hash, timer->key, 0);
-            } else {
-                state_upsert(op->timers, timer->hash, timer->key, due, NULL);
-            }
+    for (int i = 0; op->plan->within_ms != INT64_MAX && i < DEDUPE_PIECES_PER_ADVANCE; i++) {
+        if (state_take_due(op->seen, watermark_ms, op->due, DEDUPE_PIECE) == 0) {
+            return false;
         }
     }
-    return false;
+    // A step of all keys may be long: the rest in the next call.
+    return op->plan->within_ms != INT64_MAX;
 }
 
 const struct operator_type operator_dedupe = {

@@ -113,31 +113,38 @@ struct expectation {
     bool left;
 };
 
+static int64_t floor_to(int64_t time, int64_t step)
+{
+    int64_t rest = time % step;
+    return time - (rest < 0 ? rest + step : rest);
+}
+
+/* Those that are near no record which passed and is known still: for the source's watermark to the end of the next step. */
 static void firsts(struct lines *lines, const struct rig_input *input, int64_t within, bool by_s)
 {
-    static int64_t seen[ROWS];
     int32_t count = 0;
-    static int32_t row_of_seen[ROWS];
+    static int32_t passed[ROWS];
     for (int32_t i = 0; i < input->count; i++) {
         const struct rig_row *row = &input->rows[i];
-        int32_t found = -1;
-        for (int32_t k = 0; k < count; k++) {
-            const struct rig_row *old = &input->rows[row_of_seen[k]];
-            if (old->key == row->key && (!by_s || old->s == row->s)) {
-                found = k;
+        int64_t own = within == INT64_MAX ? 0 : floor_to(row->time, within);
+        bool first = true;
+        for (int32_t k = 0; k < count && first; k++) {
+            const struct rig_row *old = &input->rows[passed[k]];
+            if (old->key != row->key || (by_s && old->s != row->s)) {
+                continue;
             }
+            int64_t apart = row->time > old->time ? row->time - old->time : old->time - row->time;
+            bool known = within == INT64_MAX || row->stamp == STAMP_NONE ||
+                         floor_to(old->time, within) + 2 * within > row->stamp;
+            first = !known || apart >= within;
         }
-        int64_t apart = found < 0 ? 0 : row->time - seen[found];
-        if (found >= 0 && (apart < 0 ? -apart : apart) < within) {
+        if (!first) {
             continue;
         }
         pair_line(lines, input, row, NULL, false);
-        if (found < 0) {
-            found = count++;
-            row_of_seen[found] = i;
-            seen[found] = row->time;
+        if (within == INT64_MAX || row->stamp == STAMP_NONE || own + 2 * within > row->stamp) {
+            passed[count++] = i;
         }
-        seen[found] = row->time > seen[found] ? row->time : seen[found];
     }
 }
 
@@ -229,6 +236,46 @@ TEST(dedupe_lets_the_first_of_a_key_pass)
 {
     EXPECT_SAME(&operator_dedupe, "{name: w}", 1, 3000, FIRSTS, INT64_MAX, false);
     EXPECT_SAME(&operator_dedupe, "{name: w, within: 1s}", 1, 0, FIRSTS, 1000, false);
+    EXPECT_SAME(&operator_dedupe, "{name: w, within: 1s}", 1, 3000, FIRSTS, 1000, false);
+    EXPECT_SAME(&operator_dedupe, "{name: w, within: 90ms}", 1, 3000, FIRSTS, 90, false);
+}
+
+TEST(dedupe_remembers_a_late_one_that_passed_and_forgets_in_the_end)
+{
+    struct arena arena;
+    arena_init(&arena, 64 << 20);
+    const struct operator_plan *plan =
+        rig_compile(&arena, &operator_dedupe, "{name: w, within: 10s}", 1);
+    struct rig_row rows[] = {
+        {.time = 100000, .stamp = STAMP_NONE}, {.time = 50000, .stamp = STAMP_NONE},
+        {.time = 50000, .stamp = STAMP_NONE},  {.time = 59999, .stamp = STAMP_NONE},
+        {.time = 100001, .stamp = STAMP_NONE}, {.time = 50000, .stamp = 70000},
+    };
+    enum { COUNT = COUNT_OF(rows) };
+    int64_t watermark[COUNT] = {0};
+    struct rig_input input = {.count = COUNT, .rows = rows, .watermark = watermark};
+    for (int i = 0; i < RIG_KEYS_MAX; i++) {
+        input.key_texts[i] = "k";
+    }
+    struct rng rng;
+    rng_init(&rng, 1);
+    struct rig_result result;
+    rig_run(plan, &input, 1, 0.0, &rng, &result);
+    EXPECT_INT(result.count, 3); // the last one is too late to be known
+    rig_result_release(&result);
+    arena_release(&arena);
+}
+
+TEST(dedupe_state_of_one_form_is_not_taken_for_the_other)
+{
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    const struct operator_plan *ever = rig_compile(&arena, &operator_dedupe, "{name: w}", 1);
+    const struct operator_plan *within =
+        rig_compile(&arena, &operator_dedupe, "{name: w, within: 10s}", 1);
+    EXPECT_STR(ever->spaces[0].name, within->spaces[0].name);
+    EXPECT(!str_equal(ever->spaces[0].schema, within->spaces[0].schema));
+    arena_release(&arena);
 }
 
 TEST(dedupe_by_columns_stays_within_the_record_key)
