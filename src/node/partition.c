@@ -498,13 +498,14 @@ static enum err put_ahead(struct partition *part, struct commit *commit, int32_t
 static enum err put_markers(struct partition *part, struct commit *commit)
 {
     struct stage_stream *out = part->stage->output;
-    struct mark mark = {.kind = part->advanced_ms == TIME_END    ? MARK_END
-                                : part->advanced_ms == TIME_NONE ? MARK_IDLE
-                                                                 : MARK_WATERMARK,
-                        .source_shard = part->place.shard,
-                        .group_lo = part->place.group_lo,
-                        .group_hi = part->place.group_hi,
-                        .watermark_ms = part->advanced_ms};
+    struct mark mark = {
+        .kind = part->advanced_ms == TIME_END    ? MARK_END
+                : part->advanced_ms == TIME_NONE ? MARK_IDLE
+                                                 : MARK_WATERMARK,
+        .source_shard = part->place.shard,
+        .group_lo = part->place.group_lo,
+        .group_hi = part->place.group_hi,
+        .watermark_ms = watermark_held(part->advanced_ms, stage_plan_hold_ms(part->stage->plan))};
     char buf[MARK_HEADERS_MAX];
     struct record record = mark_record(&mark, buf);
     for (int32_t i = 0; i < out->info.config.shard_count; i++) {

@@ -36,7 +36,8 @@
  *   P1  Between steps, state, position and outputs are of the same rows: a cut (P1a: but for a batch that waits for a
  *       dependency; then the commit already holds a cut from before that batch).
  *   P2  Outputs go into a commit only together with the cut they belong to, or the commit is thrown away with them.
- *   P3  `advanced_ms` is the watermark up to which everything was emitted; markers say that and never more.
+ *   P3  `advanced_ms` is the watermark up to which everything was emitted; markers say that, less what its operators hold
+ *       back, and never more.
  *   P4  A shadow is in no commit.
  *   P5  Chain and state appear with the first own row, or with the first restored entry. */
 

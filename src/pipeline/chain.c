@@ -517,8 +517,10 @@ bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *
         IGNORE_RESULT(run_timed(chain, out)); /* true either way: this watermark is not done */
         return true;
     }
+    struct stage_holds holds = {{0}};
     for (int32_t level = 0; level < chain->link_count; level++) {
         struct link *link = &chain->links[chain->order[level]];
+        int64_t hold_ms = stage_holds_pass(&holds, link->plan);
         if (link->plan->type->advance == NULL) {
             continue;
         }
@@ -528,7 +530,8 @@ bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *
         if (UNLIKELY(chain->probes != NULL)) {
             probes_enter(chain->probes);
         }
-        bool more = link->plan->type->advance(link->instance, watermark_ms, &chain->run.cur);
+        bool more = link->plan->type->advance(link->instance, watermark_held(watermark_ms, hold_ms),
+                                              &chain->run.cur);
         link->stats.cpu_ns += probe(chain) - started;
         link->stats.rows_out += rows_of(&chain->run.cur, 0);
         probe_timed(chain, link);

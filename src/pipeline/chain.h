@@ -83,7 +83,8 @@ ATTR_NODISCARD enum err chain_resume(struct chain *chain, struct chain_out *out,
                                      struct err_info *info);
 
 /* Tells the chain that no unstamped record before `watermark_ms` will come: closes windows, expires buffers. Emits at
- * most what `out` takes; true if there is more to emit for this watermark (call again after taking the outputs). */
+ * most what `out` takes; true if there is more to emit for this watermark (call again after taking the outputs). An operator
+ * is told a watermark that is less by what those before it hold back (operator_plan.hold_ms). */
 bool chain_advance(struct chain *chain, int64_t watermark_ms, struct chain_out *out);
 
 /* True: an operator behind a window said AGAIN in chain_advance or chain_tick, whose rows wait; the next chain_advance

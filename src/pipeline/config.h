@@ -87,6 +87,18 @@ struct stage_plan {
  * reach back over. 0: none of them says. */
 int64_t stage_plan_span_ms(const struct stage_plan *plan);
 
+/* What operators hold the watermark back by (operator_plan.hold_ms), summed on each input's way to the join and, in the first,
+ * behind it. */
+struct stage_holds {
+    int64_t of[2];
+};
+/* Goes past the next operator; returns what those before it hold back. */
+int64_t stage_holds_pass(struct stage_holds *holds, const struct operator_plan *plan);
+/* By how much what the stage has emitted may be behind the watermark that it was told. */
+int64_t stage_plan_hold_ms(const struct stage_plan *plan);
+/* A watermark less `hold_ms`; those that stand for the end, or for none, stay. */
+int64_t watermark_held(int64_t watermark_ms, int64_t hold_ms);
+
 /* Of its windows that close together those that do so most seldom; NULL: it has none. Their hop_ms is > 0. */
 const struct operator_plan *stage_plan_closing(const struct stage_plan *plan);
 

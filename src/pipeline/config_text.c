@@ -199,6 +199,32 @@ void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape
     }
 }
 
+int64_t stage_holds_pass(struct stage_holds *holds, const struct operator_plan *plan)
+{
+    int32_t way = plan->joins ? 0 : plan->input;
+    if (plan->joins && holds->of[1] > holds->of[0]) {
+        holds->of[0] = holds->of[1];
+    }
+    int64_t before = holds->of[way];
+    holds->of[way] += plan->hold_ms;
+    return before;
+}
+
+int64_t stage_plan_hold_ms(const struct stage_plan *plan)
+{
+    struct stage_holds holds = {{0}};
+    for (int32_t i = 0; i < plan->operator_count; i++) {
+        IGNORE_RESULT(stage_holds_pass(&holds, plan->operators[i])); // the sum is what counts
+    }
+    return holds.of[0];
+}
+
+int64_t watermark_held(int64_t watermark_ms, int64_t hold_ms)
+{
+    bool real = watermark_ms != INT64_MAX && watermark_ms >= INT64_MIN + hold_ms;
+    return real ? watermark_ms - hold_ms : watermark_ms;
+}
+
 int64_t stage_plan_span_ms(const struct stage_plan *plan)
 {
     int64_t span_ms = 0;

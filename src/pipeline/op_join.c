@@ -177,6 +177,8 @@ static enum err join_compile(struct compile_context *ctx, struct operator_plan *
     }
     declare_spaces(ctx, plan, join);
     plan->span_ms = join->kind == JOIN_WITHIN ? join->within_ms : 0;
+    // A row comes out alone when no partner can come.
+    plan->hold_ms = join->left ? plan->span_ms : 0;
     plan->compiled = join;
     return ERR_OK;
 }

@@ -203,6 +203,8 @@ static enum err window_compile(struct compile_context *ctx, struct operator_plan
     window->block_panes = window->kind == WINDOW_HOPPING ? window_block_panes(window) : 0;
     declare_spaces(ctx, plan, window);
     plan->span_ms = window->kind == WINDOW_SESSION ? window->gap_ms : window->size_ms;
+    // A session is due a gap after its end.
+    plan->hold_ms = window->kind == WINDOW_SESSION ? window->gap_ms : 0;
     if (window->kind != WINDOW_SESSION) {
         plan->hop_ms = window->kind == WINDOW_HOPPING ? window->slide_ms : window->size_ms;
         plan->hop_from_ms = window->size_ms % plan->hop_ms;

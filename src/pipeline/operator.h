@@ -70,6 +70,9 @@ struct operator_plan {
     /* Event time that a window, a gap between records of one session, or a match reaches back over; 0: it keeps no state, or
      * state without such an end. */
     int64_t span_ms;
+    /* How far behind the watermark the event times of rows may be that its timers make. For what is behind it the watermark is that
+     * much less, else they came late there. */
+    int64_t hold_ms;
     /* Windows of all keys close together whenever the watermark reaches hop_from_ms + n x hop_ms. 0: they close each in its
      * time (sessions), or there are none. */
     int64_t hop_ms, hop_from_ms;

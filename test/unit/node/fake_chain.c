@@ -226,6 +226,17 @@ const struct operator_plan *stage_plan_closing(const struct stage_plan *plan)
     return NULL;
 }
 
+int64_t stage_plan_hold_ms(const struct stage_plan *plan)
+{
+    (void)plan;
+    return 0;
+}
+
+int64_t watermark_held(int64_t watermark_ms, int64_t hold_ms)
+{
+    return watermark_ms - hold_ms; /* 0 */
+}
+
 int64_t stage_plan_span_ms(const struct stage_plan *plan)
 {
     (void)plan;

@@ -209,6 +209,40 @@ static int64_t commits_of(struct rig *rig)
     return command.u.snapshot.ret_lane.commits;
 }
 
+static const char SESSIONS_COUNTED[] =
+    "version: 1\n"
+    "streams: {clicks: {shards: 1, time: {out_of_order: 0s}}, out: {}}\n"
+    "pipelines:\n  p:\n    commit: 5ms\n    stages:\n"
+    "      - name: a\n        from: clicks\n        chain:\n"
+    "          - window: {name: s, session: {gap: 10s}, out: {n: count}}\n"
+    "          - key_by: {key: n, shards: 1}\n"
+    "      - {name: b, from: a, to: out, chain: [{window: {name: w, tumbling: 5s, out: {sessions: count}}}]}\n";
+
+TEST(results_of_sessions_are_in_time_for_the_stage_behind_them)
+{
+    struct rig rig;
+    struct arena arena;
+    struct rig_row *rows;
+    arena_init(&arena, 16 << 20);
+    start(&rig, SESSIONS_COUNTED, NULL);
+    /* The session of k ends at 14 s and is known to have ended at 24 s. By then the stage behind has a result, that of y, and has
+     * been told of 23 s. */
+    static const char *const KEYS[] = {"y", "k", "z", "z", "z"};
+    static const int64_t TIMES_MS[] = {0, 4000, 23000, 25000, 26000};
+    for (int i = 0; i < COUNT_OF(TIMES_MS); i++) {
+        rig_produce(&rig, "clicks", 0, &(struct rig_record){KEYS[i], "x", TIMES_MS[i]}, 1);
+        EXPECT(rig_run_quiet(&rig));
+    }
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 2);
+    EXPECT_INT(rows[1].time_ms, 14999);
+    rig_end(&rig, "clicks");
+    EXPECT(rig_run_to_end(&rig));
+    EXPECT_INT(rows_of(&rig, &arena, "out", &rows), 3);
+    rig_stop(&rig);
+    rig_release(&rig);
+    arena_release(&arena);
+}
+
 static const char EARLY_OF_FOUR[] =
     "version: 1\n"
     "streams: {clicks: {shards: 1, time: {out_of_order: 0s}}, out: {}}\n"

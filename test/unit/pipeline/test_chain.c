@@ -118,3 +118,80 @@ TEST(key_by_gives_keys_and_the_next_stage_reads_its_columns_back)
     fixture_close(&g);
     fixture_close(&f);
 }
+
+static void add_at(struct fixture *f, const char *text, int64_t time_ms)
+{
+    struct str value = str_of(text);
+    struct batch *batch = fixture_batch(f, &value, 1);
+    batch->time_ms[0] = time_ms;
+    CHECK(chain_process(f->chain, 0, batch, f->out, &f->info) == ERR_OK);
+}
+
+/* Rows of the main output, the last of them into `ret_last`, and how many were late. */
+static int32_t advance_to(struct fixture *f, int64_t watermark_ms, char ret_last[200],
+                          int32_t *ret_late)
+{
+    int32_t rows = 0;
+    bool more = true;
+    *ret_late = fixture_count(f, OUTPUT_LATE); /* of what was added */
+    chain_out_reset(f->out);
+    while (more) {
+        more = chain_advance(f->chain, watermark_ms, f->out);
+        int32_t count = fixture_count(f, OUTPUT_MAIN);
+        if (count > 0) {
+            struct str last = fixture_value(f, OUTPUT_MAIN, count - 1);
+            snprintf(ret_last, 200, "%.*s", STR_ARG(last));
+        }
+        rows += count;
+        *ret_late += fixture_count(f, OUTPUT_LATE);
+        chain_out_reset(f->out);
+    }
+    return rows;
+}
+
+TEST(results_of_sessions_are_in_time_for_the_window_behind_them)
+{
+    struct fixture f;
+    char last[200] = "";
+    int32_t late;
+    EXPECT(open_chain(&f, "[{window: {name: a, session: {gap: 10s}, out: {n: count}}}, {window: "
+                          "{name: b, tumbling: 5s, out: {sessions: count, n: {sum: n}}}}]"));
+    add_at(&f, "{}", 1000);
+    add_at(&f, "{}", 4000); /* the session ends at 14 s, and is known to have ended at 24 s */
+    EXPECT_INT(advance_to(&f, 24000, last, &late), 0); /* the window up to 15 s may get others */
+    EXPECT_INT(late, 0);
+    EXPECT_INT(advance_to(&f, 24999, last, &late), 0);
+    EXPECT_INT(advance_to(&f, 25000, last, &late), 1);
+    EXPECT_INT(late, 0);
+    EXPECT(str_find(str_of(last), STR("\"sessions\":1,\"n\":2")) >= 0);
+    add_at(&f, "{}", 30000);
+    EXPECT_INT(advance_to(&f, INT64_MAX, last, &late), 1); /* the end: nothing is held back */
+    EXPECT_INT(late, 0);
+    fixture_close(&f);
+}
+
+TEST(rows_that_a_join_gives_alone_are_in_time_for_the_window_behind_it)
+{
+    struct fixture f;
+    struct arena arena;
+    char last[200] = "";
+    int32_t late;
+    arena_init(&arena, 1 << 20);
+    EXPECT(fixture_open(
+        &f,
+        "version: 1\nstreams: {l: {shards: 1}, r: {shards: 1}, out: {}}\npipelines:\n  p:\n    "
+        "stages:\n      - name: s\n        from: [l, r]\n        to: out\n        chain:\n"
+        "          - parse: {name: a, input: 1, fields: {n: int}}\n"
+        "          - parse: {name: b, input: 2, fields: {m: int}}\n"
+        "          - join: {name: j, within: 10s, kind: left}\n"
+        "          - window: {name: w, tumbling: 5s, out: {n: count}}\n",
+        0));
+    EXPECT_INT(stage_plan_hold_ms(f.stage), 10000);
+    add_at(&f, "{\"n\":1}", 1000); /* alone at 11 s and 1 ms */
+    EXPECT_INT(advance_to(&f, 14999, last, &late), 0);
+    EXPECT_INT(late, 0);
+    EXPECT_INT(advance_to(&f, 15000, last, &late), 1);
+    EXPECT_INT(late, 0);
+    fixture_close(&f);
+    arena_release(&arena);
+}
