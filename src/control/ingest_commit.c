@@ -4,6 +4,7 @@
  * Calls gather while a commit is in flight; the next commit takes them all. If a commit of several calls fails, each is
  * tried alone: a full disk or a broken shard is told to the call that met it, and to no other. */
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "control/control_priv.h"
 
@@ -99,12 +100,13 @@ static void checkpoint(struct control *control)
     struct job *job = &control->checkpoint_job;
     *job = (struct job){.control = control};
     struct log_op *op = job_op(job, LOG_OP_CHECKPOINT, checkpoint_done);
-    op->u.checkpoint = (struct log_checkpoint_op){.changelog = control->ingest_shard,
-                                                  .group_lo = 0,
-                                                  .group_hi = LOG_BLOCK_GROUPS,
-                                                  .at = control->changelog_end,
-                                                  .bytes = control->checkpoint_bytes,
-                                                  .len = len};
+    op->u.checkpoint =
+        (struct log_checkpoint_op){.changelog = control->ingest_shard,
+                                   .group_lo = 0,
+                                   .group_hi = KEY_GROUP_COUNT, /* lets it be trimmed */
+                                   .at = control->changelog_end,
+                                   .bytes = control->checkpoint_bytes,
+                                   .len = len};
     control->checkpoint_out = true;
     job_submit(job, &job->one);
 }

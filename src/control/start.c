@@ -108,6 +108,7 @@ static enum err take_entries(struct control *control, const char *bytes, ptrdiff
                            record.value.len);
         }
         dedupe_put(control->dedupe, key, &entry);
+        control->changelog_bytes += record.key.len + record.value.len;
     }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }

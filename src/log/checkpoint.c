@@ -3,7 +3,7 @@
 #include "log/embedded_priv.h"
 #include "log/record_batch.h"
 
-/* A checkpoint file `log/checkpoints/<16 hex digits>`: the state of some key groups of a block.
+/* A checkpoint file `log/checkpoints/<16 hex digits>`: the state of some key groups of a block, or of all.
  *
  *   offset size field            (little endian)
  *        0    4 magic            "SCK1"
@@ -43,7 +43,7 @@ enum err checkpoint_check(struct embedded *engine, const struct log_checkpoint_o
         return err_set(info, ERR_INVALID, "shard %u is of no changelog", shard->id);
     }
     if (op->group_lo >= op->group_hi || op->group_hi > KEY_GROUP_COUNT ||
-        op->group_lo / LOG_BLOCK_GROUPS != (op->group_hi - 1) / LOG_BLOCK_GROUPS) {
+        !log_checkpoint_range_valid(op)) {
         return err_set(info, ERR_INVALID, "key groups %u..%u are not of one block", op->group_lo,
                        op->group_hi);
     }

@@ -73,3 +73,9 @@ int32_t log_shard_of_key(struct str key, int32_t shard_count)
     CHECK(shard_count > 0);
     return (int32_t)(murmur2_java(key.ptr, key.len) % (uint32_t)shard_count);
 }
+
+bool log_checkpoint_range_valid(const struct log_checkpoint_op *op)
+{
+    return op->group_lo / LOG_BLOCK_GROUPS == (op->group_hi - 1) / LOG_BLOCK_GROUPS ||
+           (op->group_lo == 0 && op->group_hi == KEY_GROUP_COUNT);
+}

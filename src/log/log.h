@@ -229,10 +229,11 @@ struct log_control_op {
 
 /* A snapshot of the state of key groups [group_lo, group_hi) as of changelog offset `at`: all commits below it, none
  * above. `bytes` are record batches v2 of entries as in the changelog. Completes when durable; the engine may then trim
- * what no restore needs any more. Where compaction does this, it completes at once and does nothing. */
+ * what no restore needs any more, which is what lies below the checkpoints of *all* groups: who uses a few groups only, and
+ * knows it, makes a checkpoint of all. Where compaction does this, it completes at once and does nothing. */
 struct log_checkpoint_op {
     struct shard_id changelog;
-    uint32_t group_lo, group_hi; /* a block: LOG_BLOCK_GROUPS groups, aligned */
+    uint32_t group_lo, group_hi; /* within a block (LOG_BLOCK_GROUPS groups, aligned), or all */
     int64_t at;
     const void *bytes;
     ptrdiff_t len;
@@ -364,6 +365,9 @@ void log_close(struct log *log);
 
 /* Whether `name` may name a stream (Kafka's rule). */
 bool log_name_valid(struct str name);
+
+/* Whether a checkpoint's groups, which are a range, lie within one block or are all there are. */
+bool log_checkpoint_range_valid(const struct log_checkpoint_op *op);
 
 /* The shard of a keyed record among `shard_count`: murmur2 as Java producers do. */
 int32_t log_shard_of_key(struct str key, int32_t shard_count);

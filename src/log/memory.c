@@ -359,7 +359,7 @@ static enum err checkpoint_op(struct memory_log *m, struct log_op *op)
     if (err != ERR_OK) {
         return err;
     }
-    if (checkpoint->group_lo / LOG_BLOCK_GROUPS != (checkpoint->group_hi - 1) / LOG_BLOCK_GROUPS) {
+    if (!log_checkpoint_range_valid(checkpoint)) {
         return err_set(&op->info, ERR_INVALID, "key groups [%u, %u) are of more than one block",
                        checkpoint->group_lo, checkpoint->group_hi);
     }

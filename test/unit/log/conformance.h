@@ -182,6 +182,7 @@ extern int32_t rig_offset_count;
     X(restore_after_checkpoints_and_a_crash_gives_the_same) \
     X(restore_of_what_cannot_be_is_refused) \
     X(checkpoint_of_more_than_a_block_is_refused) \
+    X(checkpoint_of_all_groups_lets_the_changelog_go) \
     X(closed_restore_is_gone) \
     X(random_life_with_crashes_matches_a_model)
 

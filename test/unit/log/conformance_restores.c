@@ -396,6 +396,31 @@ void conform_checkpoint_of_more_than_a_block_is_refused(struct rig *rig)
     EXPECT_INT(rig_do(rig, &op, LOG_OP_CHECKPOINT), ERR_OFFSET_RANGE); /* beyond the end */
 }
 
+/* Who uses a few groups only need not make sixty-four checkpoints for the others, which have no entry. */
+void conform_checkpoint_of_all_groups_lets_the_changelog_go(struct rig *rig)
+{
+    struct shard_id changelog = changelog_new(rig);
+    struct rig_owner owner = rig_owner(rig, "control");
+    static struct model model;
+    model = (struct model){0};
+    bool passed;
+    int64_t at = 0;
+    for (int32_t life = 0; life < 2; life++) {
+        for (int i = 0; i < 400; i++) { /* three segments, where there are any */
+            at = change_commit(rig, &model, &owner, changelog);
+        }
+        checkpoint_write(rig, changelog, 0, GROUPS, at, &model);
+        rig_pass(rig, 10000000000);
+        struct shard_info info = rig_shard_info(rig, changelog);
+        EXPECT_MSG(info.start_offset > at / 2 || (rig->factory->flags & CONFORM_DENSE) == 0,
+                   "begins at %lld of %lld", (long long)info.start_offset, (long long)at);
+        EXPECT(restores_equal(rig, changelog, LOG_AT_LAST, &model, &passed));
+        change_commit(rig, &model, &owner, changelog);
+        rig_crash(rig);
+        EXPECT(restores_equal(rig, changelog, LOG_AT_LAST, &model, &passed));
+    }
+}
+
 void conform_closed_restore_is_gone(struct rig *rig)
 {
     struct shard_id changelog = changelog_new(rig);
