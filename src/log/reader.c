@@ -236,11 +236,12 @@ static enum err take_batches(struct log_reader *reader, struct shard *shard, con
 static enum err step_over(struct log_reader *reader, struct shard *shard, ptrdiff_t got,
                           ptrdiff_t cap, struct err_info *info)
 {
-    if (got == 0) { /* the next segment begins with the next offset */
+    if (got ==
+        0) { /* the next segment begins with the next offset: one without a byte is its own next one */
         int64_t old_base = reader->segment_base, position = reader->position;
         int64_t next = reader->next_offset;
         enum err err = reader_open(reader, shard, next, info);
-        if (err == ERR_OK && reader->segment_base != next) {
+        if (err == ERR_OK && (reader->segment_base != next || next == old_base)) {
             reader_forget(reader);
             return corrupt(shard, old_base, position, "the segment ends too early", info);
         }

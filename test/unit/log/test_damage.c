@@ -576,6 +576,28 @@ TEST(damage_in_an_old_segment_is_shown_before_anybody_reads_it)
     bench_release(&b);
 }
 
+TEST(segment_file_without_a_byte_is_refused_and_named_and_not_read_for_ever)
+{
+    static const char path[] = "log/shards/00000001/00000000000000000000.seg";
+    struct bench b;
+    bench_init(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
+    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
+    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
+    push_out(&b);
+    bench_close(&b);
+    b.fs = disk_fs(b.disk);
+    cut_file(&b, path, 0);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    enum err err = ERR_OK;
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), -1);
+    EXPECT_INT(err, ERR_CORRUPT);
+    EXPECT_MSG(strstr(b.op.info.text, path) != NULL, "%s", b.op.info.text);
+    EXPECT_INT(count_records(&b, b.shard, 40, &err), 40); /* another segment */
+    bench_release(&b);
+}
+
 /* One life that ends after `n` changes of the disk, and the next. Returns whether the first was not touched. */
 static bool stop_after(int64_t n)
 {
