@@ -297,6 +297,7 @@ enum err partition_restore(struct partition *part, const struct restore_entry *e
     run.count = 0;
     for (int32_t i = 0; i < count; i++) {
         const struct restore_entry *entry = &entries[i];
+        part->changelog_since += entry->raw_key.len + entry->value.len;
         if (entry->key.space < CHANGELOG_SPACES_RESERVED) {
             enum err err = apply_run(part, &run, info);
             err = err == ERR_OK ? restore_own(part, entry, info) : err;

@@ -129,7 +129,7 @@ struct partition {
     int64_t tick_ns;
 
     int64_t committed[2];
-    int64_t changelog_since;  /* bytes since the last checkpoint round began */
+    int64_t changelog_since;  /* bytes since the last checkpoint round began, or of the restore */
     int32_t checkpoint_block; /* next to take; -1: no round */
 
     struct partition_figures figures;

@@ -97,6 +97,53 @@ TEST(reopened_in_another_layout_it_goes_on_from_the_last_commit)
     scene_release(&scene);
 }
 
+/* Of the log beneath, beside which checkpoints are counted. */
+static struct log_vtable counting;
+static void (*submit_beneath)(struct log *log, struct log_op *op);
+static int checkpoints;
+
+static void submit_counting(struct log *log, struct log_op *op)
+{
+    checkpoints += op->kind == LOG_OP_CHECKPOINT;
+    submit_beneath(log, op);
+}
+
+static void count_checkpoints(struct log *log)
+{
+    counting = *log->vtable;
+    submit_beneath = counting.submit;
+    counting.submit = submit_counting;
+    log->vtable = &counting;
+    checkpoints = 0;
+}
+
+/* One process after the other, none of which writes enough for a checkpoint. */
+TEST(what_many_short_lives_write_comes_to_a_checkpoint)
+{
+    static struct scene scene;
+    struct rig rig;
+    struct rig_options options = two_stages(test_seed());
+    options.source_shards = options.internal_shards = 1;
+    options.tuning.checkpoint_bytes = 4000;
+    options.tuning.checkpoint_ratio = 1;
+    scene_init(&scene, test_seed(), 1, 2000, 200, 500);
+    rig_init(&rig, &options);
+    count_checkpoints(rig.log);
+    int in_first = 0;
+    for (int life = 0; life < 20; life++) {
+        rig_start(&rig);
+        EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+        scene_produce(&scene, &rig, 100);
+        rig_run(&rig, 100000000);
+        rig_stop(&rig);
+        in_first = life == 0 ? checkpoints : in_first;
+    }
+    EXPECT_INT(in_first, 0);
+    EXPECT(checkpoints > 0);
+    rig_release(&rig);
+    scene_release(&scene);
+}
+
 /* A process with a drawn layout, killed at a drawn moment. */
 static void live_and_die(struct rig *rig, struct scene *scene, bool *ret_more)
 {
