@@ -576,6 +576,95 @@ TEST(damage_in_an_old_segment_is_shown_before_anybody_reads_it)
     bench_release(&b);
 }
 
+enum damage {
+    DAMAGE_NONE,
+    DAMAGE_JOURNAL_GONE,
+    DAMAGE_NEWEST_LONGER,
+    DAMAGE_NEWEST_GARBAGE,
+    DAMAGE_NEWEST_GONE,
+    DAMAGE_NEWEST_CUT,
+    DAMAGE_COUNT
+};
+
+static void put_garbage(struct bench *b, const char *path, int64_t at)
+{
+    uint8_t garbage[5000];
+    struct fs_file file;
+    for (int i = 0; i < COUNT_OF(garbage); i++) {
+        garbage[i] = (uint8_t)(i * 7 + 1);
+    }
+    CHECK(fs_open(&b->fs, path, FS_O_WRITE, &file, NULL) == ERR_OK);
+    CHECK(fs_write(&b->fs, file, garbage, COUNT_OF(garbage), at, NULL) == ERR_OK);
+    fs_close(&b->fs, file);
+}
+
+static void remove_journal(struct bench *b)
+{
+    struct journal_scan scan;
+    char path[JOURNAL_PATH_MAX];
+    CHECK(journal_scan(&b->fs, false, &scan, NULL) == ERR_OK);
+    for (int32_t i = 0; i < scan.count; i++) {
+        journal_path(path, scan.segments[i].number);
+        CHECK(fs_unlink(&b->fs, path, NULL) == ERR_OK);
+    }
+    journal_scan_release(&scan);
+}
+
+static void do_damage(struct bench *b, enum damage damage)
+{
+    char path[SHARD_PATH_MAX];
+    segment_path(path, b->shard.v, 0);
+    int64_t bytes = file_bytes(b, path);
+    switch (damage) {
+    case DAMAGE_JOURNAL_GONE:
+        remove_journal(b);
+        break;
+    case DAMAGE_NEWEST_LONGER:
+        put_garbage(b, path, bytes);
+        break;
+    case DAMAGE_NEWEST_GARBAGE:
+        put_garbage(b, path, 0);
+        break;
+    case DAMAGE_NEWEST_GONE:
+        CHECK(fs_unlink(&b->fs, path, NULL) == ERR_OK);
+        break;
+    case DAMAGE_NEWEST_CUT:
+        cut_file(b, path, bytes / 2);
+        break;
+    case DAMAGE_NONE:
+    case DAMAGE_COUNT:
+        break;
+    }
+}
+
+/* What is shown before a start is what the start then finds, whether the journal has the shard's bytes still or not. */
+TEST(repair_shows_what_a_start_refuses_and_nothing_else)
+{
+    for (int damage = 0; damage < DAMAGE_COUNT; damage++) {
+        for (int pushed = 0; pushed < 2; pushed++) {
+            struct bench b;
+            fill(&b, 20, 1000);
+            CHECK(bench_open(&b) == ERR_OK);
+            if (pushed) {
+                push_out(&b);
+            }
+            bench_close(&b);
+            b.fs = disk_fs(b.disk);
+            do_damage(&b, (enum damage)damage);
+            char text[4000];
+            bool sound = false;
+            int64_t changes = disk_changes(b.disk);
+            EXPECT_INT(log_embedded_repair_show(&b.fs, text, sizeof(text), &sound, NULL), ERR_OK);
+            EXPECT_INT(disk_changes(b.disk), changes);
+            bool starts = bench_open(&b) == ERR_OK && b.report.shards_refused == 0;
+            EXPECT_MSG(sound == starts, "damage %d, %d: a start goes well: %d, but\n%s", damage,
+                       pushed, starts, text);
+            EXPECT_MSG(!pushed || sound == (damage == DAMAGE_NONE), "damage %d\n%s", damage, text);
+            bench_release(&b);
+        }
+    }
+}
+
 TEST(segment_file_without_a_byte_is_refused_and_named_and_not_read_for_ever)
 {
     static const char path[] = "log/shards/00000001/00000000000000000000.seg";
