@@ -219,7 +219,7 @@ static bool apply_stream_delete(struct catalog *catalog, struct wire_in *in)
         shard->cover_count = 0;
         /* Whatever its state was: a deleted shard is not there. */
         atomic_store(&shard->problem_state, 0);
-        shard_set_problem(shard, ERR_NOT_FOUND, "the stream was deleted");
+        shard_set_problem(shard, INT64_MAX, ERR_NOT_FOUND, "the stream was deleted");
     }
     catalog->shard_count -= stream->config.shard_count;
     mem_free(stream);

@@ -243,8 +243,9 @@ static enum err writable(struct embedded *engine, struct shard_id id, struct sha
                          struct err_info *info)
 {
     enum err err = live_shard(engine, id, ret_shard, info);
-    if (err == ERR_OK && shard_health(*ret_shard) != ERR_OK) {
-        return err_set(info, shard_health(*ret_shard), "shard %u: %s", id.v, (*ret_shard)->problem);
+    enum err health = err == ERR_OK ? shard_write_health(*ret_shard) : ERR_OK;
+    if (health != ERR_OK) {
+        return err_set(info, health, "shard %u: %s", id.v, (*ret_shard)->problem);
     }
     return err;
 }

@@ -57,7 +57,7 @@ static enum err reader_open(struct log_reader *reader, struct shard *shard, int6
     enum err err = fs_open(reader->engine->fs, path, FS_O_READ, &reader->file, info);
     if (err == ERR_NOT_FOUND && atomic_load(&shard->start_offset) <= offset &&
         shard_health(shard) != ERR_NOT_FOUND) {
-        shard_set_problem(shard, ERR_CORRUPT, "segment %s is missing", path);
+        shard_set_problem(shard, base, ERR_CORRUPT, "segment %s is missing", path);
         return err_set(info, ERR_CORRUPT, "segment %s is missing", path);
     }
     if (err == ERR_NOT_FOUND) {
@@ -94,7 +94,7 @@ static enum err corrupt(struct shard *shard, int64_t base, int64_t position, con
                        shard->id);
     }
     segment_path(path, shard->id, base);
-    shard_set_problem(shard, ERR_CORRUPT, "segment %s is corrupt at byte %lld: %s", path,
+    shard_set_problem(shard, base, ERR_CORRUPT, "segment %s is corrupt at byte %lld: %s", path,
                       (long long)position, what);
     return err_set(info, ERR_CORRUPT, "segment %s is corrupt at byte %lld: %s", path,
                    (long long)position, what);

@@ -83,8 +83,10 @@ static enum err open_tail(struct recovery *r, struct shard *shard, const struct 
     if (size < place->position) {
         char path[SHARD_PATH_MAX];
         segment_path(path, shard->id, place->segment_base);
-        shard_set_problem(shard, ERR_CORRUPT, "segment %s has %lld bytes, %lld were synced", path,
-                          (long long)size, (long long)place->position);
+        /* Whichever segment it is, what comes behind is not written either. */
+        shard_set_problem(shard, INT64_MAX, ERR_CORRUPT,
+                          "segment %s has %lld bytes, %lld were synced", path, (long long)size,
+                          (long long)place->position);
         return ERR_OK;
     }
     committer_dirty_add(&engine->committer, shard, place->segment_base, true);
@@ -394,8 +396,9 @@ static enum err check_length(struct embedded *engine, struct shard *shard, bool 
         fs_close(engine->fs, file);
     }
     if ((err == ERR_NOT_FOUND && segment->bytes > 0) || (err == ERR_OK && size < segment->bytes)) {
-        shard_set_problem(shard, ERR_CORRUPT, "segment %s has %lld bytes instead of %lld", path,
-                          (long long)size, (long long)segment->bytes);
+        shard_set_problem(shard, segment->base_offset, ERR_CORRUPT,
+                          "segment %s has %lld bytes instead of %lld", path, (long long)size,
+                          (long long)segment->bytes);
         return ERR_OK;
     }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
@@ -418,8 +421,9 @@ static enum err check_batches(struct embedded *engine, struct shard *shard, int3
     enum err err =
         segment->bytes > 0 ? segment_walk(&walk, &position, &offset, &whole, info) : ERR_NOT_FOUND;
     if (err == ERR_OK && offset != end_offset) {
-        shard_set_problem(shard, ERR_CORRUPT, "segment %s is corrupt at byte %lld (offset %lld)",
-                          path, (long long)position, (long long)offset);
+        shard_set_problem(shard, segment->base_offset, ERR_CORRUPT,
+                          "segment %s is corrupt at byte %lld (offset %lld)", path,
+                          (long long)position, (long long)offset);
     }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }

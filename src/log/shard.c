@@ -168,9 +168,13 @@ void shard_clear_segments(struct shard *shard)
     shard->index_window = 0;
 }
 
-void shard_set_problem(struct shard *shard, enum err health, const char *fmt, ...)
+void shard_set_problem(struct shard *shard, int64_t base, enum err health, const char *fmt, ...)
 {
     int32_t healthy = 0;
+    int32_t count = atomic_load_explicit(&shard->segments.count, memory_order_acquire);
+    if (count == 0 || segment_at(&shard->segments, count - 1)->base_offset <= base) {
+        atomic_store_explicit(&shard->unwritable, true, memory_order_relaxed);
+    }
     if (!atomic_compare_exchange_strong(&shard->problem_state, &healthy, 1)) {
         return;
     }
@@ -186,6 +190,12 @@ enum err shard_health(const struct shard *shard)
 {
     return atomic_load_explicit(&shard->problem_state, memory_order_acquire) == 2 ? shard->health
                                                                                   : ERR_OK;
+}
+
+enum err shard_write_health(const struct shard *shard)
+{
+    bool unwritable = atomic_load_explicit(&shard->unwritable, memory_order_relaxed);
+    return unwritable ? shard_health(shard) : ERR_OK;
 }
 
 void shard_publish(struct log *log, struct shard *shard)

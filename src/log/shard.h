@@ -83,6 +83,7 @@ struct shard {
     _Atomic int64_t start_offset, end_offset;
     struct segment_list segments;  /* base_offset only */
     _Atomic int32_t problem_state; /* 0 healthy, 1 being written, 2 stands */
+    _Atomic bool unwritable;       /* with a problem: it is where the next batch would go */
     enum err health;
     char problem[160];
     _Atomic(struct watch_list *) watchers;
@@ -139,10 +140,13 @@ struct place shard_place(struct shard *shard, ptrdiff_t bytes, int32_t records,
 /* The last segment is recovery's to forget, with everything else the shard holds. Only before readers exist. */
 void shard_clear_segments(struct shard *shard);
 
-/* First report stays. Any thread. */
-void shard_set_problem(struct shard *shard, enum err health, const char *fmt, ...)
-    ATTR_PRINTF(3, 4);
+/* First report stays. Any thread. What is wrong with segment `base` stops appends only if it is the newest: an old one is
+ * refused to its readers, and is no reason to take nothing new. */
+void shard_set_problem(struct shard *shard, int64_t base, enum err health, const char *fmt, ...)
+    ATTR_PRINTF(4, 5);
 enum err shard_health(const struct shard *shard);
+/* OK, or why nothing may be appended. */
+enum err shard_write_health(const struct shard *shard);
 
 /* Stores the new end and wakes who watches. */
 void shard_publish(struct log *log, struct shard *shard);

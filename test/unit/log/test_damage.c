@@ -576,6 +576,39 @@ TEST(damage_in_an_old_segment_is_shown_before_anybody_reads_it)
     bench_release(&b);
 }
 
+static enum err health_of(struct bench *b, struct shard_id shard)
+{
+    b->op = (struct log_op){.u.shard = {.shard = shard}};
+    return run(b, LOG_OP_SHARD_GET) == ERR_OK ? b->op.u.shard.ret_info.health : ERR_INTERNAL;
+}
+
+/* Found by a reader while it runs, or by the next start. */
+TEST(damage_in_an_old_segment_is_refused_to_readers_and_stops_no_append)
+{
+    static const char path[] = "log/shards/00000001/00000000000000000000.seg";
+    struct bench b;
+    enum err err = ERR_OK;
+    bench_init(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
+    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
+    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
+    push_out(&b);
+    EXPECT_INT(disk_corrupt(b.disk, path, 500000, 1), ERR_OK);
+    for (int life = 0; life < 2; life++) {
+        EXPECT_INT(b.report.shards_refused, life);
+        EXPECT_INT(count_records(&b, b.shard, 0, &err), -1);
+        EXPECT_INT(err, ERR_CORRUPT);
+        EXPECT_MSG(strstr(b.op.info.text, path) != NULL, "%s", b.op.info.text);
+        EXPECT_INT(health_of(&b, b.shard), ERR_CORRUPT);
+        EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+        EXPECT_INT(count_records(&b, b.shard, 40, &err), 41 + life);
+        bench_close(&b);
+        EXPECT_INT(bench_open(&b), ERR_OK);
+    }
+    bench_release(&b);
+}
+
 enum damage {
     DAMAGE_NONE,
     DAMAGE_JOURNAL_GONE,
