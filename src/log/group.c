@@ -681,7 +681,8 @@ static enum err trim(struct embedded *engine, struct log_trim_op *op, struct err
         return err_set(info, ERR_INVALID, "a trim before %lld", (long long)op->before_offset);
     }
     int64_t limit = shard_lowest_floor(shard);
-    limit = limit < shard->next_offset ? limit : shard->next_offset;
+    int64_t end = atomic_load(&shard->end_offset); /* a frame's batches stand behind its trims */
+    limit = limit < end ? limit : end;
     for (const struct log_restore *restore = shard->restores; restore != NULL;
          restore = restore->next) {
         limit = restore->from < limit ? restore->from : limit;

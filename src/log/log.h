@@ -270,7 +270,8 @@ struct log_floor_op {
     int64_t offset; /* INT64_MAX: this reader is gone */
 };
 
-/* Trims up to `before_offset`, but never past a floor or the end; what remains readable may begin a little earlier. */
+/* Trims up to `before_offset`, but never past a floor or the committed end; what remains readable may begin a little
+ * earlier. */
 struct log_trim_op {
     struct shard_id shard;
     int64_t before_offset;

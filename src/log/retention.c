@@ -10,7 +10,8 @@
 int64_t retention_limit(const struct shard *shard)
 {
     int64_t limit = PLANTED(TRIM_PASSES_FLOOR) ? INT64_MAX : shard_lowest_floor(shard);
-    limit = limit < shard->next_offset ? limit : shard->next_offset;
+    int64_t end = atomic_load(&shard->end_offset); /* a frame's batches stand behind its trims */
+    limit = limit < end ? limit : end;
     if ((shard->flags & STREAM_CHANGELOG) != 0) {
         int64_t needed = checkpoint_covers_lowest(shard, 0, 4096);
         limit = needed < limit ? needed : limit;

@@ -639,6 +639,33 @@ void conform_trim_never_passes_a_floor_or_the_end(struct rig *rig)
     EXPECT(readable_at(rig, shard, next.ret_base_offset));
 }
 
+/* Both in one group, where the engine makes groups: the append is not committed yet when the trim is looked at. */
+void conform_trim_behind_an_append_in_flight_survives_a_crash(struct rig *rig)
+{
+    struct shard_id shard = rig_shard(rig_stream(rig, "clicks", 0, 1), 0);
+    struct log_append_op first;
+    EXPECT_INT(rig_append(rig, shard, "x", 2, RECORD_PRODUCER_NONE, &first), ERR_OK);
+    ptrdiff_t len = 0;
+    void *batch = rig_batch(rig, "y", 2, RECORD_PRODUCER_NONE, &len);
+    struct log_op append = {.u.append = {.shard = shard, .batch = batch, .bytes = len}};
+    struct log_op trim = {.u.trim = {.shard = shard, .before_offset = INT64_MAX}};
+    rig_submit(rig, &append, LOG_OP_APPEND);
+    rig_submit(rig, &trim, LOG_OP_TRIM);
+    for (int back = 0; back < 2;) {
+        rig_step(rig);
+        back += rig_poll(rig) != NULL;
+    }
+    EXPECT(append.err == ERR_OK || append.err == ERR_AGAIN);
+    EXPECT_INT(trim.err, ERR_OK);
+    rig_crash(rig);
+    struct shard_info info = rig_shard_info(rig, shard);
+    EXPECT(info.start_offset <= info.end_offset);
+    if (append.err == ERR_OK) {
+        EXPECT(info.end_offset > append.u.append.ret_base_offset);
+    }
+    free(batch);
+}
+
 void conform_internal_stream_is_trimmed_at_its_lowest_floor_at_most(struct rig *rig)
 {
     struct shard_id shard = rig_shard(rig_stream(rig, "sc.p.s", STREAM_INTERNAL, 1), 0);
