@@ -527,12 +527,15 @@ int64_t committer_step(void *ctx, int64_t now_ns)
     if (c->failed != ERR_OK) {
         return CLOCK_NEVER;
     }
+    if (c->state == COMMITTER_STALLED) {
+        return c->retry_ns; /* what else is due waits with the group, and may be long past */
+    }
     int64_t deadline = c->retention_ns;
     if (!c->unsynced.job_out && c->unsynced.due_ns < deadline) {
         deadline = c->unsynced.due_ns;
     }
-    if (c->state == COMMITTER_STALLED || c->no_space || c->reserve_gone) {
+    if (c->no_space || c->reserve_gone) {
         deadline = c->retry_ns < deadline && c->retry_ns > now_ns ? c->retry_ns : deadline;
     }
-    return c->state == COMMITTER_IDLE || c->state == COMMITTER_STALLED ? deadline : CLOCK_NEVER;
+    return c->state == COMMITTER_IDLE ? deadline : CLOCK_NEVER;
 }

@@ -805,6 +805,39 @@ TEST(full_disk_refuses_writes_reads_go_on_and_space_mends_it)
     bench_release(&b);
 }
 
+/* A stream "old" of two segments and a piece, and room for little more. */
+static void leave_little_room(struct bench *b, struct shard_id *ret_old)
+{
+    bench_init(b);
+    CHECK(bench_open(b) == ERR_OK && make_stream(b, "old", ret_old) == ERR_OK &&
+          make_stream(b, "s", &b->shard) == ERR_OK && make_stream(b, "t", &b->other) == ERR_OK);
+    for (int i = 0; i < 80; i++) {
+        CHECK(append(b, *ret_old, 30000, RECORD_PRODUCER_NONE) == ERR_OK);
+    }
+    push_out(b);
+    disk_set_size(b->disk, disk_used_bytes(b->disk) + (300 << 10));
+}
+
+/* The reserve is smaller than what waits for space here: a group stands still, for seconds. */
+TEST(full_disk_that_stalls_a_group_is_looked_at_again_and_again_but_not_all_the_time)
+{
+    struct bench b;
+    struct shard_id old;
+    leave_little_room(&b, &old);
+    for (int i = 0; i < 100; i++) {
+        IGNORE_RESULT(
+            append(&b, b.shard, 30000, RECORD_PRODUCER_NONE)); /* until one cannot go on */
+    }
+    for (int i = 0; i < 30; i++) {
+        b.now_ns += 100000000;
+        EXPECT(settle(&b) > b.now_ns);
+    }
+    disk_set_size(b.disk, (int64_t)1 << 40);
+    pass(&b, 5000000000);
+    EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_release(&b);
+}
+
 TEST(second_process_on_a_folder_is_busy)
 {
     struct bench b;
