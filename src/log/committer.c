@@ -123,6 +123,9 @@ void committer_refuse(struct embedded *engine, enum err err, const struct err_in
             op->err = err;
             op->info = *info;
             op->info.code = err;
+            if (op->kind == LOG_OP_CHECKPOINT) { /* its file, which no frame will name */
+                catalog_add_garbage(&engine->catalog, GARBAGE_CHECKPOINT, 0, op->engine_word);
+            }
         }
     }
     committer_complete(c, ERR_OK);
@@ -226,19 +229,55 @@ static void want_reserve(struct embedded *engine)
     }
 }
 
-/* Writes wait for the reserve to stand again. True: they were refused. */
-static bool refuse_without_reserve(struct embedded *engine)
+/* Bound of the frame that is due. */
+static int64_t frame_need(const struct committer *c)
 {
-    struct committer *c = &engine->committer;
-    if (!c->reserve_gone) {
-        return false;
-    }
+    return journal_align(JOURNAL_HEADER + c->entries.len + c->group_bytes + JOURNAL_TRAILER);
+}
+
+/* Writes wait for the reserve to stand again. */
+static void refuse_without_reserve(struct embedded *engine)
+{
     struct err_info info;
     IGNORE_RESULT(
         err_set(&info, ERR_NO_SPACE,
                 "no space left for the shards; writes go on when there is")); /* fills it */
     committer_refuse(engine, ERR_NO_SPACE, &info);
-    return true;
+}
+
+static bool is_of_use_without_space(const struct log_op *op)
+{
+    return !group_is_write(op) || op->kind == LOG_OP_STREAM_DELETE ||
+           op->kind == LOG_OP_STREAM_ALTER || op->kind == LOG_OP_TRIM;
+}
+
+/* What may free space must not wait for it: deletions, trims and retention's entries, which need no more than the journal
+ * segments that there are. All other writes are refused. True: a frame may be due. */
+static bool keep_what_frees(struct embedded *engine)
+{
+    struct committer *c = &engine->committer;
+    struct log_op *kept = NULL, *kept_tail = NULL, *rest = NULL, *rest_tail = NULL;
+    int64_t kept_bytes = 0;
+    for (struct log_op *op = c->group_head, *next; op != NULL; op = next) {
+        next = op->engine_next;
+        op->engine_next = NULL;
+        bool keep = is_of_use_without_space(op);
+        struct log_op **head = keep ? &kept : &rest, **tail = keep ? &kept_tail : &rest_tail;
+        *(*tail != NULL ? &(*tail)->engine_next : head) = op;
+        *tail = op;
+        kept_bytes += keep ? group_bound(op) : 0;
+    }
+    c->group_head = rest;
+    c->group_tail = rest_tail;
+    refuse_without_reserve(engine);
+    c->group_head = kept;
+    c->group_tail = kept_tail;
+    c->group_bytes = kept_bytes;
+    bool room = c->at + frame_need(c) <= c->segment_bytes || c->next.fd >= 0;
+    if (!room) {
+        refuse_without_reserve(engine);
+    }
+    return room && (kept != NULL || c->must_write);
 }
 
 /* Begins what is due. False: nothing to do now. */
@@ -269,11 +308,10 @@ static bool start(struct embedded *engine)
         run_group(engine);
         return true;
     }
-    if (refuse_without_reserve(engine)) {
+    if (c->reserve_gone && !keep_what_frees(engine)) {
         return c->queue_head != NULL;
     }
-    int64_t need =
-        journal_align(JOURNAL_HEADER + c->entries.len + c->group_bytes + JOURNAL_TRAILER);
+    int64_t need = frame_need(c);
     if (c->at + need > c->segment_bytes) {
         return committer_roll(engine, need);
     }

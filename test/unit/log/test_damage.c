@@ -27,7 +27,7 @@ struct bench {
     enum log_sync_mode sync;
     struct mailbox done;
     struct log_op op;
-    struct shard_id shard, other;
+    struct shard_id shard, other, changelog;
     uint8_t *buf;
 };
 
@@ -134,11 +134,13 @@ static enum err run(struct bench *b, enum log_op_kind kind)
     return ERR_AGAIN;
 }
 
-static enum err make_stream(struct bench *b, const char *name, struct shard_id *ret_shard)
+static enum err make_stream_of(struct bench *b, const char *name, uint32_t flags,
+                               struct shard_id *ret_shard)
 {
     b->op = (struct log_op){0};
     struct stream_config *config = &b->op.u.stream.config;
     memcpy(config->name, name, strlen(name));
+    config->flags = flags;
     config->shard_count = 1;
     config->retention_ms = config->retention_bytes = -1;
     enum err err = run(b, LOG_OP_STREAM_CREATE);
@@ -146,6 +148,11 @@ static enum err make_stream(struct bench *b, const char *name, struct shard_id *
         *ret_shard = b->op.u.stream.ret_info.first_shard;
     }
     return err;
+}
+
+static enum err make_stream(struct bench *b, const char *name, struct shard_id *ret_shard)
+{
+    return make_stream_of(b, name, 0, ret_shard);
 }
 
 static enum err append(struct bench *b, struct shard_id shard, ptrdiff_t value_bytes,
@@ -811,6 +818,8 @@ static void leave_little_room(struct bench *b, struct shard_id *ret_old)
     bench_init(b);
     CHECK(bench_open(b) == ERR_OK && make_stream(b, "old", ret_old) == ERR_OK &&
           make_stream(b, "s", &b->shard) == ERR_OK && make_stream(b, "t", &b->other) == ERR_OK);
+    CHECK(make_stream_of(b, "sc.p.s.log", STREAM_INTERNAL | STREAM_CHANGELOG, &b->changelog) ==
+          ERR_OK);
     for (int i = 0; i < 80; i++) {
         CHECK(append(b, *ret_old, 30000, RECORD_PRODUCER_NONE) == ERR_OK);
     }
@@ -835,6 +844,87 @@ TEST(full_disk_that_stalls_a_group_is_looked_at_again_and_again_but_not_all_the_
     disk_set_size(b.disk, (int64_t)1 << 40);
     pass(&b, 5000000000);
     EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_release(&b);
+}
+
+static void fill_disk(struct bench *b, struct shard_id *ret_old)
+{
+    leave_little_room(b, ret_old);
+    for (int i = 0, refused = 0; i < 300 && refused < 5; i++) {
+        enum err err = append(b, b->shard, 8000, RECORD_PRODUCER_NONE); /* the reserve holds one */
+        CHECK(err == ERR_OK || err == ERR_NO_SPACE);
+        refused = err == ERR_OK ? 0 : refused + 1;
+        pass(b, err == ERR_OK ? 0 : 3000000000);
+    }
+    CHECK(append(b, b->shard, 8000, RECORD_PRODUCER_NONE) == ERR_NO_SPACE);
+}
+
+static enum err retain(struct bench *b, const char *name, enum log_op_kind kind, int64_t bytes)
+{
+    b->op = (struct log_op){.u.stream.config = {.retention_ms = -1, .retention_bytes = bytes}};
+    memcpy(b->op.u.stream.config.name, name, strlen(name));
+    return run(b, kind);
+}
+
+TEST(full_disk_is_mended_by_deleting_a_stream)
+{
+    struct bench b;
+    struct shard_id old;
+    enum err err = ERR_OK;
+    fill_disk(&b, &old);
+    int64_t count = count_records(&b, b.shard, 0, &err);
+    EXPECT_INT(retain(&b, "old", LOG_OP_STREAM_DELETE, -1), ERR_OK);
+    pass(&b, 5000000000);
+    EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_close(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), count + 1);
+    EXPECT_INT(count_records(&b, old, 0, &err), -1);
+    bench_release(&b);
+}
+
+TEST(full_disk_is_mended_by_retention)
+{
+    struct bench b;
+    struct shard_id old;
+    enum err err = ERR_OK;
+    fill_disk(&b, &old);
+    int64_t count = count_records(&b, b.shard, 0, &err);
+    EXPECT_INT(retain(&b, "old", LOG_OP_STREAM_ALTER, 1 << 20), ERR_OK);
+    pass(&b, 10000000000);
+    EXPECT_INT(append(&b, b.shard, 30000, RECORD_PRODUCER_NONE), ERR_OK);
+    bench_close(&b);
+    EXPECT_INT(bench_open(&b), ERR_OK);
+    EXPECT_INT(count_records(&b, b.shard, 0, &err), count + 1);
+    EXPECT_INT(count_records(&b, old, 0, &err), -1);
+    EXPECT_INT(err, ERR_OFFSET_RANGE);
+    bench_release(&b);
+}
+
+static int count_checkpoint_files(struct bench *b)
+{
+    char *names = NULL;
+    ptrdiff_t bytes = 0;
+    int count = 0;
+    CHECK(list_folder(&b->fs, "log/checkpoints", &names, &bytes, NULL) == ERR_OK);
+    for (const char *name = names; name < names + bytes; name += strlen(name) + 1) {
+        count++;
+    }
+    mem_free(names);
+    return count;
+}
+
+TEST(full_disk_keeps_no_file_of_a_checkpoint_that_it_refused)
+{
+    struct bench b;
+    struct shard_id old;
+    fill_disk(&b, &old);
+    b.op = (struct log_op){.u.checkpoint = {.changelog = b.changelog, .group_hi = 64}};
+    EXPECT_INT(run(&b, LOG_OP_CHECKPOINT), ERR_NO_SPACE);
+    EXPECT_INT(count_checkpoint_files(&b), 1); /* it was written, but no frame could name it */
+    EXPECT_INT(retain(&b, "old", LOG_OP_STREAM_DELETE, -1), ERR_OK);
+    pass(&b, 5000000000);
+    EXPECT_INT(count_checkpoint_files(&b), 0);
     bench_release(&b);
 }
 
