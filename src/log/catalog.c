@@ -194,6 +194,28 @@ static bool apply_stream(struct catalog *catalog, struct wire_in *in)
     return true;
 }
 
+static void drop_floors(struct shard *shard, uint32_t first, uint32_t count)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < shard->floor_count; i++) {
+        if (shard->floors[i].reader - first >= count) {
+            shard->floors[kept++] = shard->floors[i];
+        }
+    }
+    shard->floor_count = kept;
+}
+
+/* Shards [first, first + count) are gone as readers of others. */
+static void drop_readers(struct catalog *catalog, uint32_t first, uint32_t count)
+{
+    for (int32_t i = 0; i < catalog->stream_count; i++) {
+        const struct stream_info *stream = catalog->streams[i];
+        for (uint32_t s = 0; s < (uint32_t)stream->config.shard_count; s++) {
+            drop_floors(shard_get(catalog->shards, stream->first_shard.v + s), first, count);
+        }
+    }
+}
+
 static bool apply_stream_delete(struct catalog *catalog, struct wire_in *in)
 {
     uint32_t id = wire_u32(in);
@@ -222,6 +244,9 @@ static bool apply_stream_delete(struct catalog *catalog, struct wire_in *in)
         shard_set_problem(shard, INT64_MAX, ERR_NOT_FOUND, "the stream was deleted");
     }
     catalog->shard_count -= stream->config.shard_count;
+    if ((stream->config.flags & STREAM_CHANGELOG) != 0) {
+        drop_readers(catalog, stream->first_shard.v, (uint32_t)stream->config.shard_count);
+    }
     mem_free(stream);
     catalog->streams[at] = catalog->streams[--catalog->stream_count];
     return true;

@@ -97,10 +97,10 @@ struct shard_info {
 
 enum log_op_kind {
     LOG_OP_STREAM_CREATE, /* u.stream: config -> info. EXISTS if another config has the name; the same config is OK */
-    LOG_OP_STREAM_GET,    /* u.stream: config.name -> info. NOT_FOUND */
-    LOG_OP_STREAM_LIST,   /* u.list */
-    LOG_OP_STREAM_ALTER,  /* u.stream: config.name, new retention -> info */
-    LOG_OP_STREAM_DELETE, /* u.stream: config.name */
+    LOG_OP_STREAM_GET,   /* u.stream: config.name -> info. NOT_FOUND */
+    LOG_OP_STREAM_LIST,  /* u.list */
+    LOG_OP_STREAM_ALTER, /* u.stream: config.name, new retention -> info */
+    LOG_OP_STREAM_DELETE, /* u.stream: config.name. A changelog's shards are then gone as readers, too (floors) */
     LOG_OP_SHARD_GET,     /* u.shard -> info */
     LOG_OP_READ,          /* u.read */
     LOG_OP_PRODUCER_INIT, /* u.producer -> id, epoch */

@@ -79,10 +79,24 @@ static enum err stream_create(struct memory_log *m, struct log_op *op)
     return ERR_OK;
 }
 
+/* The shards of a changelog are gone as readers of others. */
+static void drop_readers(struct memory_log *m, const struct stream_info *info)
+{
+    uint32_t count = atomic_load_explicit(&m->shard_count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < (uint32_t)info->config.shard_count; k++) {
+            memory_shard_set_floor(m->shards[i], info->first_shard.v + k, INT64_MAX);
+        }
+    }
+}
+
 void memory_stream_drop(struct memory_log *m, struct memory_stream *stream)
 {
     stream->deleted = true;
     m->live_stream_count--;
+    if ((stream->info.config.flags & STREAM_CHANGELOG) != 0) {
+        drop_readers(m, &stream->info);
+    }
     for (int32_t i = 0; i < stream->info.config.shard_count; i++) {
         struct memory_shard *shard = m->shards[stream->info.first_shard.v + (uint32_t)i];
         shard->deleted = true;

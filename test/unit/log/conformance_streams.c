@@ -639,6 +639,27 @@ void conform_trim_never_passes_a_floor_or_the_end(struct rig *rig)
     EXPECT(readable_at(rig, shard, next.ret_base_offset));
 }
 
+void conform_deleted_changelog_holds_nothing_back_as_a_reader(struct rig *rig)
+{
+    struct shard_id shard = rig_shard(rig_stream(rig, "clicks", 0, 1), 0);
+    struct stream_info changelog =
+        rig_stream(rig, "sc.p.s.log", STREAM_INTERNAL | STREAM_CHANGELOG, 2);
+    struct log_append_op append[10];
+    for (int i = 0; i < 10; i++) {
+        EXPECT_INT(rig_append(rig, shard, "x", 2, RECORD_PRODUCER_NONE, &append[i]), ERR_OK);
+    }
+    set_floor(rig, shard, rig_shard(changelog, 0).v, append[2].ret_base_offset);
+    set_floor(rig, shard, rig_shard(changelog, 1).v, append[3].ret_base_offset);
+    set_floor(rig, shard, 77, append[6].ret_base_offset);
+    struct log_op drop = {.u.stream.config = changelog.config};
+    EXPECT_INT(rig_do(rig, &drop, LOG_OP_STREAM_DELETE), ERR_OK);
+    rig_crash(rig);
+    struct log_op op = {.u.trim = {.shard = shard, .before_offset = INT64_MAX}};
+    EXPECT_INT(rig_do(rig, &op, LOG_OP_TRIM), ERR_OK);
+    EXPECT(rig_shard_info(rig, shard).start_offset > append[3].ret_base_offset);
+    EXPECT(readable_at(rig, shard, append[6].ret_base_offset));
+}
+
 /* Both in one group, where the engine makes groups: the append is not committed yet when the trim is looked at. */
 void conform_trim_behind_an_append_in_flight_survives_a_crash(struct rig *rig)
 {
