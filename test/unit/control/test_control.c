@@ -156,10 +156,8 @@ static void kill_control(void)
     control = NULL;
 }
 
-static void begin(double again_probability)
+static void begin_with(double again_probability, const char *text)
 {
-    static const char text[] = "version: 1\nstreams:\n  a: {shards: 3}\n  b: {shards: 1}\n"
-                               "  c: {shards: 4, time: {ingest_field: ts, max_future: 1h}}\n";
     struct err_info info;
     struct log_loop log_loops_[LOG_LOOPS_MAX];
     thing_count = 0;
@@ -184,6 +182,12 @@ static void begin(double again_probability)
     world_add(world, "caller", collect, NULL, &waker);
     call_count = 0;
     start_control();
+}
+
+static void begin(double again_probability)
+{
+    begin_with(again_probability, "version: 1\nstreams:\n  a: {shards: 3}\n  b: {shards: 1}\n"
+                                  "  c: {shards: 4, time: {ingest_field: ts, max_future: 1h}}\n");
 }
 
 static void end(void)
@@ -288,6 +292,52 @@ static struct call *produce(const char *stream, int64_t id, int64_t sequence)
     call->request.args.producer_sequence = sequence;
     memcpy(call->request.args.key_field, "k", 2);
     return call;
+}
+
+static bool has_mail(void *ctx)
+{
+    return mailbox_take_all(ctx) != NULL;
+}
+
+/* A stream that control did not make. */
+static void make_stream(const char *name, uint32_t flags)
+{
+    struct mailbox box;
+    struct waker nobody;
+    waker_init(&nobody);
+    mailbox_init(&box, &nobody);
+    struct log_op op = {.kind = LOG_OP_STREAM_CREATE, .done = &box};
+    op.u.stream.config = (struct stream_config){
+        .flags = flags, .shard_count = 2, .retention_ms = -1, .retention_bytes = -1};
+    memcpy(op.u.stream.config.name, name, strlen(name) + 1);
+    log_submit(&wrapper.log, &op);
+    CHECK(world_run(world, has_mail, &box, world_now_ns(world) + SECOND_NS, STEPS_MAX) ==
+          WORLD_DONE);
+    CHECK_MSG(op.err == ERR_OK, "%s", op.info.text);
+}
+
+TEST(only_streams_of_stages_that_are_no_more_may_be_deleted_of_the_reserved_ones)
+{
+    static const char text[] = "version: 1\nstreams:\n  a: {shards: 1}\n  b: {shards: 1}\n"
+                               "pipelines:\n  p:\n    stages:\n"
+                               "      - {name: kept, from: a, chain: [], to: b}\n";
+    begin_with(0, text);
+    make_stream("sc.p.gone.log", STREAM_INTERNAL | STREAM_CHANGELOG);
+    make_stream("sc.p.gone", STREAM_INTERNAL);
+    make_stream("sc.shadow.1", STREAM_INTERNAL | STREAM_SCRATCH);
+    static const struct {
+        const char *name;
+        enum err err;
+    } cases[] = {{"sc.p.gone.log", ERR_OK},        {"sc.p.gone", ERR_OK},
+                 {"sc.p.gone.log", ERR_NOT_FOUND}, {"sc.p.kept.log", ERR_DENIED},
+                 {"sc.shadow.1", ERR_DENIED},      {"sc.ingest", ERR_DENIED},
+                 {"sc.audit", ERR_DENIED}};
+    for (int i = 0; i < COUNT_OF(cases); i++) {
+        struct call *call = ask(CONTROL_STREAM_DELETE, cases[i].name, NULL);
+        EXPECT_MSG(call->request.err == cases[i].err, "%s: %s", cases[i].name,
+                   call->request.info.text);
+    }
+    end();
 }
 
 TEST(calls_that_come_together_share_a_commit)
