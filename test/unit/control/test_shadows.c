@@ -14,7 +14,7 @@
 #include "sim/world.h"
 #include "test.h"
 
-enum { CALLS_MAX = 2048, STEPS_MAX = 20000000, LINES = 60 };
+enum { CALLS_MAX = 8192, STEPS_MAX = 20000000, LINES = 60 };
 #define SECOND_NS 1000000000LL
 #define PARTITION "p/s/0/0-4096"
 
