@@ -63,6 +63,17 @@ static bool read_listen(const char *text, char address[64], struct process_optio
     return true;
 }
 
+/* Stages that are no more and hold records back: `names` of their changelogs. */
+static void tell_left_over(const char *names)
+{
+    if (names[0] != 0) {
+        say(SAY_WARN, "run",
+            "stages of an earlier configuration keep the records that they had not read: %s. "
+            "'shadowcast stream delete NAME' forgets one",
+            names);
+    }
+}
+
 /* Watches the process until it is to end; the exit code says why, and `ret_why` what was said of a failure. */
 static int watch(struct process *process, const sigset_t *signals, bool until_end,
                  struct err_info *ret_why)
@@ -85,6 +96,7 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
         if (running && !told && control_serving(process_control(process))) {
             told = true;
             say(SAY_INFO, "run", "ready");
+            tell_left_over(control_left_over(process_control(process)));
         }
         int32_t lost = node_runtime_failed_partitions(runtime);
         if (lost > told_lost && running) {

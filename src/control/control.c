@@ -483,6 +483,11 @@ bool control_serving(const struct control *control)
     return control->state == CONTROL_SERVING;
 }
 
+const char *control_left_over(const struct control *control)
+{
+    return control_serving(control) ? control->left_over : "";
+}
+
 bool control_failed(const struct control *control, struct err_info *ret_why)
 {
     if (control->state != CONTROL_FAILED) {

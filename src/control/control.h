@@ -78,6 +78,10 @@ struct node_runtime *control_runtime(struct control *control);
 bool control_serving(const struct control *control);
 bool control_failed(const struct control *control, struct err_info *ret_why);
 
+/* Any thread, once it serves: the changelogs, by name, of stages that the configuration did not have at the start; empty: there
+ * were none. They hold back records of streams that those stages read. */
+const char *control_left_over(const struct control *control);
+
 /* Any thread: long reads are answered at once from now on. For the end of the process. */
 void control_drain(struct control *control);
 

@@ -171,6 +171,7 @@ struct control {
     bool checkpoint_out;
     struct job checkpoint_job;
     void *checkpoint_bytes;
+    char left_over[512]; /* written before SERVING */
     /* audit */
     struct shard_id audit_shard;
     uint32_t audit_chain; /* CRC32C over all records' values */
@@ -260,6 +261,8 @@ void stream_get_begin(struct job *job);
 void stream_create_begin(struct job *job);
 void stream_alter_begin(struct job *job);
 void stream_delete_begin(struct job *job);
+/* Whether it is of a stage that the running configuration does not have (any more). */
+bool stream_is_left_over(const struct control *control, const struct stream_config *config);
 void shard_list_begin(struct job *job);
 
 /* ingest.c, ingest_commit.c */

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The start, one op after the other: own streams, owner, what ingest remembered, the end of the audit chain, operations.
  *
- *   created(sc.ingest) -> created(sc.audit) -> owner -> restore open -> next ... -> close -> audit shard -> audit tail
+ *   created(sc.ingest) -> created(sc.audit) -> streams left over -> owner -> restore open -> next ... -> close -> audit shard -> audit tail
  *   -> operations (operations_start.c)
  */
+#include <assert.h>
+#include <stdio.h>
+
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -165,6 +168,32 @@ static void owner_ready(struct job *job)
     job_submit(job, &job->one);
 }
 
+/* Changelogs of stages that are no more: they hold back what those had not read, and nobody else would tell. */
+static void note_left_over(struct control *control, const struct log_list_op *list)
+{
+    size_t used = 0;
+    for (int32_t i = 0; i < list->ret_count; i++) {
+        const struct stream_config *config = &list->infos[i].config;
+        if ((config->flags & STREAM_CHANGELOG) != 0 && stream_is_left_over(control, config) &&
+            used < sizeof(control->left_over)) {
+            int len = snprintf(control->left_over + used, sizeof(control->left_over) - used, "%s%s",
+                               used > 0 ? ", " : "", config->name); /* may be cut */
+            used += (size_t)len;
+        }
+    }
+}
+
+static void streams_listed(struct job *job)
+{
+    if (start_failed(job)) {
+        return;
+    }
+    note_left_over(job->control, &job->one.op.u.list);
+    struct log_op *op = job_op(job, LOG_OP_OWNER_INIT, owner_ready);
+    memcpy(op->u.owner.name, "control", sizeof("control"));
+    job_submit(job, &job->one);
+}
+
 static void audit_created(struct job *job)
 {
     struct control *control = job->control;
@@ -172,8 +201,11 @@ static void audit_created(struct job *job)
         return;
     }
     control->audit_shard = job->one.op.u.stream.ret_info.first_shard;
-    struct log_op *op = job_op(job, LOG_OP_OWNER_INIT, owner_ready);
-    memcpy(op->u.owner.name, "control", sizeof("control"));
+    static_assert(LOG_STREAMS_MAX * sizeof(struct stream_info) <= LOG_BATCH_BYTES_MAX,
+                  "all streams fit the job's rows");
+    struct log_op *op = job_op(job, LOG_OP_STREAM_LIST, streams_listed);
+    op->u.list.infos = job->rows;
+    op->u.list.cap = LOG_STREAMS_MAX;
     job_submit(job, &job->one);
 }
 

@@ -146,14 +146,14 @@ static bool name_ok(struct job *job)
     return true;
 }
 
-/* Of a stage that the running configuration does not have (any more): sc.PIPELINE.STAGE, its changelog with .log behind it.
- * Control's own streams have no second dot. */
-static bool is_left_over(const struct job *job, const struct stream_config *config)
+bool stream_is_left_over(const struct control *control, const struct stream_config *config)
 {
-    const char *dot = strchr(config->name + sizeof("sc.") - 1, '.');
+    /* sc.PIPELINE.STAGE, or with .log behind it; control's own streams have no second dot. */
+    const char *dot =
+        name_reserved(str_of(config->name)) ? strchr(config->name + sizeof("sc.") - 1, '.') : NULL;
     return dot != NULL && (config->flags & STREAM_INTERNAL) != 0 &&
            (config->flags & STREAM_SCRATCH) == 0 &&
-           node_runtime_stream(job->control->runtime, str_of(config->name)) == NULL;
+           node_runtime_stream(control->runtime, str_of(config->name)) == NULL;
 }
 
 static bool may_change(struct job *job)
@@ -262,7 +262,7 @@ static void delete_known(struct job *job)
         return;
     }
     struct stream_config config = job->one.op.u.stream.ret_info.config;
-    if (name_reserved(str_of(config.name)) && !is_left_over(job, &config)) {
+    if (name_reserved(str_of(config.name)) && !stream_is_left_over(job->control, &config)) {
         IGNORE_RESULT(may_change(job)); /* says why not */
         return;
     }

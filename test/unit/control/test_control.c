@@ -322,7 +322,13 @@ TEST(only_streams_of_stages_that_are_no_more_may_be_deleted_of_the_reserved_ones
                                "pipelines:\n  p:\n    stages:\n"
                                "      - {name: kept, from: a, chain: [], to: b}\n";
     begin_with(0, text);
+    EXPECT_STR(str_of(control_left_over(control)), str_of(""));
     make_stream("sc.p.gone.log", STREAM_INTERNAL | STREAM_CHANGELOG);
+    make_stream("sc.q.gone.log", STREAM_INTERNAL | STREAM_CHANGELOG);
+    kill_control();
+    start_control();
+    EXPECT_STR(str_of(control_left_over(control)),
+               str_of("sc.p.gone.log, sc.q.gone.log")); /* and told at start */
     make_stream("sc.p.gone", STREAM_INTERNAL);
     make_stream("sc.shadow.1", STREAM_INTERNAL | STREAM_SCRATCH);
     static const struct {
