@@ -9,6 +9,8 @@
 /* What an op asks, checked against the catalog as all ops before it in the group have left it, and put into the next
  * frame. Nothing is undone: once an op has changed the catalog its frame is written, or the engine stops for good. */
 
+enum { FLOORS_LEFT_MAX = 8 };
+
 int64_t group_bound(const struct log_op *op)
 {
     int64_t bound = 512;
@@ -636,6 +638,55 @@ static enum err checkpoint_done(struct embedded *engine, const struct log_op *lo
     return ERR_OK;
 }
 
+/* Waits for whatever frame comes next. */
+static void put_floor(struct embedded *engine, const struct shard *shard, uint32_t reader,
+                      int64_t offset)
+{
+    bool must_write = engine->committer.must_write;
+    struct wire_out *out = &engine->committer.entries;
+    ptrdiff_t begun = entry_begin(out, ENTRY_FLOOR);
+    wire_put_u32(out, shard->id);
+    wire_put_u32(out, reader);
+    wire_put_i64(out, offset);
+    apply(engine, begun);
+    engine->committer.must_write = must_write;
+}
+
+static bool is_read(const struct log_floor_op *op, uint32_t shard)
+{
+    bool read = false;
+    for (int32_t i = 0; i < op->read_count; i++) {
+        read = read || op->reads[i].v == shard;
+    }
+    return read;
+}
+
+static bool has_floor(const struct shard *shard, uint32_t reader)
+{
+    bool has = false;
+    for (int32_t i = 0; i < shard->floor_count; i++) {
+        has = has || shard->floors[i].reader == reader;
+    }
+    return has;
+}
+
+/* FLOORS_LEFT_MAX at once: group_bound() has room for those. */
+static void leave_others(struct embedded *engine, const struct log_floor_op *op)
+{
+    const struct catalog *catalog = &engine->catalog;
+    int32_t room = FLOORS_LEFT_MAX;
+    for (int32_t i = 0; op->read_count > 0 && i < catalog->stream_count; i++) {
+        const struct stream_info *stream = catalog->streams[i];
+        for (uint32_t s = 0; s < (uint32_t)stream->config.shard_count; s++) {
+            const struct shard *shard = shard_get(catalog->shards, stream->first_shard.v + s);
+            if (room > 0 && has_floor(shard, op->reader) && !is_read(op, shard->id)) {
+                put_floor(engine, shard, op->reader, INT64_MAX);
+                room--;
+            }
+        }
+    }
+}
+
 /* Needs no frame of its own: "durable, at latest with the next commit". */
 static enum err floor_set(struct embedded *engine, struct log_floor_op *op, struct err_info *info)
 {
@@ -644,9 +695,11 @@ static enum err floor_set(struct embedded *engine, struct log_floor_op *op, stru
     if (err != ERR_OK) {
         return err;
     }
-    if (op->offset < 0) {
-        return err_set(info, ERR_INVALID, "a floor at %lld", (long long)op->offset);
+    if (op->offset < 0 || op->read_count < 0 || op->read_count > COUNT_OF(op->reads)) {
+        return err_set(info, ERR_INVALID, "a floor at %lld of a reader of %d shards",
+                       (long long)op->offset, op->read_count);
     }
+    leave_others(engine, op);
     bool known = false;
     for (int32_t i = 0; i < shard->floor_count; i++) {
         known = known || shard->floors[i].reader == op->reader;
@@ -659,14 +712,7 @@ static enum err floor_set(struct embedded *engine, struct log_floor_op *op, stru
                                        : err_set(info, ERR_LIMIT, "shard %u has %d readers",
                                                  shard->id, shard->floor_count);
     }
-    bool must_write = engine->committer.must_write;
-    struct wire_out *out = &engine->committer.entries;
-    ptrdiff_t begun = entry_begin(out, ENTRY_FLOOR);
-    wire_put_u32(out, shard->id);
-    wire_put_u32(out, op->reader);
-    wire_put_i64(out, op->offset);
-    apply(engine, begun);
-    engine->committer.must_write = must_write;
+    put_floor(engine, shard, op->reader, op->offset);
     return ERR_OK;
 }
 

@@ -268,6 +268,9 @@ struct log_floor_op {
     uint32_t
         reader;     /* any number that stays the same over restarts: a stage's changelog shard id */
     int64_t offset; /* INT64_MAX: this reader is gone */
+    /* read_count > 0: all the shards that this reader reads. Its floors elsewhere, of an earlier time, are gone. */
+    struct shard_id reads[2];
+    int32_t read_count;
 };
 
 /* Trims up to `before_offset`, but never past a floor or the committed end; what remains readable may begin a little

@@ -457,6 +457,17 @@ static enum err restore_op(struct memory_log *m, struct log_op *op)
 
 /* Floors and trims. */
 
+static void leave_others(struct memory_log *m, const struct log_floor_op *floor)
+{
+    uint32_t count = atomic_load_explicit(&m->shard_count, memory_order_relaxed);
+    for (uint32_t i = 0; floor->read_count > 0 && i < count; i++) {
+        bool read = floor->reads[0].v == i || (floor->read_count > 1 && floor->reads[1].v == i);
+        if (!read) {
+            memory_shard_set_floor(m->shards[i], floor->reader, INT64_MAX);
+        }
+    }
+}
+
 static enum err floor_op(struct memory_log *m, struct log_op *op)
 {
     const struct log_floor_op *floor = &op->u.floor;
@@ -464,9 +475,11 @@ static enum err floor_op(struct memory_log *m, struct log_op *op)
     if (shard == NULL) {
         return ERR_NOT_FOUND;
     }
-    if (floor->offset < 0) {
-        return err_set(&op->info, ERR_INVALID, "a floor cannot be %lld", (long long)floor->offset);
+    if (floor->offset < 0 || floor->read_count < 0 || floor->read_count > COUNT_OF(floor->reads)) {
+        return err_set(&op->info, ERR_INVALID, "a floor cannot be %lld, of a reader of %d shards",
+                       (long long)floor->offset, floor->read_count);
     }
+    leave_others(m, floor);
     memory_shard_set_floor(shard, floor->reader, floor->offset);
     bool internal = (shard->flags & (STREAM_INTERNAL | STREAM_CHANGELOG)) == STREAM_INTERNAL;
     if (internal && shard->floor_count > 0) {

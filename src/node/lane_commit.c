@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -203,6 +204,17 @@ void lane_seal_if_due(struct lane *lane)
 
 /* --- completion --- */
 
+/* The first floor of a start tells all that the stage reads: the file may have given it another stream, and it has committed
+ * by that now. */
+static void name_reads(const struct partition *part, struct log_floor_op *floor)
+{
+    static_assert(COUNT_OF(floor->reads) == FLOOR_INPUTS, "a place for each input");
+    floor->read_count = part->floors->input_count;
+    for (int32_t i = 0; i < floor->read_count; i++) {
+        floor->reads[i] = stage_shard(part->stage->inputs[i], part->place.shard);
+    }
+}
+
 static void submit_floor(struct lane *lane, const struct partition *part, int32_t input,
                          int64_t lowest)
 {
@@ -216,6 +228,9 @@ static void submit_floor(struct lane *lane, const struct partition *part, int32_
             .reader = stage_shard(part->stage->changelog, part->place.shard).v,
             .offset = lowest,
         };
+        if (atomic_load_explicit(&part->floors->submitted[input], memory_order_relaxed) == 0) {
+            name_reads(part, &op->op.u.floor);
+        }
         atomic_store_explicit(&part->floors->submitted[input], lowest, memory_order_relaxed);
         CRASHPOINT("commit.floor");
         lane_submit(lane, op, LOG_OP_FLOOR);

@@ -145,6 +145,7 @@ extern int32_t rig_offset_count;
     X(watcher_is_woken_when_the_end_moves) \
     X(watchers_are_limited) \
     X(trim_never_passes_a_floor_or_the_end) \
+    X(reader_that_tells_what_it_reads_holds_nothing_else_back) \
     X(deleted_changelog_holds_nothing_back_as_a_reader) \
     X(trim_behind_an_append_in_flight_survives_a_crash) \
     X(internal_stream_is_trimmed_at_its_lowest_floor_at_most) \

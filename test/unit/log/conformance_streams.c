@@ -639,6 +639,37 @@ void conform_trim_never_passes_a_floor_or_the_end(struct rig *rig)
     EXPECT(readable_at(rig, shard, next.ret_base_offset));
 }
 
+void conform_reader_that_tells_what_it_reads_holds_nothing_else_back(struct rig *rig)
+{
+    struct stream_info info = rig_stream(rig, "clicks", 0, 3);
+    for (int i = 0; i < 10; i++) {
+        for (int k = 0; k < 3; k++) {
+            EXPECT_INT(rig_append(rig, rig_shard(info, k), "x", 2, RECORD_PRODUCER_NONE, NULL),
+                       ERR_OK);
+        }
+    }
+    for (int k = 0; k < 3; k++) {
+        set_floor(rig, rig_shard(info, k), 77, 2);
+    }
+    set_floor(rig, rig_shard(info, 1), 78, 4);
+    struct log_op floor = {.u.floor = {.shard = rig_shard(info, 0),
+                                       .reader = 77,
+                                       .offset = 2, /* also if it does not rise */
+                                       .reads = {rig_shard(info, 0)},
+                                       .read_count = 1}};
+    EXPECT_INT(rig_do(rig, &floor, LOG_OP_FLOOR), ERR_OK);
+    EXPECT_INT(rig_append(rig, rig_shard(info, 0), "y", 1, RECORD_PRODUCER_NONE, NULL), ERR_OK);
+    rig_crash(rig); /* durable with what came behind */
+    for (int k = 0; k < 3; k++) {
+        struct log_op op = {.u.trim = {.shard = rig_shard(info, k), .before_offset = INT64_MAX}};
+        EXPECT_INT(rig_do(rig, &op, LOG_OP_TRIM), ERR_OK);
+    }
+    EXPECT(rig_shard_info(rig, rig_shard(info, 0)).start_offset <= 2);
+    EXPECT(rig_shard_info(rig, rig_shard(info, 1)).start_offset > 2);
+    EXPECT(rig_shard_info(rig, rig_shard(info, 1)).start_offset <= 4);
+    EXPECT(rig_shard_info(rig, rig_shard(info, 2)).start_offset > 4);
+}
+
 void conform_deleted_changelog_holds_nothing_back_as_a_reader(struct rig *rig)
 {
     struct shard_id shard = rig_shard(rig_stream(rig, "clicks", 0, 1), 0);

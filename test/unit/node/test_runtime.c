@@ -97,6 +97,55 @@ TEST(reopened_in_another_layout_it_goes_on_from_the_last_commit)
     scene_release(&scene);
 }
 
+static enum err floor_and_trim(struct rig *rig, uint32_t reader, int64_t *ret_start)
+{
+    struct log_op op = {.kind = LOG_OP_FLOOR};
+    struct shard_id other = rig_stream(rig, "other").first_shard;
+    if (*ret_start < 0) {
+        op.u.floor = (struct log_floor_op){.shard = other, .reader = reader, .offset = 0};
+        CHECK(rig_op(rig, &op) == ERR_OK);
+    }
+    op = (struct log_op){.kind = LOG_OP_TRIM};
+    op.u.trim = (struct log_trim_op){.shard = other, .before_offset = INT64_MAX};
+    CHECK(rig_op(rig, &op) == ERR_OK);
+    op = (struct log_op){.kind = LOG_OP_SHARD_GET};
+    op.u.shard.shard = other;
+    enum err err = rig_op(rig, &op);
+    *ret_start = op.u.shard.ret_info.start_offset;
+    return err;
+}
+
+/* The stage read "other" before the file gave it another stream: here, that floor is set by hand. */
+TEST(a_stage_that_reads_another_stream_lets_go_of_the_one_before)
+{
+    static struct scene scene;
+    struct rig rig;
+    struct rig_options options = two_stages(test_seed());
+    options.source_shards = 1;
+    options.tuning.floor_interval_ns = 1;
+    scene_init(&scene, test_seed(), 1, 2000, 20, 500);
+    rig_init(&rig, &options);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    rig_stop(&rig);
+    struct rig_record record = {.key = "k", .value = "v", .time_ms = 1};
+    rig_produce(&rig, "other", 0, &record, 1);
+    int64_t start = -1;
+    uint32_t reader = rig_stream(&rig, "sc.p.read.log").first_shard.v;
+    EXPECT_INT(floor_and_trim(&rig, reader, &start), ERR_OK);
+    EXPECT_INT(start, 0);
+    rig_start(&rig);
+    EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
+    EXPECT_INT(floor_and_trim(&rig, reader, &start), ERR_OK);
+    EXPECT_INT(start, 0); /* it has committed nothing yet: the file may be wrong */
+    scene_produce(&scene, &rig, 200);
+    rig_run(&rig, 200000000);
+    EXPECT_INT(floor_and_trim(&rig, reader, &start), ERR_OK);
+    EXPECT(start > 0);
+    rig_release(&rig);
+    scene_release(&scene);
+}
+
 /* Of the log beneath, beside which checkpoints are counted. */
 static struct log_vtable counting;
 static void (*submit_beneath)(struct log *log, struct log_op *op);
