@@ -53,6 +53,9 @@ ptrdiff_t stage_shape_bytes(const struct stage_shape *shape)
     for (int32_t i = 0; i < shape->space_count; i++) {
         bytes += 2 + shape->spaces[i].name.len + 4 + shape->spaces[i].schema.len;
     }
+    for (int32_t i = 0; i < shape->input_count; i++) {
+        bytes += 2 + shape->inputs[i].len;
+    }
     return bytes;
 }
 
@@ -76,6 +79,10 @@ void stage_shape_encode(const struct stage_shape *shape, void *buf)
         at = put_u32(at, (uint32_t)shape->spaces[i].schema.len);
         at = put_str(at, shape->spaces[i].schema);
     }
+    for (int32_t i = 0; i < shape->input_count; i++) {
+        at = put_u16(at, (uint16_t)shape->inputs[i].len);
+        at = put_str(at, shape->inputs[i]);
+    }
 }
 
 enum err stage_shape_decode(struct str bytes, struct stage_shape *ret_shape, struct err_info *info)
@@ -93,6 +100,14 @@ enum err stage_shape_decode(struct str bytes, struct stage_shape *ret_shape, str
              take_bytes(&bytes, name_len, &ret_shape->spaces[i].name) && take_u32(&bytes, &len) &&
              take_bytes(&bytes, (ptrdiff_t)len, &ret_shape->spaces[i].schema);
     }
+    ret_shape->input_count = 0; /* what an earlier version wrote ends here */
+    while (ok && bytes.len > 0) {
+        uint16_t name_len;
+        int32_t i = ret_shape->input_count++;
+        ok = i < COUNT_OF(ret_shape->inputs) && take_u16(&bytes, &name_len) &&
+             take_bytes(&bytes, name_len, &ret_shape->inputs[i]);
+    }
+    ret_shape->input_count = ok ? ret_shape->input_count : 0;
     if (!ok || bytes.len != 0) {
         return err_set(info, ERR_CORRUPT, "a changelog's meta entry is not in format %d",
                        SHAPE_FORMAT);

@@ -36,6 +36,7 @@ struct second_day {
     uint32_t dropped[COUNT_OF(
         ((struct stage_shape *)0)->spaces)]; /* ids of spaces with another schema */
     int32_t dropped_count;
+    bool moved[2];    /* inputs that were of another stream: their positions are not this one's */
     int32_t lost;     /* differences that the last meta entry shows */
     char text[200];   /* the first of them */
     struct str *keys; /* entries of dropped and unknown spaces */
@@ -102,6 +103,9 @@ static enum err restore_meta(struct partition *part, struct str value, struct er
             struct stage_shape *own = ARENA_NEW(&arena, struct stage_shape);
             stage_shape_of(part->stage->plan, own);
             note_dropped(day, old, own);
+            for (int32_t i = 0; i < COUNT_OF(day->moved); i++) {
+                day->moved[i] = stage_shape_input_moved(old, part->stage->plan, i);
+            }
             day->lost = lost;
             memcpy(day->text, text, sizeof(text));
         }
@@ -245,7 +249,8 @@ static enum err restore_own(struct partition *part, const struct restore_entry *
         return restore_meta(part, entry->value, info);
     }
     if (key->space != CHANGELOG_SPACE_POSITION || key->input < 0 ||
-        key->input >= part->stage->plan->input_count || entry->value.ptr == NULL) {
+        key->input >= part->stage->plan->input_count || entry->value.ptr == NULL ||
+        (part->second_day != NULL && part->second_day->moved[key->input])) {
         return ERR_OK; /* of an input that the stage does not have any more */
     }
     struct position position;

@@ -264,7 +264,9 @@ const struct shadow_store_spec *config_shadow_store(const struct config *config,
 
 /* What a stage's changelog says of the chain that wrote it; encoded in its meta entry (node/changelog.h). */
 struct stage_shape {
-    struct str text; /* normalised text */
+    struct str text;      /* normalised text */
+    int32_t input_count;  /* 0: an earlier version wrote it, which did not tell */
+    struct str inputs[2]; /* the streams */
     int32_t space_count;
     struct {
         struct str name, schema;
@@ -272,7 +274,11 @@ struct stage_shape {
 };
 void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape);
 
-/* Compares: fills `text` with one line a difference that loses state ("pipeline/stage: state of 'w' has another
+/* Whether input `i` is of another stream now: where it stood says nothing of that one. */
+bool stage_shape_input_moved(const struct stage_shape *old, const struct stage_plan *plan,
+                             int32_t i);
+
+/* Compares: fills `text` with one line a difference that loses state or a place ("pipeline/stage: state of 'w' has another
  * schema: ..."); returns how many. Same names with the same schema continue, new ones start empty. */
 int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
                             char *text, ptrdiff_t cap);

@@ -188,6 +188,10 @@ struct str config_written_text(struct arena *arena, const struct yaml_node *root
 void stage_shape_of(const struct stage_plan *plan, struct stage_shape *ret_shape)
 {
     ret_shape->text = plan->text;
+    ret_shape->input_count = plan->input_count;
+    for (int32_t i = 0; i < plan->input_count; i++) {
+        ret_shape->inputs[i] = plan->inputs[i].stream->name;
+    }
     ret_shape->space_count = 0;
     for (int32_t i = 0; i < plan->operator_count; i++) {
         const struct operator_plan *op = plan->operators[i];
@@ -256,15 +260,44 @@ static int32_t find_space(const struct stage_shape *shape, struct str name)
     return -1;
 }
 
+bool stage_shape_input_moved(const struct stage_shape *old, const struct stage_plan *plan,
+                             int32_t i)
+{
+    return i < old->input_count && i < plan->input_count &&
+           !str_equal(old->inputs[i], plan->inputs[i].stream->name);
+}
+
+/* Lines of inputs that have moved; returns how many. */
+static int32_t compare_inputs(const struct stage_shape *old, const struct stage_plan *plan,
+                              char *text, ptrdiff_t cap, ptrdiff_t *used)
+{
+    int32_t moved = 0;
+    for (int32_t i = 0; i < old->input_count; i++) {
+        if (!stage_shape_input_moved(old, plan, i)) {
+            continue;
+        }
+        moved++;
+        if (*used < cap - 1) {
+            int n = snprintf(text + *used, (size_t)(cap - *used),
+                             "%.*s/%.*s: it read '%.*s' and reads '%.*s' now, of which it has no "
+                             "place to go on from\n",
+                             STR_ARG(plan->pipeline), STR_ARG(plan->name), STR_ARG(old->inputs[i]),
+                             STR_ARG(plan->inputs[i].stream->name));
+            *used += n > 0 ? n : 0;
+        }
+    }
+    return moved;
+}
+
 int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
                             char *text, ptrdiff_t cap)
 {
     CHECK(cap > 0);
     struct stage_shape *now = MEM_NEW(struct stage_shape);
     stage_shape_of(plan, now);
-    int32_t lost = 0;
     ptrdiff_t used = 0;
     text[0] = 0;
+    int32_t lost = compare_inputs(old, plan, text, cap, &used);
     for (int32_t i = 0; i < old->space_count; i++) {
         int32_t at = find_space(now, old->spaces[i].name);
         if (at >= 0 && str_equal(now->spaces[at].schema, old->spaces[i].schema)) {

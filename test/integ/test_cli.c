@@ -284,6 +284,44 @@ TEST(a_changed_chain_goes_on_only_where_its_state_means_the_same)
     EXPECT_MSG(result.code == 0, "exit %d: %s%s", result.code, result.out, result.err);
 }
 
+/* Where it stood in the one stream, five records on, is no place in the other. */
+TEST(a_stage_that_is_given_another_stream_skips_nothing_of_it)
+{
+    static const char form[] =
+        "version: 1\nstreams: {one: {shards: 1}, other: {shards: 1}, out: {shards: 1}}\npipelines:\n"
+        "  p: {stages: [{name: s, from: %s, to: out, chain: [{parse: {format: json, fields: {n: int}}}, "
+        "{map: {set: {m: n}, select: [m]}}]}]}\n";
+    char text[sizeof(form) + 16];
+    struct running run;
+    CHECK(snprintf(text, sizeof(text), form, "one") > 0);
+    program_write("one.yaml", text);
+    CHECK(snprintf(text, sizeof(text), form, "other") > 0);
+    program_write("other.yaml", text);
+    program_start("one.yaml", "moved", "", &run);
+    program_run("$SC produce one --data moved", "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n", &result);
+    program_run("$SC produce other --data moved", "{\"n\":4}\n{\"n\":5}\n{\"n\":6}\n{\"n\":7}\n",
+                &result);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+    sh("$SC run one.yaml --data moved --until-end --listen 0");
+    EXPECT_MSG(result.code == 0, "%s", result.err);
+
+    sh("$SC validate other.yaml --against moved");
+    EXPECT_MSG(result.code == 7 &&
+                   strstr(result.out, "it read 'one' and reads 'other' now") != NULL,
+               "exit %d: %s%s", result.code, result.out, result.err);
+    sh("$SC run other.yaml --data moved --until-end --listen 0");
+    EXPECT_MSG(result.code == 7, "exit %d: %s", result.code, result.err);
+    sh("$SC run other.yaml --data moved --until-end --listen 0 --drop-state");
+    EXPECT_MSG(result.code == 0, "exit %d: %s", result.code, result.err);
+    program_start("other.yaml", "moved", "", &run);
+    sh("$SC consume out --format raw --data moved");
+    EXPECT_MSG(strcmp(result.out,
+                      "{\"m\":1}\n{\"m\":2}\n{\"m\":3}\n{\"m\":4}\n{\"m\":5}\n{\"m\":6}\n"
+                      "{\"m\":7}\n") == 0,
+               "%s%s", result.out, result.err);
+    EXPECT_INT(program_stop(&run, SIGTERM), 0);
+}
+
 TEST(clients_print_tables_json_and_csv_and_tell_errors_apart)
 {
     struct running run;

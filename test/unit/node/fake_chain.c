@@ -243,6 +243,15 @@ int64_t stage_plan_span_ms(const struct stage_plan *plan)
     return 0;
 }
 
+bool stage_shape_input_moved(const struct stage_shape *old, const struct stage_plan *plan,
+                             int32_t i)
+{
+    (void)old;
+    (void)plan;
+    (void)i;
+    return false;
+}
+
 int32_t stage_shape_compare(const struct stage_shape *old, const struct stage_plan *plan,
                             char *text, ptrdiff_t cap)
 {

@@ -185,8 +185,25 @@ TEST(keys_of_a_changelog_read_back)
     EXPECT_INT(back->space_count, 2);
     EXPECT_STR(back->spaces[0].schema, STR("count"));
     EXPECT_STR(back->spaces[1].name, STR("d/seen"));
+    EXPECT_INT(back->input_count, 0); /* as earlier versions wrote it */
     for (ptrdiff_t cut = 0; cut < len; cut++) {
         EXPECT(stage_shape_decode((struct str){bytes, cut}, back, NULL) == ERR_CORRUPT);
+    }
+    mem_free(bytes);
+    shape->input_count = 2;
+    shape->inputs[0] = STR("clicks");
+    shape->inputs[1] = STR("views");
+    ptrdiff_t with_inputs = stage_shape_bytes(shape);
+    bytes = mem_new(with_inputs, 1);
+    stage_shape_encode(shape, bytes);
+    EXPECT(stage_shape_decode((struct str){bytes, with_inputs}, back, NULL) == ERR_OK);
+    EXPECT_INT(back->input_count, 2);
+    EXPECT_STR(back->inputs[0], STR("clicks"));
+    EXPECT_STR(back->inputs[1], STR("views"));
+    ptrdiff_t first = len + 2 + STR("clicks").len;
+    for (ptrdiff_t cut = len + 1; cut < with_inputs; cut++) {
+        enum err wanted = cut == first ? ERR_OK : ERR_CORRUPT;
+        EXPECT(stage_shape_decode((struct str){bytes, cut}, back, NULL) == wanted);
     }
     mem_free(bytes);
     mem_free(shape);

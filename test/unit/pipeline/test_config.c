@@ -330,6 +330,18 @@ TEST(the_second_day_keeps_state_of_the_same_name_and_schema)
                old, stage_of(&arena, "[{window: {name: w, tumbling: 20s, out: {n: count}}}]"), text,
                16) >= 0);
     EXPECT(strlen(text) < 16);
+    EXPECT_INT(old->input_count, 1);
+    old->inputs[0] = STR("before");
+    EXPECT_INT(stage_shape_compare(
+                   old, stage_of(&arena, "[{window: {name: w, tumbling: 10s, out: {n: count}}}]"),
+                   text, sizeof(text)),
+               1);
+    EXPECT_MSG(strstr(text, "p/s: it read 'before' and reads 'in' now") != NULL, "%s", text);
+    old->input_count = 0; /* an earlier version did not tell */
+    EXPECT_INT(stage_shape_compare(
+                   old, stage_of(&arena, "[{window: {name: w, tumbling: 10s, out: {n: count}}}]"),
+                   text, sizeof(text)),
+               0);
     mem_free(old);
     arena_release(&arena);
 }
