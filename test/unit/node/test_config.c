@@ -262,9 +262,9 @@ TEST(early_results_wait_for_the_next_commit_when_one_is_full)
     rig_start(&rig);
     EXPECT_INT(rig_run_up(&rig), RUNTIME_RUNNING);
     static struct rig_record records[KEYS];
-    static char keys[KEYS][8];
+    static char keys[KEYS][16];
     for (int i = 0; i < KEYS; i++) {
-        snprintf(keys[i], sizeof keys[i], "k%d", i);
+        IGNORE_RESULT(snprintf(keys[i], sizeof keys[i], "k%d", i)); /* fits */
         records[i] = (struct rig_record){keys[i], "x", 1000};
     }
     rig_produce(&rig, "clicks", 0, records, KEYS);
