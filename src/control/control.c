@@ -444,13 +444,13 @@ void control_free(struct control *control)
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
     stores_free(control);
+    operations_free(control); /* gives back changes of the runtime */
+    node_runtime_free(control->runtime); /* its lanes may hold commands of those below */
     manager_shell_free(control);
     ledger_release(control->ledger);
     mem_free(control->ledger);
     monitor_free(control->monitor);
     own_streams_release(control);
-    operations_free(control);
-    node_runtime_free(control->runtime);
     shadows_free(control); /* its shadows ran by candidates' texts */
     texts_free(control);
     mem_free(control->events);
