@@ -74,6 +74,19 @@ static void tell_left_over(const char *names)
     }
 }
 
+/* Rows that no lookup's table can hold; told again when they have become twice as many. */
+static void tell_left_out(const struct node_runtime *runtime, int64_t *told)
+{
+    int64_t rows = node_runtime_rows_left_out(runtime);
+    if (rows > 0 && rows >= 2 * *told) {
+        say(SAY_WARN, "run",
+            "%lld rows of table streams cannot be held by a lookup and are left out (a key over "
+            "32 KiB, a value over 1 MiB, or too many rows); the event 'rows_left_out' tells which",
+            (long long)rows);
+        *told = rows;
+    }
+}
+
 /* Watches the process until it is to end; the exit code says why, and `ret_why` what was said of a failure. */
 static int watch(struct process *process, const sigset_t *signals, bool until_end,
                  struct err_info *ret_why)
@@ -81,6 +94,7 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
     struct node_runtime *runtime = process_runtime(process);
     bool told = false;
     int32_t told_lost = 0;
+    int64_t told_left_out = 0;
     for (;;) {
         int signal_number = next_signal(signals, told ? LOOK_NS : LOOK_START_NS);
         if (signal_number != 0) {
@@ -98,6 +112,7 @@ static int watch(struct process *process, const sigset_t *signals, bool until_en
             say(SAY_INFO, "run", "ready");
             tell_left_over(control_left_over(process_control(process)));
         }
+        tell_left_out(runtime, &told_left_out);
         int32_t lost = node_runtime_failed_partitions(runtime);
         if (lost > told_lost && running) {
             say(SAY_ERROR, "run",

@@ -295,7 +295,8 @@ static const struct cli_option run_options[] = {
     {"until-end", 0, CLI_FLAG, NULL, NULL,
      "end when all input is processed; streams without an end marker get one at start"},
     {"drop-state", 0, CLI_FLAG, NULL, NULL,
-     "forget state that the present chains cannot go on with"},
+     "forget state that the present chains cannot go on with, and where a stage stood in a "
+     "stream that it does not read any more"},
     {"log", 0, CLI_CHOICE, "embedded|memory", "embedded",
      "where streams are kept; memory: nothing survives"},
     OPTIONS_END,

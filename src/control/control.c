@@ -444,7 +444,7 @@ void control_free(struct control *control)
     arena_release(&control->scratch);
     dedupe_free(control->dedupe);
     stores_free(control);
-    operations_free(control); /* gives back changes of the runtime */
+    operations_free(control);            /* gives back changes of the runtime */
     node_runtime_free(control->runtime); /* its lanes may hold commands of those below */
     manager_shell_free(control);
     ledger_release(control->ledger);

@@ -231,6 +231,7 @@ struct control {
     struct job_list event_waiters;
     enum runtime_state event_runtime;
     int32_t event_failed;
+    int64_t event_left_out;
 };
 
 /* control.c */

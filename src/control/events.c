@@ -146,6 +146,11 @@ static void watch_runtime(struct control *control)
         event_add(control, "runtime", "", failed > 0 ? "partitions_failed" : "partitions_well", 0,
                   detail);
     }
+    if (node_runtime_rows_left_out(control->runtime) != control->event_left_out) {
+        control->event_left_out = node_runtime_rows_left_out(control->runtime);
+        event_add(control, "runtime", "", "rows_left_out", 0,
+                  node_runtime_left_out(control->runtime));
+    }
 }
 
 int64_t events_step(struct control *control)

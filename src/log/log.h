@@ -90,8 +90,8 @@ struct shard_info {
     int64_t start_offset; /* first that can be read */
     int64_t end_offset;   /* one past the last committed */
     int64_t size_bytes;
-    enum err
-        health; /* OK, or why some of it cannot be read; if that is its newest segment, nor be appended to */
+    /* OK, or why some of it cannot be read; if that is its newest segment, nor be appended to. */
+    enum err health;
     char problem[160]; /* in words, naming the segment; empty if healthy */
 };
 

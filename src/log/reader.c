@@ -236,8 +236,8 @@ static enum err take_batches(struct log_reader *reader, struct shard *shard, con
 static enum err step_over(struct log_reader *reader, struct shard *shard, ptrdiff_t got,
                           ptrdiff_t cap, struct err_info *info)
 {
-    if (got ==
-        0) { /* the next segment begins with the next offset: one without a byte is its own next one */
+    /* The next segment begins with the next offset: one without a byte would be its own next one. */
+    if (got == 0) {
         int64_t old_base = reader->segment_base, position = reader->position;
         int64_t next = reader->next_offset;
         enum err err = reader_open(reader, shard, next, info);

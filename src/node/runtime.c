@@ -303,7 +303,17 @@ const struct err_info *node_runtime_problem(const struct node_runtime *rt)
             return problem;
         }
     }
-    return rt->problem.text[0] != '\0' ? &rt->problem : &rt->table_problem;
+    return &rt->problem;
+}
+
+int64_t node_runtime_rows_left_out(const struct node_runtime *rt)
+{
+    return atomic_load_explicit(&rt->rows_left_out, memory_order_relaxed);
+}
+
+const char *node_runtime_left_out(const struct node_runtime *rt)
+{
+    return rt->left_out.text;
 }
 
 int32_t node_runtime_failed_partitions(const struct node_runtime *rt)

@@ -76,9 +76,15 @@ struct shadow_lane *node_runtime_shadow_lane(struct node_runtime *rt);
 enum runtime_state node_runtime_state(const struct node_runtime *rt);
 const char *runtime_state_name(enum runtime_state state);
 
-/* Why it is FAILED, or the first partition that needs an operator, or else which row a lookup's table was given and could
- * not hold; empty text: no problem. The runtime's thread, or after its loop has ended. */
+/* Why it is FAILED, or the first partition that needs an operator; empty text: no problem. The runtime's thread, or after
+ * its loop has ended. */
 const struct err_info *node_runtime_problem(const struct node_runtime *rt);
+
+/* Rows of table streams that a lookup's table could not hold, since the start: how many (any thread), and in words which was
+ * the last (the runtime's thread). */
+int64_t node_runtime_rows_left_out(const struct node_runtime *rt);
+const char *node_runtime_left_out(const struct node_runtime *rt);
+
 int32_t node_runtime_failed_partitions(const struct node_runtime *rt);
 
 /* Any thread. All partitions run, all input is consumed up to its end markers, all of it is committed. */

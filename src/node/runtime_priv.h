@@ -62,7 +62,8 @@ struct node_runtime {
     _Atomic int32_t state;
     _Atomic bool stop_wanted;
     struct err_info problem;
-    struct err_info table_problem; /* rows that were left out of one; told when nothing worse is */
+    struct err_info left_out;      /* the last row that a lookup's table could not hold */
+    _Atomic int64_t rows_left_out; /* of all tables */
     int64_t now_ns, retry_ns;
 
     struct lane **lanes;

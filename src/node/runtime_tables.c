@@ -171,7 +171,8 @@ static void leave_out(struct node_runtime *rt, struct runtime_table *table,
     struct err_info unused; /* a key that is too long was never there */
     IGNORE_RESULT(lookup_builder_put(table->builder, record->key, (struct str){NULL, 0}, &unused));
     table->left_out++;
-    IGNORE_RESULT(err_set(&rt->table_problem, ERR_LIMIT,
+    atomic_fetch_add_explicit(&rt->rows_left_out, 1, memory_order_relaxed);
+    IGNORE_RESULT(err_set(&rt->left_out, ERR_LIMIT,
                           "table stream %s: %lld rows left out, the last is %d/%lld: %s",
                           table->stream->info.config.name, (long long)table->left_out, rt->sub,
                           (long long)record->offset, why->text)); /* told */

@@ -560,16 +560,22 @@ static int append_some(struct bench *b, int count)
     return done;
 }
 
+/* Streams "s" of two segments and a piece and "t", of which the journal has nothing any more. */
+static void open_with_old_segments(struct bench *b)
+{
+    bench_init(b);
+    EXPECT_INT(bench_open(b), ERR_OK);
+    EXPECT_INT(make_stream(b, "s", &b->shard), ERR_OK);
+    EXPECT_INT(make_stream(b, "t", &b->other), ERR_OK);
+    EXPECT_INT(append_some(b, 80), 80);
+    push_out(b);
+}
+
 TEST(damage_in_an_old_segment_is_shown_before_anybody_reads_it)
 {
     static const char path[] = "log/shards/00000001/00000000000000000000.seg";
     struct bench b;
-    bench_init(&b);
-    EXPECT_INT(bench_open(&b), ERR_OK);
-    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
-    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
-    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
-    push_out(&b);
+    open_with_old_segments(&b);
     bench_close(&b);
     b.fs = disk_fs(b.disk);
     char text[2000];
@@ -595,12 +601,7 @@ TEST(damage_in_an_old_segment_is_refused_to_readers_and_stops_no_append)
     static const char path[] = "log/shards/00000001/00000000000000000000.seg";
     struct bench b;
     enum err err = ERR_OK;
-    bench_init(&b);
-    EXPECT_INT(bench_open(&b), ERR_OK);
-    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
-    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
-    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
-    push_out(&b);
+    open_with_old_segments(&b);
     EXPECT_INT(disk_corrupt(b.disk, path, 500000, 1), ERR_OK);
     for (int life = 0; life < 2; life++) {
         EXPECT_INT(b.report.shards_refused, life);
@@ -709,12 +710,7 @@ TEST(segment_file_without_a_byte_is_refused_and_named_and_not_read_for_ever)
 {
     static const char path[] = "log/shards/00000001/00000000000000000000.seg";
     struct bench b;
-    bench_init(&b);
-    EXPECT_INT(bench_open(&b), ERR_OK);
-    EXPECT_INT(make_stream(&b, "s", &b.shard), ERR_OK);
-    EXPECT_INT(make_stream(&b, "t", &b.other), ERR_OK);
-    EXPECT_INT(append_some(&b, 80), 80); // two segments and a piece
-    push_out(&b);
+    open_with_old_segments(&b);
     bench_close(&b);
     b.fs = disk_fs(b.disk);
     cut_file(&b, path, 0);
